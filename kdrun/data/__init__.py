@@ -1,0 +1,1 @@
+"""Data sets: what a data part returns, the shipped parts, and batched transforms."""

@@ -1,0 +1,244 @@
+"""What flows between stages as "data": named columns, in memory or decoded from files on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+__all__ = ["Column", "DataInfo", "DataPart", "Dataset", "FileDataset", "MemoryDataset"]
+
+Batch = dict[str, Tensor]
+BatchTransform = Callable[[Batch, torch.Generator], Batch]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column as a model sees it: the shape of a single row (no batch axis) and its dtype."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float32
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What is known of a split without reading it; enough to plan a run.
+
+    ``columns`` maps names to row shapes, such as ``{"image": Column((3, 32, 32)), "label": Column((), torch.int64)}``.
+    ``classes`` is the number of labels, or None. ``size`` is the number of rows, or None if unknown.
+    """
+
+    columns: Mapping[str, Column]
+    classes: int | None = None
+    size: int | None = None
+    class_names: tuple[str, ...] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class DataPart(Protocol):
+    """What a registered data part offers. Its constructor takes parameters and does no I/O."""
+
+    def info(self) -> Mapping[str, DataInfo]:
+        """Return, per split, what is known without reading anything."""
+        ...
+
+    def load(self) -> Mapping[str, Dataset]:
+        """Read the data and return it per split. Raises ``DataError`` if it is missing or broken."""
+        ...
+
+
+class Dataset:
+    """Rows with named columns. Every batch also has ``index``: the row's number in its split, int64."""
+
+    info: DataInfo
+    transforms: tuple[BatchTransform, ...] = ()
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def rows(self, indices: Tensor | None = None) -> Batch:
+        """Decode rows (all of them by default) into one batch, without random transforms."""
+        raise NotImplementedError
+
+    def select(self, indices: Tensor) -> Dataset:
+        """Return the rows at ``indices`` (int64), in that order."""
+        raise NotImplementedError
+
+    def with_columns(self, columns: Mapping[str, Tensor], *, classes: int | None = None) -> Dataset:
+        """Return a copy with columns added or replaced (each ``[rows, ...]``), and perhaps another class count."""
+        raise NotImplementedError
+
+    def with_transforms(self, transforms: tuple[BatchTransform, ...]) -> Dataset:
+        """Return a copy whose training batches pass through ``transforms``, each ``(batch, generator) -> batch``."""
+        raise NotImplementedError
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        order: Tensor | None = None,
+        drop_last: bool = False,
+        device: torch.device | str = "cpu",
+        workers: int = 0,
+        start: int = 0,
+    ) -> Iterator[Batch]:
+        """Yield batches in ``order`` (a permutation or any index sequence, int64), from batch number ``start`` on.
+
+        Random transforms are not applied here: the training stage does, with its own generator.
+        """
+        raise NotImplementedError
+
+
+def _chunks(order: Tensor, batch_size: int, drop_last: bool, start: int) -> list[Tensor]:
+    chunks = list(order.split(batch_size))
+    if drop_last and chunks and len(chunks[-1]) < batch_size:
+        chunks.pop()
+    return chunks[start:]
+
+
+class MemoryDataset(Dataset):
+    """Columns held as tensors: batches are plain indexing, with no workers and no copies between processes."""
+
+    def __init__(self, columns: Mapping[str, Tensor], info: DataInfo) -> None:
+        self.columns = dict(columns)
+        length = len(next(iter(self.columns.values())))
+        self.columns.setdefault("index", torch.arange(length))
+        self.info = replace(info, size=length)
+        self._on_device: dict[torch.device, dict[str, Tensor]] = {}
+
+    def __len__(self) -> int:
+        return len(self.columns["index"])
+
+    def rows(self, indices: Tensor | None = None) -> Batch:
+        if indices is None:
+            return dict(self.columns)
+        return {name: column[indices] for name, column in self.columns.items()}
+
+    def select(self, indices: Tensor) -> MemoryDataset:
+        return self._copy({name: column[indices] for name, column in self.columns.items()}, self.info)
+
+    def with_columns(self, columns: Mapping[str, Tensor], *, classes: int | None = None) -> MemoryDataset:
+        return self._copy({**self.columns, **columns}, _extended(self.info, columns, classes))
+
+    def with_transforms(self, transforms: tuple[BatchTransform, ...]) -> MemoryDataset:
+        copy = self._copy(self.columns, self.info)
+        copy.transforms = tuple(transforms)
+        return copy
+
+    def _copy(self, columns: Mapping[str, Tensor], info: DataInfo) -> MemoryDataset:
+        copy = MemoryDataset(columns, info)
+        copy.transforms = self.transforms
+        return copy
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        order: Tensor | None = None,
+        drop_last: bool = False,
+        device: torch.device | str = "cpu",
+        workers: int = 0,
+        start: int = 0,
+    ) -> Iterator[Batch]:
+        device = torch.device(device)
+        if device not in self._on_device:
+            self._on_device[device] = {name: column.to(device) for name, column in self.columns.items()}
+        columns = self._on_device[device]
+        order = torch.arange(len(self)) if order is None else order
+        for chunk in _chunks(order.to(device), batch_size, drop_last, start):
+            yield {name: column[chunk] for name, column in columns.items()}
+
+
+class _Rows(torch.utils.data.Dataset[Batch]):
+    """Adapts ``decode`` to a map-style torch data set; picklable for worker processes."""
+
+    def __init__(self, decode: Callable[[int], Batch], positions: Tensor, extra: Mapping[str, Tensor]) -> None:
+        self.decode, self.positions, self.extra = decode, positions, extra
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, row: int) -> Batch:
+        item = self.decode(int(self.positions[row]))
+        item["index"] = self.positions[row]
+        item.update({name: column[row] for name, column in self.extra.items()})
+        return item
+
+
+class FileDataset(Dataset):
+    """Rows decoded from files by ``decode(position) -> {column: tensor}``, through a torch ``DataLoader``."""
+
+    def __init__(
+        self,
+        decode: Callable[[int], Batch],
+        size: int,
+        info: DataInfo,
+        *,
+        positions: Tensor | None = None,
+        extra: Mapping[str, Tensor] | None = None,
+        transforms: tuple[BatchTransform, ...] = (),
+    ) -> None:
+        self.decode = decode
+        self.positions = torch.arange(size) if positions is None else positions
+        self.extra = dict(extra or {})
+        self.info = replace(info, size=len(self.positions))
+        self.transforms = transforms
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def _like(self, **changes: Any) -> FileDataset:
+        kept = {
+            "info": self.info,
+            "positions": self.positions,
+            "extra": self.extra,
+            "transforms": self.transforms,
+            **changes,
+        }
+        return FileDataset(self.decode, len(kept["positions"]), **kept)
+
+    def select(self, indices: Tensor) -> FileDataset:
+        return self._like(
+            positions=self.positions[indices], extra={name: column[indices] for name, column in self.extra.items()}
+        )
+
+    def with_columns(self, columns: Mapping[str, Tensor], *, classes: int | None = None) -> FileDataset:
+        return self._like(extra={**self.extra, **columns}, info=_extended(self.info, columns, classes))
+
+    def with_transforms(self, transforms: tuple[BatchTransform, ...]) -> FileDataset:
+        return self._like(transforms=tuple(transforms))
+
+    def rows(self, indices: Tensor | None = None) -> Batch:
+        chosen = torch.arange(len(self)) if indices is None else indices
+        parts = list(self.batches(256, order=chosen))
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        order: Tensor | None = None,
+        drop_last: bool = False,
+        device: torch.device | str = "cpu",
+        workers: int = 0,
+        start: int = 0,
+    ) -> Iterator[Batch]:
+        order = torch.arange(len(self)) if order is None else order
+        device = torch.device(device)
+        chunks = _chunks(order, batch_size, drop_last, start)
+        loader: Any = torch.utils.data.DataLoader(
+            _Rows(self.decode, self.positions, self.extra),
+            batch_sampler=[chunk.tolist() for chunk in chunks],
+            num_workers=workers,
+            pin_memory=device.type == "cuda",
+        )
+        for batch in loader:
+            yield {name: column.to(device, non_blocking=True) for name, column in batch.items()}
+
+
+def _extended(info: DataInfo, columns: Mapping[str, Tensor], classes: int | None) -> DataInfo:
+    added = {name: Column(tuple(column.shape[1:]), column.dtype) for name, column in columns.items()}
+    return replace(info, columns={**info.columns, **added}, classes=info.classes if classes is None else classes)

@@ -1,0 +1,72 @@
+"""The exceptions a user may meet: one line of what, where and what was expected."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "CorruptArtifact",
+    "DataError",
+    "Diverged",
+    "InputError",
+    "Interrupted",
+    "KdrunError",
+    "RunError",
+    "StoreError",
+    "nearest",
+]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the closest known spelling, or an empty string."""
+    found = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    return f" (did you mean '{found[0]}'?)" if found else ""
+
+
+class KdrunError(Exception):
+    """Base of every error kdrun raises on purpose. ``exit_code`` is what the shell sees."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, key: str | None = None, where: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.key = key
+        self.where = where
+
+    def __str__(self) -> str:
+        place = ": ".join(part for part in (self.where, self.key) if part)
+        return f"{place}: {self.message}" if place else self.message
+
+
+class InputError(KdrunError):
+    """Something the user wrote is wrong. ``key`` is the dotted config key it stands at."""
+
+    exit_code = 2
+
+
+class DataError(InputError):
+    """A data set is missing, empty or broken."""
+
+
+class StoreError(InputError):
+    """The store cannot be read or written (full disk, permissions)."""
+
+
+class CorruptArtifact(KdrunError):
+    """An artifact's bytes do not match its checksum; it is recomputed."""
+
+
+class RunError(KdrunError):
+    """A run failed for a reason that is not in the input."""
+
+
+class Diverged(RunError):
+    """A loss became NaN or infinite."""
+
+
+class Interrupted(RunError):
+    """The user pressed Ctrl-C; what was finished is kept."""
+
+    exit_code = 130

@@ -1,0 +1,63 @@
+"""Parts: the plain functions and classes that a recipe may name.
+
+A part is registered by a decorator that says its kind::
+
+    @op
+    def kl_divergence(student: Tensor, teacher: Tensor, *, temperature: Positive = 1.0) -> Tensor: ...
+
+Positional arguments are what ``from`` binds, keyword-only arguments are parameters. The decorator
+does nothing at import time: parts are found by reading the source text (``registry.scan``), so that
+listing and checking need no heavy import, and only the parts that a run uses are ever imported.
+"""
+
+from kdrun.registry.catalog import Catalog, catalog
+from kdrun.registry.kinds import (
+    BY_KINDS,
+    KINDS,
+    data,
+    generate,
+    gradient,
+    initialize,
+    label,
+    metric,
+    model,
+    op,
+    optimizer,
+    reduce,
+    schedule,
+    scheduler,
+    select,
+    solve,
+    stage,
+    tracker,
+    transform,
+)
+from kdrun.registry.signature import MISSING, Input, Parameter, Part
+
+__all__ = [
+    "BY_KINDS",
+    "KINDS",
+    "MISSING",
+    "Catalog",
+    "Input",
+    "Parameter",
+    "Part",
+    "catalog",
+    "data",
+    "generate",
+    "gradient",
+    "initialize",
+    "label",
+    "metric",
+    "model",
+    "op",
+    "optimizer",
+    "reduce",
+    "schedule",
+    "scheduler",
+    "select",
+    "solve",
+    "stage",
+    "tracker",
+    "transform",
+]

@@ -1,0 +1,160 @@
+"""Looking parts up by kind and name, and hashing the source that a part consists of."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from kdrun.errors import InputError, nearest
+from kdrun.registry.scan import module_file, module_summary, save_cache
+from kdrun.registry.signature import INJECTED, MISSING, Input, Parameter, Part
+
+__all__ = ["Catalog", "catalog"]
+
+PACKAGES = ("ops", "models", "data", "metrics", "optim", "stages", "step", "tracking")
+"""Sub-packages of ``kdrun`` that hold parts."""
+
+WITHOUT_EFFECT = ("kdrun.errors", "kdrun.registry", "kdrun.tracking", "kdrun.report", "kdrun.types", "kdrun.engine.progress")
+"""Modules that cannot change a stage's result; their source is left out of keys."""
+
+
+class Catalog:
+    """All parts of the shipped packages and of the plugins that the user named."""
+
+    def __init__(self, plugins: Iterable[str] = ()) -> None:
+        self._parts: dict[tuple[str, str], Part] = {}
+        root = Path(__file__).parent.parent
+        for package in PACKAGES:
+            for file in sorted((root / package).rglob("*.py")):
+                relative = file.relative_to(root.parent).with_suffix("")
+                name = ".".join(relative.parts).removesuffix(".__init__")
+                self._read(name, str(file))
+        for plugin in plugins:
+            self._read_plugin(plugin)
+        save_cache()
+
+    def _read_plugin(self, plugin: str) -> None:
+        path = Path(plugin)
+        if plugin.endswith(".py"):
+            if not path.is_file():
+                raise InputError(f"plugin file {plugin} does not exist", key="plugins")
+            self._read(f"plugin:{path.resolve()}", str(path.resolve()))
+            return
+        try:
+            spec = importlib.util.find_spec(plugin)
+        except (ImportError, ValueError):
+            spec = None
+        if spec is None or spec.origin is None:
+            raise InputError(f"plugin '{plugin}' is neither a .py file nor an installed package", key="plugins")
+        self._read(plugin, spec.origin)
+
+    def _read(self, module: str, file: str) -> None:
+        for entry in module_summary(module, file)["parts"]:
+            part = _part(module, file, entry)
+            previous = self._parts.get((part.kind, part.name))
+            if previous is not None:
+                raise InputError(
+                    f"{part.kind} '{part.name}' is registered twice: {previous.file}:{previous.line} and {file}:{part.line}"
+                )
+            self._parts[part.kind, part.name] = part
+
+    def __iter__(self) -> Iterator[Part]:
+        return iter(self._parts.values())
+
+    def names(self, kind: str) -> list[str]:
+        """Names of one kind, sorted."""
+        return sorted(name for k, name in self._parts if k == kind)
+
+    def find(self, kind: str, name: str) -> Part | None:
+        return self._parts.get((kind, name))
+
+    def get(self, kind: str, name: str, *, key: str | None = None) -> Part:
+        """Return the part, or raise ``InputError`` with the nearest registered spelling."""
+        part = self._parts.get((kind, str(name)))
+        if part is None:
+            near = nearest(name, self.names(kind))
+            hint = near or f"; known: {', '.join(self.names(kind)[:12]) or 'none'}"
+            raise InputError(f"no {kind} is called '{name}'{hint}", key=key)
+        return part
+
+    @functools.cache  # noqa: B019 - one catalog lives as long as the process
+    def digest(self, kind: str, name: str) -> str:
+        """Hash of the part's source and of all kdrun source that it can reach, comments aside."""
+        part = self.get(kind, name)
+        seen: dict[str, str] = {}
+        _reach(part.module, part.file, part.qualname, seen)
+        save_cache()
+        joined = "\n".join(f"{where} {digest}" for where, digest in sorted(seen.items()))
+        return hashlib.sha256(joined.encode()).hexdigest()
+
+
+def _part(module: str, file: str, entry: dict[str, Any]) -> Part:
+    parameters = [p for p in entry["parameters"] if p["name"] not in INJECTED]
+    return Part(
+        kind=entry["kind"],
+        name=entry["name"],
+        module=module,
+        qualname=entry["qualname"],
+        file=file,
+        line=entry["line"],
+        inputs=tuple(Input(**i) for i in entry["inputs"]),
+        parameters={
+            p["name"]: Parameter(p["name"], p["annotation"], p.get("default", MISSING)) for p in parameters
+        },
+        open_parameters=entry["open"],
+        returns=entry["returns"],
+        doc=entry["doc"],
+        options=entry["options"],
+        injected=frozenset(p["name"] for p in entry["parameters"] if p["name"] in INJECTED),
+    )
+
+
+def _reach(module: str, file: str, name: str, seen: dict[str, str]) -> None:
+    """Collect digests of ``name`` and of every kdrun definition that its source mentions."""
+    label = f"{module.removeprefix('plugin:').rpartition('/')[2]}:{name}"
+    if label in seen or module.startswith(WITHOUT_EFFECT):
+        return
+    summary = module_summary(module, file)
+    definition = summary["definitions"].get(name)
+    if definition is None:
+        target = summary["imports"].get(name)
+        if target is not None:
+            _follow(target, seen)
+        return
+    seen[label] = definition["digest"]
+    imports = {**summary["imports"], **definition["imports"]}
+    for used in definition["names"]:
+        if used in definition["imports"] or used not in summary["definitions"]:
+            if used in imports:
+                _follow(imports[used], seen, definition["attributes"], used)
+        else:
+            _reach(module, file, used, seen)
+
+
+def _follow(target: list[str], seen: dict[str, str], attributes: Iterable[str] = (), local: str = "") -> None:
+    """Continue into an imported name; for an imported module, into the attributes that are used."""
+    module, attribute = target
+    file = module_file(module)
+    inner = module_file(f"{module}.{attribute}") if attribute else file
+    if inner is not None:
+        whole = f"{module}.{attribute}" if attribute else module
+        for used in attributes:
+            if used.startswith(f"{local}."):
+                _reach(whole, inner, used.split(".", 1)[1], seen)
+    elif file is not None:
+        _reach(module, file, attribute, seen)
+
+
+_catalog: Catalog | None = None
+
+
+def catalog(plugins: Iterable[str] | None = None) -> Catalog:
+    """The process-wide catalog; naming ``plugins`` builds it anew with them."""
+    global _catalog
+    if _catalog is None or plugins is not None:
+        _catalog = Catalog(plugins or ())
+    return _catalog

@@ -1,0 +1,241 @@
+"""Reading modules as text: which parts they hold, and what each definition's source depends on.
+
+The summary of a module is plain JSON and is cached by path, size and modification time, so that a
+command starts fast however many parts there are.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from kdrun.errors import InputError
+from kdrun.registry.kinds import KINDS
+
+__all__ = ["import_module", "module_file", "module_summary", "save_cache"]
+
+_FORMAT = 3
+
+
+def _cache_path() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(root) / "kdrun-index" / f"v{_FORMAT}-{sys.version_info[0]}.{sys.version_info[1]}.json"
+
+
+_cache: dict[str, Any] | None = None
+_dirty = False
+
+
+def _load_cache() -> dict[str, Any]:
+    global _cache
+    if _cache is None:
+        try:
+            _cache = json.loads(_cache_path().read_text())
+        except (OSError, ValueError):
+            _cache = {}
+    return _cache
+
+
+def save_cache() -> None:
+    """Write the index cache if it changed; an unwritable place is no error."""
+    global _dirty
+    if not _dirty or _cache is None:
+        return
+    path = _cache_path()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps(_cache))
+        temporary.replace(path)
+    except OSError:
+        pass
+    _dirty = False
+
+
+def module_file(module: str) -> str | None:
+    """The source file of a ``kdrun`` module or of a plugin given as ``plugin:/path``; else None."""
+    if module.startswith("plugin:"):
+        return module.removeprefix("plugin:")
+    if module == "kdrun" or module.startswith("kdrun."):
+        base = Path(__file__).parent.parent.joinpath(*module.split(".")[1:])
+        for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+            if candidate.is_file():
+                return str(candidate)
+    return None
+
+
+def import_module(module: str, file: str) -> ModuleType:
+    """Import a part's module: by name for ours, from its file for a plugin the user named."""
+    if not module.startswith("plugin:"):
+        return importlib.import_module(module)
+    name = "kdrun_plugin_" + hashlib.sha256(file.encode()).hexdigest()[:16]
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, file)
+        if spec is None or spec.loader is None:
+            raise InputError(f"plugin {file} is not a Python file")
+        loaded = importlib.util.module_from_spec(spec)
+        sys.modules[name] = loaded
+        try:
+            spec.loader.exec_module(loaded)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def module_summary(module: str, file: str) -> dict[str, Any]:
+    """Return ``{parts, definitions, imports}`` of one module, from the cache if its file is unchanged."""
+    global _dirty
+    cache = _load_cache()
+    stat = os.stat(file)
+    stamp = [stat.st_mtime_ns, stat.st_size]
+    entry = cache.get(file)
+    if entry is None or entry["stamp"] != stamp:
+        entry = {"stamp": stamp, **_summarize(module, file)}
+        cache[file] = entry
+        _dirty = True
+    return entry
+
+
+def _summarize(module: str, file: str) -> dict[str, Any]:
+    text = Path(file).read_text(encoding="utf-8")
+    try:
+        tree = ast.parse(text, filename=file)
+    except SyntaxError as error:
+        raise InputError(f"{file}:{error.lineno}: not valid Python ({error.msg})") from None
+    package = module if file.endswith("__init__.py") else module.rpartition(".")[0]
+    imports = _imports(tree.body, package)
+    definitions: dict[str, Any] = {}
+    parts = []
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            parts += _parts_of(node, imports)
+            definitions[node.name] = _definition(node, package)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                if isinstance(target, ast.Name) and target.id != "__all__":
+                    definitions[target.id] = _definition(node, package)
+    return {"parts": parts, "definitions": definitions, "imports": imports}
+
+
+def _imports(body: list[Any], package: str) -> dict[str, list[str]]:
+    """Local name -> [module, attribute]; an empty attribute means the module itself."""
+    found: dict[str, list[str]] = {}
+    for node in body:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                found[alias.asname or alias.name.split(".")[0]] = [alias.name, ""]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                up = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*up, base] if base else up)
+            for alias in node.names:
+                found[alias.asname or alias.name] = [base, alias.name]
+        elif isinstance(node, ast.If | ast.Try):
+            found.update(_imports(node.body, package))
+    return found
+
+
+class _Normalize(ast.NodeTransformer):
+    """Drop docstrings, so that a reworded explanation recomputes nothing."""
+
+    def _strip(self, node: Any) -> Any:
+        self.generic_visit(node)
+        body = node.body
+        if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            if isinstance(body[0].value.value, str):
+                node.body = body[1:] or [ast.Pass()]
+        return node
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = _strip
+
+
+def _definition(node: Any, package: str) -> dict[str, Any]:
+    local = _imports([n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)], package)
+    names = sorted({n.id for n in ast.walk(node) if isinstance(n, ast.Name)})
+    attributes = sorted(
+        {f"{n.value.id}.{n.attr}" for n in ast.walk(node) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)}
+    )
+    dump = ast.dump(_Normalize().visit(ast.parse(ast.unparse(node))))
+    digest = hashlib.sha256(dump.encode()).hexdigest()
+    return {"digest": digest, "names": names, "attributes": attributes, "imports": local}
+
+
+def _parts_of(node: Any, imports: dict[str, list[str]]) -> list[dict[str, Any]]:
+    found = []
+    for decorator in node.decorator_list:
+        call = decorator if isinstance(decorator, ast.Call) else None
+        target = call.func if call else decorator
+        if not isinstance(target, ast.Name):
+            continue
+        origin = imports.get(target.id, ["", ""])
+        if not origin[0].startswith("kdrun.registry") or origin[1] not in KINDS:
+            continue
+        options = {k.arg: ast.literal_eval(k.value) for k in call.keywords} if call else {}
+        found.append(
+            {
+                "kind": origin[1],
+                "name": options.pop("name", node.name),
+                "qualname": node.name,
+                "line": node.lineno,
+                "doc": ast.get_docstring(node) or "",
+                "options": options,
+                **_signature(node),
+            }
+        )
+    return found
+
+
+def _signature(node: Any) -> dict[str, Any]:
+    if isinstance(node, ast.ClassDef):
+        methods = {m.name: m for m in node.body if isinstance(m, ast.FunctionDef)}
+        init, forward = methods.get("__init__"), methods.get("forward")
+        own = _arguments(init) if init else {"inputs": [], "parameters": [], "open": False}
+        if forward:
+            own["inputs"] = _arguments(forward)["inputs"]
+        return {**own, "returns": ""}
+    return {**_arguments(node), "returns": ast.unparse(node.returns) if node.returns else ""}
+
+
+def _arguments(function: ast.FunctionDef) -> dict[str, Any]:
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    required = len(positional) - len(arguments.defaults)
+    inputs = [
+        {"name": a.arg, "annotation": _text(a.annotation), "required": i < required, "variadic": False}
+        for i, a in enumerate(positional)
+        if a.arg not in ("self", "cls")
+    ]
+    if arguments.vararg:
+        inputs.append(
+            {"name": arguments.vararg.arg, "annotation": _text(arguments.vararg.annotation), "required": False, "variadic": True}
+        )
+    parameters = []
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        entry: dict[str, Any] = {"name": argument.arg, "annotation": _text(argument.annotation)}
+        if default is not None:
+            entry["default"] = _literal(default, function.name, argument.arg)
+        parameters.append(entry)
+    return {"inputs": inputs, "parameters": parameters, "open": arguments.kwarg is not None}
+
+
+def _text(annotation: ast.expr | None) -> str:
+    return ast.unparse(annotation) if annotation is not None else ""
+
+
+def _literal(node: ast.expr, function: str, argument: str) -> Any:
+    try:
+        value = ast.literal_eval(node)
+    except ValueError:
+        raise InputError(f"default of '{argument}' in part '{function}' is not a literal") from None
+    return list(value) if isinstance(value, tuple) else value
