@@ -1,1 +1,1 @@
-
+"""Composition of YAML groups and recipes into one configuration, through Hydra."""

@@ -107,6 +107,11 @@ class Part:
     def variadic(self) -> bool:
         return any(i.variadic for i in self.inputs)
 
+    @property
+    def open_inputs(self) -> bool:
+        """Whether ``from`` may name inputs of any kind: a stage whose function ends in ``**inputs``."""
+        return self.kind == "stage" and self.open_parameters
+
     def validate(self, values: Mapping[str, Any], *, key: str) -> dict[str, Any]:
         """Check parameters by name, type and range. Defaults are not filled in.
 
@@ -117,7 +122,7 @@ class Part:
             parameter = self.parameters.get(name)
             if parameter is not None:
                 checked[name] = parameter.validate(value, key=f"{key}.{name}")
-            elif self.open_parameters:
+            elif self.open_parameters and self.kind != "stage":
                 checked[name] = value
             else:
                 known = ", ".join(self.parameters) or "none"
@@ -141,7 +146,7 @@ class Part:
         names = [i.name for i in self.inputs]
         if isinstance(given, dict):
             for name in given:
-                if name not in names:
+                if name not in names and not self.open_inputs:
                     raise InputError(
                         f"{self.kind} '{self.name}' has no input '{name}'{nearest(name, names)}; "
                         f"it takes: {', '.join(names) or 'none'}",

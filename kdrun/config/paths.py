@@ -1,0 +1,100 @@
+"""Where configuration lies: shipped with the package, and in the working folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdrun.errors import InputError, nearest
+
+__all__ = ["RecipeFile", "conf_dir", "find_recipe", "group_options", "groups", "recipe_files", "search_path"]
+
+_PACKAGE = Path(__file__).parent.parent
+
+
+def _shipped() -> Path:
+    """The folder holding ``conf`` and ``recipes``: inside the wheel, or the checkout's top level."""
+    inside = _PACKAGE / "_config"
+    return inside if inside.is_dir() else _PACKAGE.parent
+
+
+def conf_dir() -> Path:
+    """The folder of the shipped config groups."""
+    return _shipped() / "conf"
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """A recipe by its name (``distillation/kd``) and the file that holds it."""
+
+    name: str
+    path: Path
+
+
+def _roots() -> list[Path]:
+    """Folders that hold a ``recipes`` folder; the working folder's recipes win."""
+    here = Path.cwd()
+    roots = [here] if (here / "recipes").is_dir() and here.resolve() != _shipped().resolve() else []
+    return [*roots, _shipped()]
+
+
+def recipe_files() -> Iterator[RecipeFile]:
+    """All recipes, each name once."""
+    seen = set()
+    for root in _roots():
+        folder = root / "recipes"
+        for path in sorted(folder.rglob("*.yaml")):
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            if name not in seen:
+                seen.add(name)
+                yield RecipeFile(name, path)
+
+
+def find_recipe(name: str) -> RecipeFile:
+    """Find a recipe by path to a YAML file, full name, or last part of its name.
+
+    Raises ``InputError`` with the nearest name if there is none, or more than one.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise InputError(f"recipe file {name} does not exist")
+        return RecipeFile(path.stem, path.resolve())
+    known = list(recipe_files())
+    exact = [r for r in known if r.name == name]
+    short = [r for r in known if r.name.rpartition("/")[2] == name]
+    found = exact or short
+    if len(found) > 1:
+        raise InputError(f"recipe '{name}' is ambiguous: {', '.join(r.name for r in found)}")
+    if not found:
+        names = [r.name for r in known]
+        hint = nearest(name, [*names, *(n.rpartition("/")[2] for n in names)])
+        raise InputError(f"no recipe is called '{name}'{hint}; `kdrun list papers` shows them all")
+    return found[0]
+
+
+def search_path() -> list[str]:
+    """Folders that Hydra searches besides ``conf``: recipes, and the working folder's own groups."""
+    here = Path.cwd()
+    own = [here / "conf"] if (here / "conf").is_dir() and (here / "conf").resolve() != conf_dir().resolve() else []
+    return [f"file://{p}" for p in [*_roots(), *own]]
+
+
+def _group_folders() -> list[Path]:
+    own = Path.cwd() / "conf"
+    return [conf_dir(), *([own] if own.is_dir() and own.resolve() != conf_dir().resolve() else [])]
+
+
+def groups() -> list[str]:
+    """Names of the config groups."""
+    return sorted({p.name for folder in _group_folders() for p in folder.iterdir() if p.is_dir()})
+
+
+def group_options(group: str) -> dict[str, Path]:
+    """The choices of one group and the files that hold them."""
+    options = {}
+    for folder in _group_folders():
+        for path in sorted((folder / group).rglob("*.yaml")):
+            options[path.relative_to(folder / group).with_suffix("").as_posix()] = path
+    return options

@@ -1,0 +1,234 @@
+"""Static checks of a run graph: names, wiring, arguments, types and ranges, before anything is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from kdrun.errors import InputError, nearest
+from kdrun.graph.nodes import Graph, Node, Ref, parse_graph
+from kdrun.graph.types import expected, part_of, value_type
+from kdrun.registry import BY_KINDS, KINDS, catalog
+from kdrun.step.spec import Step, StepNode, Update, parse_step
+
+__all__ = ["check", "nested_parts"]
+
+ENGINE_KEYS: dict[str, tuple[str, ...]] = {
+    "data": ("augment",),
+    "optimizer": ("schedule", "groups"),
+    "model": ("weights",),
+    "stage": ("seed",),
+}
+"""Keys beside a part's own parameters that the engine reads, per verb."""
+
+
+def check(config: Mapping[str, Any]) -> Graph:
+    """Return the checked graph of a composed config, sorted topologically.
+
+    Raises ``InputError`` (with the config key) for the first thing that is wrong.
+    """
+    nodes = {name: _normalized(node, config) for name, node in parse_graph(config).items()}
+    graph = _sorted(Graph(nodes))
+    for node in graph:
+        if node.verb in ("stage", "op") or _is_used(node, graph):
+            _check_node(node, graph)
+    return graph
+
+
+def _is_used(node: Node, graph: Graph) -> bool:
+    return any(ref.name == node.name for other in graph for ref in other.refs())
+
+
+def _normalized(node: Node, config: Mapping[str, Any]) -> Node:
+    """Replace names by what they stand for: named steps, metrics given as bare strings."""
+    params = dict(node.params)
+    if isinstance(params.get("step"), str):
+        steps = config.get("steps") or {}
+        if params["step"] not in steps:
+            raise InputError(f"no step is called '{params['step']}'{nearest(params['step'], steps)}", key=f"{node.key}.step")
+        params["step"] = steps[params["step"]]
+    if isinstance(params.get("metrics"), list):
+        params["metrics"] = [{"metric": m} if isinstance(m, str) else m for m in params["metrics"]]
+    return replace(node, params=params)
+
+
+def _sorted(graph: Graph) -> Graph:
+    """Order nodes so that each stands after what it reads. Raises ``InputError`` on an unknown name or a cycle."""
+    done: dict[str, bool] = {}
+    order: dict[str, Node] = {}
+
+    def visit(name: str, path: list[str]) -> None:
+        if done.get(name):
+            return
+        if name in done:
+            cycle = " -> ".join([*path[path.index(name) :], name])
+            raise InputError(f"these stages wait for each other: {cycle}", key=graph.nodes[name].key)
+        done[name] = False
+        node = graph.nodes[name]
+        for ref in node.refs():
+            if ref.name not in graph.nodes:
+                raise InputError(f"there is no node '{ref.name}'{nearest(ref.name, graph.nodes)}", key=f"{node.key}.from")
+            visit(ref.name, [*path, name])
+        done[name] = True
+        order[name] = node
+
+    for name in graph.nodes:
+        visit(name, [])
+    return Graph(order)
+
+
+def _check_node(node: Node, graph: Graph) -> None:
+    if node.verb == "stage" and node.by is None and node.part in BY_KINDS:
+        raise InputError(f"'{node.part}' needs 'by': one of {', '.join(catalog().names(node.part))}", key=node.key)
+    if node.verb == "stage" and node.by is not None and node.part not in BY_KINDS:
+        known = [*catalog().names("stage"), *BY_KINDS]
+        raise InputError(f"'by' does not go with the stage '{node.part}'{nearest(node.part, known)}", key=node.key)
+    part = part_of(node)
+    engine_keys = ENGINE_KEYS.get(node.verb, ())
+    own = {k: v for k, v in node.params.items() if k not in engine_keys}
+    part.validate(own, key=node.key)
+    bound = part.bind(node.inputs, key=node.key) if node.verb in ("stage", "op") else {}
+    annotations = {i.name: i.annotation for i in part.inputs}
+    for name, item in bound.items():
+        accepted = expected(annotations.get(name, ""))
+        for ref in item if isinstance(item, list) else [item]:
+            found = value_type(ref, graph, key=f"{node.key}.from")
+            if accepted is not None and found not in accepted:
+                hint = "; name one of its splits, such as data.train" if found == "dataset" else ""
+                raise InputError(
+                    f"input '{name}' of '{part.name}' takes a {' or '.join(sorted(accepted))}, "
+                    f"but '{ref}' is a {found}{hint}",
+                    key=f"{node.key}.from",
+                )
+    for kind, name, params, key in nested_parts(node.params, node.key):
+        catalog().get(kind, name, key=f"{key}.{kind}").validate(params, key=key)
+    if node.verb == "stage" and isinstance(node.params.get("step"), dict):
+        _check_step(parse_step(node.params["step"], key=f"{node.key}.step"), node, graph)
+
+
+def nested_parts(content: Any, key: str) -> Iterator[tuple[str, str, dict[str, Any], str]]:
+    """Parts named inside parameters (``{metric: accuracy, top: 5}``): kind, name, parameters, key.
+
+    Step graphs are not entered: their nodes have their own rules.
+    """
+    if isinstance(content, dict):
+        for name, value in content.items():
+            if name not in ("step",):
+                yield from nested_parts(value, f"{key}.{name}")
+        kinds = [k for k in KINDS if k not in ("stage", "op") and isinstance(content.get(k), str)]
+        if len(kinds) == 1:
+            kind = kinds[0]
+            skip = {kind, "from", *ENGINE_KEYS.get(kind, ())}
+            yield kind, content[kind], {k: v for k, v in content.items() if k not in skip}, key
+    elif isinstance(content, list):
+        for i, item in enumerate(content):
+            yield from nested_parts(item, f"{key}.{i}")
+
+
+class _Roles:
+    """What the names inside a step stand for: models, data, tensors and optimizers handed in."""
+
+    def __init__(self, node: Node, graph: Graph) -> None:
+        inputs = node.inputs if isinstance(node.inputs, dict) else {}
+        if not isinstance(node.inputs, dict):
+            raise InputError("a train stage names its inputs: from: {student: ..., data: ...}", key=f"{node.key}.from")
+        self.types: dict[str, str] = {}
+        for name, item in inputs.items():
+            first = item[0] if isinstance(item, list) else item
+            self.types[name] = value_type(first, graph, key=f"{node.key}.from.{name}")
+        for name in node.params.get("models") or {}:
+            if name in self.types:
+                raise InputError(f"'{name}' stands under both from and models", key=f"{node.key}.models.{name}")
+            self.types[name] = "model"
+
+    def of(self, kind: str) -> list[str]:
+        return [n for n, t in self.types.items() if t == kind]
+
+
+def _check_step(step: Step, node: Node, graph: Graph) -> None:
+    roles = _Roles(node, graph)
+    for name, step_node in step.nodes.items():
+        if name in roles.types or name == "batch":
+            raise InputError(f"'{name}' already names something handed in", key=step_node.node.key)
+        _check_step_node(step_node, step, roles)
+    step.order()
+    if not step.updates:
+        return
+    if "data" not in roles.types:
+        raise InputError("a train stage needs data: from: {..., data: data.train}", key=f"{node.key}.from")
+    for update in step.updates:
+        _check_update(update, step, roles)
+
+
+def _check_step_node(step_node: StepNode, step: Step, roles: _Roles) -> None:
+    node = step_node.node
+    if node.verb == "call":
+        if roles.types.get(node.part) != "model":
+            models = roles.of("model")
+            raise InputError(
+                f"there is no model '{node.part}' here{nearest(node.part, models)}; models: {', '.join(models)}",
+                key=f"{node.key}.call",
+            )
+    else:
+        part = catalog().get("op", node.part, key=f"{node.key}.op")
+        part.validate(step_node.params, key=node.key)
+        part.bind(node.inputs, key=node.key)
+    for ref in node.refs():
+        _check_step_ref(ref, step, roles, key=f"{node.key}.from")
+
+
+def _check_step_ref(ref: Ref, step: Step, roles: _Roles, *, key: str) -> None:
+    if ref.name == "batch":
+        if not ref.field:
+            raise InputError("name a column of the batch, such as batch.image", key=key)
+        return
+    if ref.name in step.nodes:
+        target = step.nodes[ref.name]
+        if target.node.verb == "call" and ref.field:
+            known = [*target.taps, *STANDARD_FIELDS]
+            if target.taps and ref.field[0] not in known and nearest(ref.field[0], target.taps):
+                raise InputError(
+                    f"'{ref.name}' has no field '{ref.field[0]}'{nearest(ref.field[0], known)}; taps: {', '.join(target.taps)}",
+                    key=key,
+                )
+        return
+    if ref.name not in roles.types:
+        known = [*step.nodes, *roles.types, "batch"]
+        raise InputError(f"there is no node or input '{ref.name}'{nearest(ref.name, known)}", key=key)
+
+
+STANDARD_FIELDS = ("logits", "probabilities", "output")
+
+
+def _check_update(update: Update, step: Step, roles: _Roles) -> None:
+    for name, weight in update.minimize.items():
+        if name.split(".")[0] not in step.nodes:
+            raise InputError(f"there is no node '{name}'{nearest(name, step.nodes)}", key=f"{update.key}.minimize.{name}")
+        if isinstance(weight, bool) or not isinstance(weight, int | float | dict):
+            raise InputError(f"a weight is a number or a schedule, got {weight!r}", key=f"{update.key}.minimize.{name}")
+        for kind, part, params, key in nested_parts(weight, f"{update.key}.minimize.{name}"):
+            catalog().get(kind, part, key=key).validate({k: v for k, v in params.items() if k != "value"}, key=key)
+    for role in update.train:
+        if roles.types.get(role) != "model":
+            models = roles.of("model")
+            raise InputError(f"there is no model '{role}' to train{nearest(role, models)}", key=f"{update.key}.train")
+    if isinstance(update.optimizer, str):
+        if roles.types.get(update.optimizer) != "optimizer":
+            raise InputError(
+                f"there is no optimizer '{update.optimizer}' under from{nearest(update.optimizer, roles.types)}",
+                key=f"{update.key}.optimizer",
+            )
+    for kind, part, params, key in nested_parts(update.optimizer, f"{update.key}.optimizer"):
+        catalog().get(kind, part, key=f"{key}.{kind}").validate(params, key=key)
+    for transform in update.gradient:
+        params = {k: v for k, v in transform.items() if k not in ("gradient", "from")}
+        catalog().get("gradient", transform["gradient"], key=f"{update.key}.gradient").validate(params, key=f"{update.key}.gradient")
+    if roles.types.get(update.batch) != "data":
+        raise InputError(f"there is no data '{update.batch}'{nearest(update.batch, roles.of('data'))}", key=f"{update.key}.batch")
+    names = [u.name for u in step.updates]
+    if update.through is not None and update.through.get("update") not in names:
+        raise InputError(f"through names an update: one of {', '.join(names)}", key=f"{update.key}.through")
+    for role in update.average:
+        if role not in update.train:
+            raise InputError(f"average names '{role}', which this update does not train", key=f"{update.key}.average")

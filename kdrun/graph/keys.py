@@ -1,0 +1,133 @@
+"""The key of a stage: a hash of everything its result depends on, found without running anything."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kdrun.errors import InputError
+from kdrun.graph.check import ENGINE_KEYS, nested_parts
+from kdrun.graph.nodes import Graph, Node, Ref
+from kdrun.graph.types import part_of
+from kdrun.registry import Part, catalog
+from kdrun.step.spec import parse_step
+
+__all__ = ["Keys", "numerics"]
+
+
+def numerics(hardware: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the hardware group that may change a result's bits, and torch's version."""
+    names = ("device", "precision", "compile", "threads", "deterministic")
+    return {**{n: hardware.get(n) for n in names}, "torch": _version("torch")}
+
+
+@functools.cache
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
+
+
+class Keys:
+    """Computes and remembers the key of each node of one graph at one seed."""
+
+    def __init__(self, graph: Graph, *, seed: int, hardware: Mapping[str, Any]) -> None:
+        self.graph = graph
+        self.seed = seed
+        self.numerics = numerics(hardware)
+        self._keys: dict[str, str] = {}
+
+    def seed_of(self, node: Node) -> int:
+        """The seed of a stage: the run's, unless the node sets its own."""
+        return int(node.params.get("seed", self.seed))
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._keys:
+            self._keys[name] = _hash(self.content(self.graph.nodes[name]))
+        return self._keys[name]
+
+    def content(self, node: Node) -> dict[str, Any]:
+        """What the key is a hash of, readable."""
+        part = part_of(node)
+        parts = {(part.kind, part.name): part, **{(p.kind, p.name): p for p in self._used(node)}}
+        content: dict[str, Any] = {
+            "kind": f"{node.verb} {node.part}",
+            "by": node.by,
+            "sources": {f"{k} {n}": catalog().digest(k, n) for k, n in sorted(parts)},
+            "versions": {r: _version(r) for p in parts.values() for r in p.options.get("requires", ())},
+            "parameters": {k: v for k, v in node.params.items() if k != "seed"},
+            "inputs": self._inputs(node),
+        }
+        if node.verb in ("stage", "op"):
+            content["numerics"] = self.numerics
+        if _is_random(node, part):
+            content["seed"] = self.seed_of(node)
+            content["stream"] = node.name
+        content.update(_outside(node, part))
+        return content
+
+    def _inputs(self, node: Node) -> Any:
+        def one(item: Ref | list[Ref]) -> Any:
+            if isinstance(item, list):
+                return [one(ref) for ref in item]
+            return [self[item.name], *item.field]
+
+        if isinstance(node.inputs, dict):
+            return {name: one(item) for name, item in node.inputs.items()}
+        return [one(item) for item in node.inputs]
+
+    def _used(self, node: Node) -> Iterator[Part]:
+        """Parts named inside a node's parameters, those of its step included."""
+        for kind, name, _, key in nested_parts(node.params, node.key):
+            yield catalog().get(kind, name, key=key)
+        if isinstance(node.params.get("step"), dict):
+            step = parse_step(node.params["step"], key=f"{node.key}.step")
+            for step_node in step.nodes.values():
+                if step_node.node.verb == "op":
+                    yield catalog().get("op", step_node.node.part, key=step_node.node.key)
+            for kind, name, _, key in nested_parts(dict(node.params["step"]), f"{node.key}.step"):
+                if kind in ("schedule", "optimizer", "gradient", "transform"):
+                    yield catalog().get(kind, name, key=key)
+
+
+def _is_random(node: Node, part: Part) -> bool:
+    """Whether a stage draws random numbers: it trains, or its part takes a generator."""
+    return node.verb in ("stage", "op") and (part.name == "train" or "generator" in part.injected)
+
+
+def _outside(node: Node, part: Part) -> dict[str, Any]:
+    """Files that a source node reads: weights by content, data by the fingerprint its part declares."""
+    found = {}
+    weights = node.params.get("weights") if node.verb == "model" else None
+    if weights is not None:
+        path = Path(weights).expanduser()
+        if not path.is_file():
+            raise InputError(f"the checkpoint {weights} does not exist", key=f"{node.key}.weights")
+        found["weights"] = _hash_file(str(path), path.stat().st_mtime_ns, path.stat().st_size)
+    if node.verb == "data" and part.options.get("fingerprint"):
+        own = {k: v for k, v in node.params.items() if k not in ENGINE_KEYS["data"]}
+        found["fingerprint"] = part.load()(**own).fingerprint()
+    return found
+
+
+@functools.cache
+def _hash_file(path: str, mtime: int, size: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _slow(file)
+
+
+def _slow(file: Any) -> str:
+    digest = hashlib.sha256()
+    for block in iter(lambda: file.read(1 << 20), b""):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:40]

@@ -1,0 +1,193 @@
+"""Loops become plain nodes: ``foreach`` repeats a sub-graph per item, handing on carried results.
+
+``foreach: {task: data.tasks, carry: {model: student}}`` repeats ``do`` for each task. An item may come from a
+list of values, a number of rounds, or a reference that stands for several values (a loop's results, a data
+set's parts). A carried name stands for its initial value in the first pass and for the node of the same name
+of the pass before in the later ones. Nodes get readable names: ``stream[2].model``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from kdrun.errors import InputError
+from kdrun.graph.nodes import SOURCES, Inputs, Node, Ref, parse_node
+from kdrun.registry import catalog
+
+__all__ = ["unroll"]
+
+Scope = dict[str, "Ref | list[Ref]"]
+
+
+def unroll(body: Mapping[str, Any], sources: Mapping[str, Node]) -> dict[str, Node]:
+    """Return all nodes of ``body`` with loops unrolled, after the source nodes."""
+    builder = _Builder(dict(sources))
+    builder.block(body, prefix="", scope={}, key="graph")
+    return builder.nodes
+
+
+class _Builder:
+    def __init__(self, nodes: dict[str, Node]) -> None:
+        self.nodes = nodes
+        self.loops: Scope = {}
+
+    def block(self, body: Mapping[str, Any], *, prefix: str, scope: Scope, key: str) -> None:
+        """Add the nodes of one block; names of the block shadow those outside."""
+        if not isinstance(body, dict):
+            raise InputError(f"expected a mapping of nodes, got {body!r}", key=key)
+        own = {name: Ref(prefix + name) for name in body}
+        inner: Scope = {**scope, **own}
+        plain = {n: c for n, c in body.items() if not (isinstance(c, dict) and "foreach" in c)}
+        for name in [*_ordered_loops(body), *plain]:
+            content = body[name]
+            if name in plain:
+                node = parse_node(prefix + name, content, key=f"{key}.{name}", verbs=("stage", "op", *SOURCES))
+                self.nodes[node.name] = node
+        for name in _ordered_loops(body):
+            self.loop(name, body[name], prefix=prefix, scope=inner, key=f"{key}.{name}")
+        for name in plain:
+            node = self.nodes[prefix + name]
+            self.nodes[node.name] = replace(node, inputs=self.resolve(node.inputs, inner, key=f"{node.key}.from"))
+
+    def loop(self, name: str, content: dict[str, Any], *, prefix: str, scope: Scope, key: str) -> None:
+        spec = content["foreach"]
+        if not isinstance(spec, dict) or not isinstance(content.get("do"), dict):
+            raise InputError("a loop reads {foreach: {item: items}, do: {...}}", key=key)
+        unknown = set(content) - {"foreach", "do", "result"}
+        if unknown:
+            raise InputError(f"a loop has foreach, do and result; not '{sorted(unknown)[0]}'", key=key)
+        carry = spec.get("carry", {})
+        items = {k: self.items(v, scope, name=k, prefix=prefix, key=f"{key}.foreach.{k}") for k, v in spec.items() if k != "carry"}
+        lengths = {k: len(v) for k, v in items.items() if isinstance(v, list)}
+        if not lengths:
+            raise InputError("nothing here says how often to loop (a list, a number, a loop's result)", key=f"{key}.foreach")
+        if len(set(lengths.values())) != 1:
+            raise InputError(f"the lists of a loop must be of one length, got {lengths}", key=f"{key}.foreach")
+        results: list[dict[str, Ref | list[Ref]]] = []
+        for i in range(next(iter(lengths.values()))):
+            here = f"{prefix}{name}[{i}]."
+            inner = {**scope, **{k: item for k, v in items.items() if (item := _item(v, i)) is not None}}
+            for carried, initial in carry.items():
+                inner[carried] = (
+                    Ref(f"{prefix}{name}[{i - 1}].{carried}") if i else self.expand(Ref.parse(initial, key=key), scope, key=key)
+                )
+            body = content["do"]
+            self.pass_(body, here, inner, carry, key=f"{key}.do")
+            results.append(self.result(content.get("result"), body, here, key=key))
+        self.publish(prefix + name, results)
+
+    def pass_(self, body: dict[str, Any], here: str, inner: Scope, carry: Mapping[str, Any], *, key: str) -> None:
+        """One pass: inside it a carried name means the value handed in, not the node that replaces it."""
+        missing = [name for name in carry if name not in body]
+        if missing:
+            raise InputError(f"the loop carries '{missing[0]}', but no node of that name hands it on", key=key)
+        scope = {**inner, **{n: Ref(here + n) for n in body if n not in carry}}
+        for name, content in body.items():
+            if isinstance(content, dict) and "foreach" in content:
+                self.loop(name, content, prefix=here, scope=scope, key=f"{key}.{name}")
+        for name, content in body.items():
+            if isinstance(content, dict) and "foreach" in content:
+                continue
+            node = parse_node(here + name, content, key=f"{key}.{name}", verbs=("stage", "op", *SOURCES))
+            after = {**scope, **{n: Ref(here + n) for n in carry if n != name and _comes_before(body, n, name)}}
+            self.nodes[node.name] = replace(node, inputs=self.resolve(node.inputs, after, key=f"{node.key}.from"))
+
+    def result(self, spec: Any, body: Mapping[str, Any], here: str, *, key: str) -> dict[str, Ref | list[Ref]]:
+        names = {"": spec or list(body)[-1]} if not isinstance(spec, dict) else dict(spec)
+        found: dict[str, Ref | list[Ref]] = {}
+        for field, target in names.items():
+            ref = Ref.parse(target, key=f"{key}.result")
+            if ref.name not in body:
+                raise InputError(f"the loop hands on '{ref.name}', which is no node of it", key=f"{key}.result")
+            found[field] = self.expand(Ref(here + ref.name, ref.field), {}, key=key)
+        return found
+
+    def publish(self, name: str, results: list[dict[str, Ref | list[Ref]]]) -> None:
+        for field in results[0] if results else []:
+            label = f"{name}.{field}" if field else name
+            flat = [r[field] for r in results]
+            self.loops[label] = [inner for item in flat for inner in (item if isinstance(item, list) else [item])]
+            last = flat[-1]
+            self.loops[f"{name}.last.{field}" if field else f"{name}.last"] = last
+
+    def items(self, given: Any, scope: Scope, *, name: str, prefix: str, key: str) -> list[Ref | list[Ref] | None] | Ref:
+        """What the loop variable stands for in each pass; None where it is a bare number.
+
+        A reference to a single value is returned as it is: pass ``i`` reads its ``i``-th part.
+        """
+        if isinstance(given, int):
+            return [None] * given
+        if isinstance(given, list):
+            return [self.literal(item, scope, name=name, prefix=prefix, index=i, key=key) for i, item in enumerate(given)]
+        ref = Ref.parse(given, key=key)
+        expanded = self.expand(ref, scope, key=key)
+        if isinstance(expanded, list):
+            return list(expanded)
+        count = self.parts_of(expanded)
+        if count is None:
+            return expanded
+        return [Ref(expanded.name, (*expanded.field, str(i))) for i in range(count)]
+
+    def literal(self, item: Any, scope: Scope, *, name: str, prefix: str, index: int, key: str) -> Ref | list[Ref] | None:
+        if isinstance(item, dict):
+            label = f"{prefix}{name}[{index}]"
+            self.nodes[label] = parse_node(label, item, key=f"{key}.{index}", verbs=SOURCES)
+            return Ref(label)
+        if isinstance(item, str):
+            return self.expand(Ref.parse(item, key=key), scope, key=key)
+        return None
+
+    def parts_of(self, ref: Ref) -> int | None:
+        """How many parts a data set's field has, as its part declares it (``items={"tasks": "num_tasks"}``)."""
+        node = self.nodes.get(ref.name)
+        if node is None or node.verb != "data" or not ref.field:
+            return None
+        part = catalog().get("data", node.part, key=node.key)
+        parameter = dict(part.options.get("items", {})).get(ref.field[0])
+        if parameter is None:
+            return None
+        value = part.with_defaults(node.params).get(parameter)
+        return len(value) if isinstance(value, list) else int(value)
+
+    def resolve(self, inputs: Inputs, scope: Scope, *, key: str) -> Inputs:
+        if isinstance(inputs, dict):
+            return {name: self.resolve_one(item, scope, key=key) for name, item in inputs.items()}
+        return [self.resolve_one(item, scope, key=key) for item in inputs]
+
+    def resolve_one(self, item: Ref | list[Ref], scope: Scope, *, key: str) -> Ref | list[Ref]:
+        if isinstance(item, list):
+            parts = [self.expand(ref, scope, key=key) for ref in item]
+            return [inner for part in parts for inner in (part if isinstance(part, list) else [part])]
+        return self.expand(item, scope, key=key)
+
+    def expand(self, ref: Ref, scope: Scope, *, key: str) -> Ref | list[Ref]:
+        """Replace loop variables, carried names and loop results by the nodes they stand for."""
+        target = scope.get(ref.name, Ref(ref.name))
+        if isinstance(target, list):
+            return [Ref(t.name, t.field + ref.field) for t in target]
+        full = Ref(target.name, target.field + ref.field)
+        for cut in range(len(full.field), -1, -1):
+            label = ".".join([full.name, *full.field[:cut]])
+            if label in self.loops:
+                found = self.loops[label]
+                rest = full.field[cut:]
+                if isinstance(found, list):
+                    return [Ref(f.name, f.field + rest) for f in found]
+                return Ref(found.name, found.field + rest)
+        return full
+
+
+def _item(items: Any, i: int) -> Ref | list[Ref] | None:
+    return Ref(items.name, (*items.field, str(i))) if isinstance(items, Ref) else items[i]
+
+
+def _ordered_loops(body: Mapping[str, Any]) -> list[str]:
+    return [n for n, c in body.items() if isinstance(c, dict) and "foreach" in c]
+
+
+def _comes_before(body: Mapping[str, Any], first: str, second: str) -> bool:
+    """Whether ``first`` stands above ``second``: a node below a carried name's node reads the new value."""
+    names = list(body)
+    return names.index(first) < names.index(second)

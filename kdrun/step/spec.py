@@ -1,0 +1,193 @@
+"""Reading a step graph: its nodes and its ordered updates. Knows no tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kdrun.errors import InputError, nearest
+from kdrun.graph.nodes import Node, Ref, parse_node
+
+__all__ = ["CALL_WORDS", "Step", "StepNode", "Update", "parse_step"]
+
+CALL_WORDS = ("taps", "grad", "detach", "mode", "tap_grad")
+"""Keys of a ``call`` that the engine reads; any other key is passed to the model's forward."""
+
+UPDATE_WORDS = (
+    "minimize",
+    "train",
+    "optimizer",
+    "every",
+    "gradient",
+    "through",
+    "average",
+    "batch",
+    "start",
+    "groups",
+)
+
+
+@dataclass(frozen=True)
+class StepNode:
+    """A ``call`` of a model or an ``op``, with its inputs in the part's argument order."""
+
+    node: Node
+    taps: Mapping[str, str] = field(default_factory=dict)
+    grad: bool = True
+    detach: bool = False
+    mode: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Parameters for the op, or keyword arguments for the model's forward."""
+        return {k: v for k, v in self.node.params.items() if self.node.verb == "op" or k not in CALL_WORDS}
+
+
+@dataclass(frozen=True)
+class Update:
+    """One parameter update of a step: what it minimizes, what it trains, and how."""
+
+    name: str
+    key: str
+    minimize: Mapping[str, Any]
+    train: tuple[str, ...]
+    optimizer: str | Mapping[str, Any]
+    every: int = 1
+    start: int = 0
+    gradient: tuple[Mapping[str, Any], ...] = ()
+    through: Mapping[str, Any] | None = None
+    average: Mapping[str, float] = field(default_factory=dict)
+    batch: str = "data"
+    groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step graph: nodes by name, and updates in the order in which they run."""
+
+    nodes: Mapping[str, StepNode]
+    updates: tuple[Update, ...]
+    key: str
+
+    def trained(self) -> tuple[str, ...]:
+        """Roles that some update trains, in order of first mention."""
+        return tuple(dict.fromkeys(role for update in self.updates for role in update.train))
+
+    def ancestors(self, names: Iterator[str] | list[str]) -> set[str]:
+        """The nodes that ``names`` need, themselves included."""
+        found: set[str] = set()
+        todo = [n for n in names if n in self.nodes]
+        while todo:
+            name = todo.pop()
+            if name not in found:
+                found.add(name)
+                todo += [r.name for r in self.nodes[name].node.refs() if r.name in self.nodes]
+        return found
+
+    def order(self) -> list[str]:
+        """Node names sorted topologically. Raises ``InputError`` on a cycle."""
+        done: dict[str, bool] = {}
+        result: list[str] = []
+
+        def visit(name: str, path: list[str]) -> None:
+            if done.get(name):
+                return
+            if name in done:
+                cycle = " -> ".join([*path[path.index(name) :], name])
+                raise InputError(f"these nodes wait for each other: {cycle}", key=self.nodes[name].node.key)
+            done[name] = False
+            for ref in self.nodes[name].node.refs():
+                if ref.name in self.nodes:
+                    visit(ref.name, [*path, name])
+            done[name] = True
+            result.append(name)
+
+        for name in self.nodes:
+            visit(name, [])
+        return result
+
+
+def parse_step(content: Any, *, key: str) -> Step:
+    """Read ``{nodes: ..., updates: ...}``; without updates it is a function, used for scores and metrics."""
+    if not isinstance(content, dict) or not isinstance(content.get("nodes"), dict):
+        raise InputError("a step reads {nodes: {...}, updates: {...}}", key=key)
+    unknown = set(content) - {"nodes", "updates", "value"}
+    if unknown:
+        raise InputError(f"a step has nodes, updates and value; not '{sorted(unknown)[0]}'", key=f"{key}.{sorted(unknown)[0]}")
+    nodes = {name: _step_node(name, body, f"{key}.nodes.{name}") for name, body in content["nodes"].items()}
+    updates = content.get("updates") or {}
+    if not isinstance(updates, dict):
+        raise InputError("updates are a mapping from names to updates", key=f"{key}.updates")
+    return Step(nodes, tuple(_update(n, u, f"{key}.updates.{n}") for n, u in updates.items()), key)
+
+
+def _step_node(name: str, body: Any, key: str) -> StepNode:
+    node = parse_node(name, body, key=key, verbs=("call", "op"))
+    if node.verb == "op":
+        return StepNode(node)
+    taps = node.params.get("taps") or {}
+    if not isinstance(taps, dict) or not all(isinstance(v, str) for v in taps.values()):
+        raise InputError("taps map names to module paths", key=f"{key}.taps")
+    mode = node.params.get("mode")
+    if mode not in (None, "train", "eval"):
+        raise InputError(f"mode is train or eval, got {mode!r}", key=f"{key}.mode")
+    for flag in ("grad", "detach"):
+        if not isinstance(node.params.get(flag, False), bool):
+            raise InputError(f"{flag} is true or false", key=f"{key}.{flag}")
+    return StepNode(node, taps, node.params.get("grad", True), node.params.get("detach", False), mode)
+
+
+def _update(name: str, body: Any, key: str) -> Update:
+    if not isinstance(body, dict):
+        raise InputError("an update reads {minimize: {...}, train: [...], optimizer: ...}", key=key)
+    for word in body:
+        if word not in UPDATE_WORDS:
+            raise InputError(f"an update has no '{word}'{nearest(word, UPDATE_WORDS)}", key=f"{key}.{word}")
+    for word in ("minimize", "train", "optimizer"):
+        if word not in body:
+            raise InputError(f"this update lacks '{word}'", key=key)
+    minimize = body["minimize"]
+    if not isinstance(minimize, dict) or not minimize:
+        raise InputError("minimize maps nodes to weights", key=f"{key}.minimize")
+    every = body.get("every", 1)
+    if isinstance(every, bool) or not isinstance(every, int) or every < 0:
+        raise InputError(f"every is a whole number of steps (0: never), got {every!r}", key=f"{key}.every")
+    train = body["train"]
+    if not isinstance(train, list) or not train:
+        raise InputError("train lists what the update trains", key=f"{key}.train")
+    return Update(
+        name=name,
+        key=key,
+        minimize=dict(minimize),
+        train=tuple(train),
+        optimizer=body["optimizer"],
+        every=every,
+        start=int(body.get("start", 0)),
+        gradient=tuple(_transforms(body.get("gradient"), f"{key}.gradient")),
+        through=body.get("through"),
+        average=dict(body.get("average") or {}),
+        batch=body.get("batch", "data"),
+        groups=dict(body.get("groups") or {}),
+    )
+
+
+def _transforms(content: Any, key: str) -> Iterator[Mapping[str, Any]]:
+    """Gradient transforms: a list of nodes ``{gradient: clip_norm, max_norm: 1.0}``, or one of them."""
+    if content is None:
+        return
+    for i, item in enumerate(content if isinstance(content, list) else [content]):
+        if not isinstance(item, dict) or not isinstance(item.get("gradient"), str):
+            raise InputError("a gradient transform reads {gradient: name, ...}", key=f"{key}.{i}")
+        yield item
+
+
+def step_refs(step: Step) -> Iterator[tuple[Ref, str]]:
+    """Every reference in the step with the key it stands at."""
+    for node in step.nodes.values():
+        for ref in node.node.refs():
+            yield ref, f"{node.node.key}.from"
