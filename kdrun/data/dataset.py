@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -55,6 +55,17 @@ class Dataset:
 
     info: DataInfo
     transforms: tuple[BatchTransform, ...] = ()
+    origin: tuple[Mapping[str, Any], str] | None = None
+    """The declared data and the split that these rows come from; None for generated rows."""
+    changed: frozenset[str] = frozenset()
+    """Columns added or replaced since then."""
+
+    def inherit(self, other: Dataset, *, changed: Iterable[str] = ()) -> Any:
+        """Take over transforms, origin and changes of the data set that this one was made from."""
+        self.transforms = other.transforms
+        self.origin = other.origin
+        self.changed = other.changed | set(changed)
+        return self
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -118,19 +129,16 @@ class MemoryDataset(Dataset):
         return {name: column[indices] for name, column in self.columns.items()}
 
     def select(self, indices: Tensor) -> MemoryDataset:
-        return self._copy({name: column[indices] for name, column in self.columns.items()}, self.info)
+        chosen = {name: column[indices] for name, column in self.columns.items()}
+        return MemoryDataset(chosen, self.info).inherit(self)
 
     def with_columns(self, columns: Mapping[str, Tensor], *, classes: int | None = None) -> MemoryDataset:
-        return self._copy({**self.columns, **columns}, _extended(self.info, columns, classes))
+        info = _extended(self.info, columns, classes)
+        return MemoryDataset({**self.columns, **columns}, info).inherit(self, changed=columns)
 
     def with_transforms(self, transforms: tuple[BatchTransform, ...]) -> MemoryDataset:
-        copy = self._copy(self.columns, self.info)
+        copy: MemoryDataset = MemoryDataset(self.columns, self.info).inherit(self)
         copy.transforms = tuple(transforms)
-        return copy
-
-    def _copy(self, columns: Mapping[str, Tensor], info: DataInfo) -> MemoryDataset:
-        copy = MemoryDataset(columns, info)
-        copy.transforms = self.transforms
         return copy
 
     def batches(
@@ -179,37 +187,28 @@ class FileDataset(Dataset):
         *,
         positions: Tensor | None = None,
         extra: Mapping[str, Tensor] | None = None,
-        transforms: tuple[BatchTransform, ...] = (),
     ) -> None:
         self.decode = decode
         self.positions = torch.arange(size) if positions is None else positions
         self.extra = dict(extra or {})
         self.info = replace(info, size=len(self.positions))
-        self.transforms = transforms
 
     def __len__(self) -> int:
         return len(self.positions)
 
-    def _like(self, **changes: Any) -> FileDataset:
-        kept = {
-            "info": self.info,
-            "positions": self.positions,
-            "extra": self.extra,
-            "transforms": self.transforms,
-            **changes,
-        }
-        return FileDataset(self.decode, len(kept["positions"]), **kept)
-
     def select(self, indices: Tensor) -> FileDataset:
-        return self._like(
-            positions=self.positions[indices], extra={name: column[indices] for name, column in self.extra.items()}
-        )
+        extra = {name: column[indices] for name, column in self.extra.items()}
+        return FileDataset(self.decode, 0, self.info, positions=self.positions[indices], extra=extra).inherit(self)
 
     def with_columns(self, columns: Mapping[str, Tensor], *, classes: int | None = None) -> FileDataset:
-        return self._like(extra={**self.extra, **columns}, info=_extended(self.info, columns, classes))
+        info = _extended(self.info, columns, classes)
+        extra = {**self.extra, **columns}
+        return FileDataset(self.decode, 0, info, positions=self.positions, extra=extra).inherit(self, changed=columns)
 
     def with_transforms(self, transforms: tuple[BatchTransform, ...]) -> FileDataset:
-        return self._like(transforms=tuple(transforms))
+        copy: FileDataset = FileDataset(self.decode, 0, self.info, positions=self.positions, extra=self.extra).inherit(self)
+        copy.transforms = tuple(transforms)
+        return copy
 
     def rows(self, indices: Tensor | None = None) -> Batch:
         chosen = torch.arange(len(self)) if indices is None else indices

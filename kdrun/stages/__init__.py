@@ -1,1 +1,1 @@
-
+"""Stage kinds of the run graph, one file a kind."""

@@ -1,0 +1,78 @@
+"""The ``kdrun`` command: finds the sub-command, calls it, turns errors into one line and an exit code.
+
+Exit codes: 0 success, 1 a run failed, 2 bad input, 3 claims contradicted (with ``--strict``), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from kdrun import __version__
+from kdrun.errors import KdrunError, nearest
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "list": "what is there: papers, parts, groups, runs",
+    "show": "a recipe's graph, as text, YAML, Mermaid or SVG",
+    "check": "names, wiring, types and ranges of a recipe, in milliseconds",
+    "plan": "shapes, gradients, parameters, FLOPs and keys, with no data and no weights",
+    "run": "one run, or a Hydra multirun (-m)",
+    "reproduce": "arms × seeds of a recipe, verdicts on its claims, a report",
+    "report": "the HTML page of a finished reproduction",
+    "runs": "what was run, with results",
+    "export": "a trained student as safetensors, torch.export or ONNX",
+    "doctor": "versions, devices, store health, what an extra would add",
+}
+
+USAGE = """usage: kdrun COMMAND [RECIPE] [key=value ...] [flags]
+
+Declarative experiments in knowledge transfer. A recipe names teacher, student, data and method;
+overrides change anything: kdrun run kd student=cnn_tiny optimizer.lr=0.05 transfer.temperature=2
+
+commands:
+{commands}
+
+kdrun COMMAND --help tells more.  kdrun list papers is a good start."""
+
+
+def usage() -> str:
+    """The help text, without importing anything heavy."""
+    return USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items()))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of the console script; exits the process."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        sys.exit(0 if arguments else 2)
+    if arguments[0] == "--version":
+        print(f"kdrun {__version__}")
+        sys.exit(0)
+    sys.exit(_dispatch(arguments[0], arguments[1:]))
+
+
+def _dispatch(command: str, arguments: list[str]) -> int:
+    if command not in COMMANDS:
+        print(f"kdrun: there is no command '{command}'{nearest(command, COMMANDS)}; see kdrun --help", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"kdrun.commands.{command}_")
+    try:
+        return int(module.main(arguments) or 0)
+    except KdrunError as error:
+        print(f"kdrun: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"\nkdrun: interrupted; the same command goes on where this stopped: {_again(command, arguments)}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _again(command: str, arguments: Sequence[str]) -> str:
+    return " ".join(["kdrun", command, *arguments])

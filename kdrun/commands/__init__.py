@@ -1,0 +1,1 @@
+"""The commands of the ``kdrun`` program, one file each, imported only when called."""

@@ -1,0 +1,38 @@
+"""``kdrun check RECIPE``: static checks, with no heavy import."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kdrun.commands.arguments import parse, recipe_parser, take
+from kdrun.config.compose import Composer
+from kdrun.errors import KdrunError
+from kdrun.graph.check import check
+from kdrun.registry import catalog
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = recipe_parser("check", "Check names, wiring, arguments, types and ranges of a recipe and all its arms.")
+    options = parse(parser, arguments)
+    scale, overrides = take(options.overrides, "scale")
+    composer = Composer.named(options.recipe, overrides)
+    base = composer.base()
+    arms: list[str | None] = list(base.config.get("arms") or {}) or [None]
+    for arm in arms:
+        experiment = composer.compose(arm=arm, scale=scale)
+        try:
+            catalog(experiment.config.get("plugins") or None)
+            graph = check(experiment.config)
+        except KdrunError as error:
+            raise experiment.explain(error) from None
+        print(f"{base.recipe}{f' [{arm}]' if arm else ''}: {len(graph.stages())} stages, all well")
+    _check_claims(base.config, [a for a in arms if a])
+    return 0
+
+
+def _check_claims(config: dict, arms: list[str]) -> None:  # type: ignore[type-arg]
+    from kdrun.claims import check_claims
+
+    check_claims(config.get("claims") or {}, arms)

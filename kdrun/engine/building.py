@@ -1,0 +1,104 @@
+"""From a model's specification to a module: sizes found, weights drawn or loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kdrun.engine.randomness import seeded
+from kdrun.errors import InputError
+from kdrun.registry import catalog
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from kdrun.data.dataset import DataInfo
+
+__all__ = ["build", "is_resolved", "load_state", "load_weights", "resolve", "sizes_from_data"]
+
+INPUT_COLUMNS = ("image", "input", "features", "tokens", "series")
+"""Columns that a model reads, the first that a data set has."""
+
+
+def sizes_from_data(info: DataInfo) -> dict[str, int]:
+    """What ``auto`` stands for in a model that reads this data: classes, channels, sizes."""
+    sizes: dict[str, int] = {k: v for k, v in info.extra.items() if isinstance(v, int)}
+    if info.classes is not None:
+        sizes["num_classes"] = info.classes
+    column = next((info.columns[name] for name in INPUT_COLUMNS if name in info.columns), None)
+    if column is not None and column.shape:
+        count = 1
+        for length in column.shape:
+            count *= length
+        sizes.update({"in_channels": column.shape[0], "in_features": count, "image_size": column.shape[-1]})
+    return sizes
+
+
+def resolve(spec: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Complete a specification by its part's defaults and replace ``auto`` where ``sizes`` knows the value."""
+    part = catalog().get("model", spec["model"])
+    own = part.with_defaults({k: v for k, v in spec.items() if k not in ("model", "weights")})
+    resolved = {k: sizes.get(k, v) if v == "auto" else v for k, v in own.items()}
+    return {"model": spec["model"], **resolved, **({"weights": spec["weights"]} if spec.get("weights") else {})}
+
+
+def is_resolved(spec: Mapping[str, Any]) -> bool:
+    """Whether no size is left to find."""
+    return "auto" not in spec.values()
+
+
+def build(spec: Mapping[str, Any], *, seed: tuple[int, ...] | tuple[object, ...] | None = None) -> nn.Module:
+    """Build a module from a resolved specification; ``seed`` is a run's seed and labels for its first weights.
+
+    Raises ``InputError`` if a size could not be found or the part refuses its parameters.
+    """
+    unknown = [k for k, v in spec.items() if v == "auto"]
+    if unknown:
+        raise InputError(f"the size '{unknown[0]}' of model '{spec['model']}' cannot be found from the data: give a number")
+    part = catalog().get("model", spec["model"])
+    factory = part.load()
+    params = {k: v for k, v in spec.items() if k not in ("model", "weights")}
+    if seed is None:
+        module = factory(**params)
+    else:
+        with seeded(int(str(seed[0])), *seed[1:]):
+            module = factory(**params)
+    module.kdrun_spec = dict(spec)
+    return module
+
+
+def load_state(module: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
+    """Load weights strictly. Raises ``InputError`` naming the first difference in architecture."""
+    own = module.state_dict()
+    missing = [k for k in own if k not in state]
+    surplus = [k for k in state if k not in own]
+    shapes = [k for k in own if k in state and own[k].shape != state[k].shape]
+    if shapes:
+        name = shapes[0]
+        raise InputError(
+            f"{source} is of another architecture: {name} is {list(state[name].shape)}, expected {list(own[name].shape)}"
+        )
+    if missing or surplus:
+        example = f"it lacks {missing[0]}" if missing else f"it has {surplus[0]}, which the model has not"
+        raise InputError(f"{source} is of another architecture: {example} ({len(missing)} missing, {len(surplus)} surplus)")
+    module.load_state_dict(state)
+
+
+def load_weights(module: nn.Module, path: str, *, key: str | None = None) -> None:
+    """Load a ``.safetensors`` file, or a ``.pt`` file of plain tensors, into ``module``."""
+    try:
+        if path.endswith(".safetensors"):
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            import torch
+
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"cannot read the checkpoint {path}: {error}", key=key) from None
+    try:
+        load_state(module, state, source=f"checkpoint {path}")
+    except InputError as error:
+        error.key = key
+        raise

@@ -1,0 +1,70 @@
+"""What a stage is given beside its inputs: device, random streams, checkpoints, progress."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kdrun.engine.randomness import seed_of, stream
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from kdrun.engine.artifacts import Model
+    from kdrun.engine.checkpoint import Checkpoints
+    from kdrun.engine.hardware import Hardware
+    from kdrun.engine.progress import Reporter
+
+__all__ = ["Context"]
+
+
+@dataclass
+class Context:
+    """The surroundings of one stage run. ``name`` labels its random streams; ``config_key`` its errors."""
+
+    name: str
+    key: str
+    config_key: str
+    seed: int
+    hardware: Hardware
+    checkpoints: Checkpoints
+    reporter: Reporter
+    checkpoint_seconds: float = 60.0
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        return self.hardware.device
+
+    def seed_for(self, *labels: object) -> int:
+        """A seed for one purpose inside this stage."""
+        return seed_of(self.seed, self.name, *labels)
+
+    def generator(self, *labels: object) -> torch.Generator:
+        """A CPU generator for one purpose inside this stage."""
+        return stream(self.seed, self.name, *labels)
+
+    def module(self, model: Model, *, role: str = "model") -> nn.Module:
+        """Build a model artifact as a module on the device, in eval mode.
+
+        One that was never trained gets first weights from this stage's stream for ``role``.
+        """
+        from kdrun.engine.building import build, load_state, load_weights, resolve
+
+        spec = resolve(model.spec, self.sizes)
+        module = build(spec, seed=(self.seed, self.name, "weights", role))
+        if model.state is not None:
+            load_state(module, model.state, source=f"the stored model '{spec['model']}'")
+        elif spec.get("weights"):
+            load_weights(module, spec["weights"], key=f"{role}.weights")
+        return self.hardware.prepare(module).eval()
+
+    def model(self, module: nn.Module, spec: Mapping[str, Any] | None = None) -> Model:
+        """The artifact of a module: its specification and its weights on the CPU."""
+        from kdrun.engine.artifacts import Model
+
+        state = {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
+        chosen: Any = spec if spec is not None else getattr(module, "kdrun_spec", {})
+        return Model({k: v for k, v in dict(chosen).items() if k != "weights"}, state)

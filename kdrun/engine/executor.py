@@ -1,0 +1,311 @@
+"""Executing a run graph: each stage is looked up in the store by key, else computed once, by one process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdrun.engine.artifacts import Artifact, Data, Model, Table, Tensors, Value
+from kdrun.engine.progress import QuietReporter, Reporter
+from kdrun.engine.store import Store
+from kdrun.errors import CorruptArtifact, InputError, KdrunError
+from kdrun.graph.check import ENGINE_KEYS
+from kdrun.graph.keys import Keys
+from kdrun.graph.nodes import SOURCES, Graph, Node, Ref
+from kdrun.graph.types import part_of
+from kdrun.registry import Part, catalog
+
+if TYPE_CHECKING:
+    from kdrun.data.dataset import Dataset
+    from kdrun.engine.hardware import Hardware
+
+__all__ = ["Executor", "load_data"]
+
+Result = dict[str, Artifact]
+
+
+@dataclass
+class Executor:
+    """Runs one graph at one seed. ``counts`` tells afterwards how many stages were computed and how many found."""
+
+    graph: Graph
+    keys: Keys
+    store: Store
+    hardware_settings: Mapping[str, Any]
+    reporter: Reporter = field(default_factory=QuietReporter)
+    checkpoint_seconds: float = 60.0
+    counts: dict[str, int] = field(default_factory=lambda: {"computed": 0, "cached": 0})
+    seconds: dict[str, float] = field(default_factory=dict)
+    _results: dict[str, Result] = field(default_factory=dict)
+
+    def run(self) -> dict[str, list[dict[str, Any]]]:
+        """Compute every stage that nothing else reads; return the tables among them, by node name."""
+        tables = {}
+        for node in self.graph.sinks():
+            for name, artifact in self.result(node.name).items():
+                if isinstance(artifact, Table):
+                    tables[f"{node.name}.{name}" if name else node.name] = artifact.rows
+        return tables
+
+    def finished(self) -> bool:
+        """Whether the store already holds every final result."""
+        return all(self.store.contains(self.keys[node.name]) for node in self.graph.sinks())
+
+    def result(self, name: str) -> Result:
+        """The result of a stage, from memory, from the store or computed now."""
+        if name not in self._results:
+            self._results[name] = self._obtain(self.graph.nodes[name])
+        return self._results[name]
+
+    def _obtain(self, node: Node) -> Result:
+        key = self.keys[node.name]
+        found = self._read(node, key)
+        if found is None:
+            for ref in node.refs():
+                if self.graph.nodes[ref.name].verb not in SOURCES:
+                    self.result(ref.name)
+            waiting = f"{node.name}: another process computes it; waiting"
+            with self.store.lock(key, on_wait=lambda _: self.reporter.message(waiting)):
+                found = self._read(node, key)
+                if found is None:
+                    return self._compute(node, key)
+        self.counts["cached"] += 1
+        self.reporter.cached(node.name)
+        return found
+
+    def _read(self, node: Node, key: str) -> Result | None:
+        if not self.store.contains(key):
+            return None
+        try:
+            return self.store.read(key)
+        except CorruptArtifact as error:
+            self.reporter.message(f"{node.name}: {error}; computing it again")
+            self.store.discard(key, str(error))
+            return None
+
+    def _compute(self, node: Node, key: str) -> Result:
+        started = time.monotonic()
+        if node.part != "train":
+            self.reporter.stage_started(node.name)
+        try:
+            result = self._call(node, key)
+        except KdrunError as error:
+            error.key = error.key or node.key
+            raise
+        self.store.write(key, result, {"node": node.name, "kind": f"{node.verb} {node.part}", "by": node.by})
+        self._checkpoints(key).clear()
+        self.counts["computed"] += 1
+        self.seconds[node.name] = time.monotonic() - started
+        self.reporter.stage_finished(node.name, self.seconds[node.name])
+        return result
+
+    def _call(self, node: Node, key: str) -> Result:
+        from kdrun.engine.context import Context
+
+        part = part_of(node)
+        options = {k: v for k, v in node.params.items() if k not in ENGINE_KEYS["stage"]}
+        context = Context(
+            name=node.name,
+            key=key,
+            config_key=node.key,
+            seed=self.keys.seed_of(node),
+            hardware=self.hardware,
+            checkpoints=self._checkpoints(key),
+            reporter=self.reporter,
+            checkpoint_seconds=self.checkpoint_seconds,
+        )
+        bound = part.bind(node.inputs, key=node.key)
+        values = {name: self._values(item) for name, item in bound.items()}
+        context.sizes = _sizes(values)
+        annotations = {i.name: i.annotation for i in part.inputs}
+        arguments = {n: _fitting(v, annotations.get(n, ""), context, n) for n, v in values.items()}
+        if "context" in part.injected:
+            options["context"] = context
+        if "generator" in part.injected:
+            options["generator"] = context.generator("part")
+        positional = arguments.pop(part.inputs[-1].name, []) if part.variadic else []
+        returned = part.load()(*([*arguments.values(), *positional] if positional else []), **({} if positional else arguments), **options)
+        return _as_result(returned, part, context)
+
+    def _checkpoints(self, key: str) -> Any:
+        from kdrun.engine.checkpoint import Checkpoints
+
+        return Checkpoints(Path(self.store.root) / "checkpoints", key)
+
+    @property
+    def hardware(self) -> Hardware:
+        """The device and numerics, set up when the first stage is computed."""
+        global _hardware
+        from kdrun.engine.hardware import Hardware
+
+        if _hardware is None or _hardware.settings != dict(self.hardware_settings):
+            _hardware = Hardware(self.hardware_settings)
+        return _hardware
+
+    def _values(self, item: Ref | list[Ref]) -> Any:
+        return [self.value(ref) for ref in item] if isinstance(item, list) else self.value(item)
+
+    def value(self, ref: Ref) -> Any:
+        """What a reference stands for: a model artifact, a data set, tensors, rows, an optimizer's settings."""
+        node = self.graph.nodes[ref.name]
+        if node.verb == "model":
+            return Model({"model": node.part, **node.params}, None)
+        if node.verb == "optimizer":
+            from kdrun.stages.train import OptimizerSpec
+
+            return OptimizerSpec({"optimizer": node.part, **node.params})
+        if node.verb == "data":
+            return _field_of_data(load_data(node, self.keys[node.name]), ref, node)
+        return self._stage_value(node, ref)
+
+    def _stage_value(self, node: Node, ref: Ref) -> Any:
+        result = self.result(node.name)
+        name, rest = _split(ref.field, result, main_role(node))
+        artifact = result.get(name)
+        if artifact is None:
+            known = ", ".join(k for k in result if k)
+            raise InputError(f"'{node.name}' has no field '{'.'.join(ref.field)}'; it has: {known}", key=node.key)
+        value: Any
+        if isinstance(artifact, Tensors):
+            value = artifact.values[""] if set(artifact.values) == {""} else artifact.values
+        elif isinstance(artifact, Data):
+            value = self._dataset(artifact)
+        elif isinstance(artifact, Table):
+            value = artifact.rows
+        elif isinstance(artifact, Value):
+            value = artifact.value
+        else:
+            value = artifact
+        for piece in rest:
+            value = value[int(piece)] if piece.isdigit() and not isinstance(value, Mapping) else value[piece]
+        return value
+
+    def _dataset(self, artifact: Data) -> Dataset:
+        from kdrun.data.dataset import Column, DataInfo, MemoryDataset
+        from kdrun.graph.nodes import parse_node
+
+        if not artifact.source:
+            columns = {n: Column(tuple(c.shape[1:]), c.dtype) for n, c in artifact.columns.items()}
+            return MemoryDataset(artifact.columns, DataInfo(columns, classes=artifact.classes))
+        node = parse_node("data", dict(artifact.source), key="data", verbs=("data",))
+        base = load_data(node, str(artifact.source))[artifact.split]
+        if artifact.indices is not None:
+            base = base.select(artifact.indices)
+        return base.with_columns(artifact.columns, classes=artifact.classes) if artifact.columns else base
+
+
+_hardware: Hardware | None = None
+_loaded: dict[str, Mapping[str, Any]] = {}
+
+
+def load_data(node: Node, key: str) -> Mapping[str, Dataset]:
+    """Load a data source once a process; training splits carry the configured augmentation."""
+    if key not in _loaded:
+        own = {k: v for k, v in node.params.items() if k not in ENGINE_KEYS["data"]}
+        try:
+            splits = dict(part_of(node).load()(**own).load())
+        except KdrunError as error:
+            error.key = error.key or node.key
+            raise
+        transforms = tuple(_transform(t) for t in node.params.get("augment") or [])
+        for name, data in splits.items():
+            if not isinstance(data, list):
+                kept = data.with_transforms(transforms) if transforms and name not in ("valid", "test") else data
+                kept.origin = ({"data": node.part, **node.params}, name)
+                splits[name] = kept
+        _loaded[key] = splits
+    return _loaded[key]
+
+
+def _transform(content: Mapping[str, Any]) -> Any:
+    part = catalog().get("transform", content["transform"])
+    function = part.load()
+    options = {k: v for k, v in content.items() if k != "transform"}
+    if "generator" in part.injected:
+        return lambda batch, generator: function(batch, generator=generator, **options)
+    return lambda batch, generator: function(batch, **options)
+
+
+def _field_of_data(splits: Mapping[str, Any], ref: Ref, node: Node) -> Any:
+    value: Any = splits
+    for piece in ref.field:
+        value = value[int(piece)] if isinstance(value, list) else value[piece]
+    return value
+
+
+def main_role(node: Node) -> str:
+    """The field a reference without field means: for ``train``, the first model handed in that an update trains."""
+    if node.verb != "stage" or node.by is not None or node.part != "train":
+        return ""
+    from kdrun.step.spec import parse_step
+
+    trained = parse_step(node.params["step"], key=f"{node.key}.step").trained()
+    inputs = node.inputs if isinstance(node.inputs, dict) else {}
+    return next((role for role in inputs if role in trained), trained[0] if trained else "")
+
+
+def _split(field: tuple[str, ...], result: Result, main: str) -> tuple[str, tuple[str, ...]]:
+    """The longest prefix of ``field`` that names an artifact, and what is left to look up inside it."""
+    for cut in range(len(field), 0, -1):
+        name = ".".join(field[:cut])
+        if name in result:
+            return name, field[cut:]
+    return main, field
+
+
+def _sizes(values: Mapping[str, Any]) -> dict[str, int]:
+    from kdrun.data.dataset import Dataset
+    from kdrun.engine.building import sizes_from_data
+
+    found: dict[str, int] = {}
+    for value in values.values():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, Dataset):
+                found = {**sizes_from_data(one.info), **found}
+    return found
+
+
+def _fitting(value: Any, annotation: str, context: Any, name: str) -> Any:
+    """Build modules for parts that ask for them; everything else is passed as it is."""
+    if "Module" in annotation:
+        if isinstance(value, list):
+            return [context.module(v, role=f"{name}.{i}") for i, v in enumerate(value)]
+        return context.module(value, role=name)
+    return value
+
+
+def _as_result(returned: Any, part: Part, context: Any) -> Result:
+    """Turn what a part returned into artifacts."""
+    from torch import Tensor, nn
+
+    from kdrun.data.dataset import Dataset
+
+    if isinstance(returned, Tensor):
+        return {"": Tensors({"": returned.detach().cpu()})}
+    if isinstance(returned, nn.Module):
+        return {"": context.model(returned)}
+    if isinstance(returned, Dataset):
+        return {"": _data_artifact(returned)}
+    if isinstance(returned, list):
+        return {"": Table(returned)}
+    if isinstance(returned, dict) and returned and all(isinstance(v, Tensor) for v in returned.values()):
+        return {"": Tensors({k: v.detach().cpu() for k, v in returned.items()})}
+    if isinstance(returned, dict) and all(isinstance(v, Artifact) for v in returned.values()):
+        return returned
+    if isinstance(returned, dict):
+        return {name: _as_result(value, part, context)[""] for name, value in returned.items()}
+    return {"": Value(returned)}
+
+
+def _data_artifact(data: Dataset) -> Data:
+    rows = data.rows() if data.origin is None or data.changed else None
+    if data.origin is None:
+        assert rows is not None
+        return Data({}, "", None, rows, data.info.classes)
+    source, split = data.origin
+    columns = {name: rows[name] for name in sorted(data.changed)} if rows is not None else {}
+    index = data.positions if hasattr(data, "positions") else data.rows()["index"]
+    return Data(dict(source), split, index, columns, data.info.classes)

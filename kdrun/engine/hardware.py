@@ -1,0 +1,89 @@
+"""The hardware group in force: device, precision, threads, determinism, through Accelerate."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kdrun.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+__all__ = ["Hardware"]
+
+PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+class Hardware:
+    """Where and how tensors are computed. Building it sets threads and determinism for the process.
+
+    Raises ``InputError`` for a device that is not there or a precision that is not known.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        import torch
+
+        self.settings = dict(settings)
+        self.precision = str(settings.get("precision", "fp32"))
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision is one of {', '.join(PRECISIONS)}, got '{self.precision}'", key="hardware.precision")
+        self.workers = int(settings.get("workers", 0))
+        self.device = self._device(str(settings.get("device", "cpu")))
+        torch.set_num_threads(int(settings.get("threads", 1)))
+        if settings.get("deterministic"):
+            torch.use_deterministic_algorithms(True, warn_only=True)
+
+    def _device(self, name: str) -> torch.device:
+        import torch
+
+        kind = name.split(":")[0]
+        there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if kind not in there:
+            raise InputError(f"device is one of {', '.join(there)}, got '{name}'", key="hardware.device")
+        if not there[kind]:
+            raise InputError(f"this machine has no {kind} device that torch can use; try hardware=cpu", key="hardware.device")
+        return torch.device(name)
+
+    @functools.cached_property
+    def accelerator(self) -> Any:
+        """Accelerate's handle: processes, mixed precision, preparation for data parallelism."""
+        from accelerate import Accelerator
+
+        return Accelerator(mixed_precision=PRECISIONS[self.precision], cpu=self.device.type == "cpu")
+
+    def autocast(self) -> Any:
+        """A context factory for mixed precision, or None in full precision (so that nothing is entered)."""
+        return None if self.precision == "fp32" else self.accelerator.autocast
+
+    def scaler(self) -> Any:
+        """A gradient scaler, for fp16 on a GPU only."""
+        import torch
+
+        return torch.amp.GradScaler(self.device.type) if self.precision == "fp16" and self.device.type == "cuda" else None
+
+    def prepare(self, module: nn.Module) -> nn.Module:
+        """Move a module to the device and compile it if the group says so."""
+        module.to(self.device)
+        if self.settings.get("compile"):
+            module.compile()
+        return module
+
+    def synchronize(self) -> None:
+        """Wait for the device; for timings."""
+        import torch
+
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    @contextlib.contextmanager
+    def evaluation(self) -> Any:
+        """No gradients, and the group's precision."""
+        import torch
+
+        autocast = self.autocast()
+        with torch.no_grad(), autocast() if autocast else contextlib.nullcontext():
+            yield

@@ -1,0 +1,295 @@
+"""Planning: the whole graph on fake tensors, with no data, no weights and no device.
+
+Each stage is given what is known of its inputs (a model's specification, a data set's columns, a tensor's
+shape) and says what is known of its result. A train stage is traced forward and backward; a registered part
+of another kind is run on fake tensors. What can be known only by running is noted as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdrun.data.dataset import Column, DataInfo, Dataset, MemoryDataset
+from kdrun.engine.artifacts import Model
+from kdrun.engine.building import build, resolve, sizes_from_data
+from kdrun.engine.executor import main_role
+from kdrun.errors import InputError, KdrunError, nearest
+from kdrun.graph.check import ENGINE_KEYS
+from kdrun.graph.keys import Keys
+from kdrun.graph.nodes import SOURCES, Graph, Node, Ref
+from kdrun.graph.types import part_of
+from kdrun.step.spec import parse_step
+from kdrun.step.trace import Trace, trace
+
+__all__ = ["Plan", "StagePlan", "plan"]
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What is known of one stage before it runs.
+
+    ``parameters`` counts scalars per role; ``flops`` are per step of ``batch_size`` rows, forward and backward;
+    ``memory`` is in bytes: weights, gradients and optimizer state, without activations.
+    """
+
+    name: str
+    kind: str
+    key: str
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    flops: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    memory: int | None = None
+    shapes: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All stages in order of execution."""
+
+    stages: tuple[StagePlan, ...]
+
+    @property
+    def total_flops(self) -> int:
+        """FLOPs of all training steps whose number is known."""
+        return sum((s.flops or 0) * (s.steps or 0) for s in self.stages)
+
+
+class _Unknown:
+    """A value that only running the stage can tell."""
+
+
+UNKNOWN = _Unknown()
+
+
+def plan(graph: Graph, keys: Keys) -> Plan:
+    """Plan a checked graph. Raises ``InputError`` (with the config key) for what cannot work."""
+    return _Planner(graph, keys).run()
+
+
+class _Planner:
+    def __init__(self, graph: Graph, keys: Keys) -> None:
+        self.graph, self.keys = graph, keys
+        self.known: dict[str, dict[str, Any]] = {}
+        self.infos: dict[str, Mapping[str, Any]] = {}
+
+    def run(self) -> Plan:
+        stages = []
+        for node in self.graph:
+            if node.verb in SOURCES:
+                continue
+            try:
+                stages.append(self._stage(node))
+            except KdrunError as error:
+                error.key = error.key or node.key
+                raise
+        return Plan(tuple(stages))
+
+    def _stage(self, node: Node) -> StagePlan:
+        part = part_of(node)
+        bound = part.bind(node.inputs, key=node.key)
+        values = {n: [self._value(r) for r in i] if isinstance(i, list) else self._value(i) for n, i in bound.items()}
+        base = {"name": node.name, "kind": f"{node.part}{f' by {node.by}' if node.by else ''}", "key": self.keys[node.name]}
+        if node.verb == "stage" and node.by is None and node.part == "train":
+            return self._train(node, values, base)
+        if node.verb == "stage" and node.by is None:
+            self._metrics(node, values)
+            self.known[node.name] = {"": UNKNOWN}
+            return StagePlan(**base)
+        self.known[node.name], notes = self._part(node, values)
+        return StagePlan(**base, notes=notes)
+
+    def _value(self, ref: Ref) -> Any:
+        node = self.graph.nodes[ref.name]
+        if node.verb == "model":
+            return Model({"model": node.part, **node.params}, None)
+        if node.verb == "optimizer":
+            return None
+        if node.verb == "data":
+            value: Any = self._info(node)
+            for piece in ref.field:
+                if isinstance(value, Mapping) and piece not in value:
+                    raise InputError(f"the data has no split '{piece}'{nearest(piece, value)}", key=node.key)
+                value = value[int(piece)] if isinstance(value, list) else value[piece]
+            return value
+        return self._of_stage(node, ref)
+
+    def _of_stage(self, node: Node, ref: Ref) -> Any:
+        fields = self.known[node.name]
+        for cut in range(len(ref.field), -1, -1):
+            name = ".".join(ref.field[:cut]) or main_role(node)
+            if name in fields:
+                value = fields[name]
+                for piece in ref.field[cut:]:
+                    if isinstance(value, _Unknown):
+                        return UNKNOWN
+                    value = value[int(piece)] if piece.isdigit() and not isinstance(value, Mapping) else value[piece]
+                return value
+        return UNKNOWN
+
+    def _info(self, node: Node) -> Mapping[str, Any]:
+        if node.name not in self.infos:
+            own = {k: v for k, v in node.params.items() if k not in ENGINE_KEYS["data"]}
+            self.infos[node.name] = part_of(node).load()(**own).info()
+        return self.infos[node.name]
+
+    def _train(self, node: Node, values: dict[str, Any], base: dict[str, Any]) -> StagePlan:
+        named = {n: self._value(i) for n, i in node.inputs.items() if not isinstance(i, list)} if isinstance(node.inputs, dict) else {}
+        values = {**values, **named}
+        infos = {n: v for n, v in values.items() if isinstance(v, DataInfo)}
+        models = {n: v for n, v in values.items() if isinstance(v, Model)}
+        step = parse_step(node.params["step"], key=f"{node.key}.step")
+        batch_size = int(node.params.get("batch_size", 64))
+        extra = dict(node.params.get("models") or {})
+        roles = list(dict.fromkeys([*step.trained(), *models, *extra]))
+        if "data" not in infos or any(isinstance(v, _Unknown) for v in values.values()):
+            self.known[node.name] = {role: UNKNOWN for role in roles}
+            return StagePlan(**base, batch_size=batch_size, notes=("depends on what an earlier stage finds: planned when that has run",))
+        found = trace(
+            step,
+            specs={**{n: m.spec for n, m in models.items()}, **extra},
+            tensors={n: _describe(v) for n, v in values.items() if isinstance(v, Column | dict)},
+            columns={n: i.columns for n, i in infos.items()},
+            batch_size=batch_size,
+            sizes=sizes_from_data(infos["data"]),
+        )
+        self.known[node.name] = _trained_models(found, step.updates)
+        return StagePlan(
+            **base,
+            parameters=found.parameters,
+            flops=found.flops,
+            steps=_steps(node.params, infos["data"].size, batch_size),
+            batch_size=batch_size,
+            memory=found.parameter_bytes,
+            shapes=found.shapes,
+            notes=tuple(found.notes),
+        )
+
+    def _metrics(self, node: Node, values: Mapping[str, Any]) -> None:
+        """A model that is evaluated must be buildable for the data at hand."""
+        infos = [v for v in values.values() if isinstance(v, DataInfo)]
+        for value in values.values():
+            for model in value if isinstance(value, list) else [value]:
+                if isinstance(model, Model) and model.state is None and infos:
+                    _meta(resolve(model.spec, sizes_from_data(infos[0])))
+
+    def _part(self, node: Node, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Run a part on fake tensors; what that cannot do is unknown until it runs."""
+        if any(isinstance(v, _Unknown) for v in _flatten(values.values())):
+            return {"": UNKNOWN}, ("depends on what an earlier stage finds",)
+        from torch._subclasses.fake_tensor import FakeTensorMode
+
+        infos = [v for v in _flatten(values.values()) if isinstance(v, DataInfo)]
+        sizes = sizes_from_data(infos[0]) if infos else {}
+        part = part_of(node)
+        options = {k: v for k, v in node.params.items() if k not in ENGINE_KEYS["stage"]}
+        try:
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                if "context" in part.injected:
+                    options["context"] = _FakeContext(node, sizes)
+                if "generator" in part.injected:
+                    options["generator"] = torch.Generator()
+                faked = {n: _fake(v, sizes) for n, v in values.items()}
+                positional = faked.pop(part.inputs[-1].name, []) if part.variadic else []
+                returned = part.load()(*[*faked.values(), *positional], **options) if positional else part.load()(**faked, **options)
+                return {"": _known(returned)}, ()
+        except InputError:
+            raise
+        except Exception:
+            return {"": UNKNOWN}, ("its result's shape is known only when it has run",)
+
+
+class _FakeContext:
+    """Stands for a stage's context while its part runs on fake tensors."""
+
+    def __init__(self, node: Node, sizes: Mapping[str, int]) -> None:
+        from kdrun.engine.hardware import Hardware
+
+        self.name, self.key, self.config_key, self.sizes = node.name, "", node.key, sizes
+        self.hardware = Hardware.__new__(Hardware)
+        self.hardware.settings, self.hardware.precision, self.hardware.workers = {}, "fp32", 0
+        self.device = self.hardware.device = torch.device("cpu")
+
+    def generator(self, *labels: object) -> torch.Generator:
+        return torch.Generator()
+
+    def module(self, model: Model, *, role: str = "model") -> nn.Module:
+        return _fake_module(resolve(model.spec, self.sizes))
+
+
+def _meta(spec: Mapping[str, Any]) -> nn.Module:
+    with torch._subclasses.fake_tensor.unset_fake_temporarily(), torch.device("meta"):
+        return build(spec)
+
+
+def _fake_module(spec: Mapping[str, Any]) -> nn.Module:
+    """A module whose weights are fake tensors on the CPU; to be called inside a fake mode."""
+    module = _meta(spec).eval()
+    for inner in module.modules():
+        for name, value in inner._parameters.items():
+            if value is not None:
+                inner._parameters[name] = nn.Parameter(torch.empty(value.shape, dtype=value.dtype))
+        for name, value in inner._buffers.items():
+            if value is not None:
+                inner._buffers[name] = torch.empty(value.shape, dtype=value.dtype)
+    return module
+
+
+def _fake(value: Any, sizes: Mapping[str, int]) -> Any:
+    if isinstance(value, list):
+        return [_fake(v, sizes) for v in value]
+    if isinstance(value, Model):
+        return _fake_module(resolve(value.spec, sizes))
+    if isinstance(value, DataInfo):
+        rows = min(value.size or 8, 8)
+        return MemoryDataset({n: torch.empty((rows, *c.shape), dtype=c.dtype) for n, c in value.columns.items()}, value)
+    if isinstance(value, Column):
+        return torch.empty(value.shape, dtype=value.dtype)
+    if isinstance(value, Mapping):
+        return {k: _fake(v, sizes) for k, v in value.items()}
+    return value
+
+
+def _known(returned: Any) -> Any:
+    """What is known of a fake result, free of the fake mode."""
+    if isinstance(returned, Tensor):
+        return Column(tuple(returned.shape), returned.dtype)
+    if isinstance(returned, nn.Module):
+        return Model(dict(returned.kdrun_spec), None) if hasattr(returned, "kdrun_spec") else UNKNOWN
+    if isinstance(returned, Dataset):
+        return returned.info
+    if isinstance(returned, Mapping):
+        return {k: _known(v) for k, v in returned.items()}
+    return UNKNOWN
+
+
+def _describe(value: Any) -> Any:
+    return value if isinstance(value, Column) else {k: _describe(v) for k, v in value.items()}
+
+
+def _flatten(values: Any) -> list[Any]:
+    return [inner for v in values for inner in (v if isinstance(v, list) else [v])]
+
+
+def _trained_models(found: Trace, updates: Any) -> dict[str, Any]:
+    fields: dict[str, Any] = {"log": UNKNOWN, **{role: Model(spec, None) for role, spec in found.specs.items()}}
+    for update in updates:
+        for role in update.average:
+            fields[f"average.{role}"] = Model(found.specs[role], None)
+            fields.setdefault("average", fields[f"average.{role}"])
+    return fields
+
+
+def _steps(params: Mapping[str, Any], size: int | None, batch_size: int) -> int | None:
+    if params.get("steps") is not None:
+        return int(params["steps"])
+    if size is None:
+        return None
+    per_epoch = size // batch_size if params.get("drop_last") else -(-size // batch_size)
+    return int(params.get("epochs") or 1) * per_epoch

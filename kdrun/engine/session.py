@@ -1,0 +1,161 @@
+"""One run from a composed experiment: check, plan, execute, and the records it leaves."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdrun.config.compose import Experiment
+from kdrun.engine.executor import Executor
+from kdrun.engine.progress import Reporter
+from kdrun.engine.store import Store, default_root
+from kdrun.errors import KdrunError
+from kdrun.graph.check import check
+from kdrun.graph.keys import Keys
+from kdrun.graph.nodes import Graph
+from kdrun.registry import catalog
+
+if TYPE_CHECKING:
+    from kdrun.config.compose import Experiment as _Experiment  # noqa: F401
+
+__all__ = ["Outcome", "Session", "environment", "flat_metrics"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run gave: metrics by path (``test.accuracy``), curves, and what it cost."""
+
+    metrics: dict[str, float]
+    curves: list[dict[str, Any]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Session:
+    """An experiment made ready: parts known, graph checked, keys computed, store opened.
+
+    Raises ``InputError``, with file and line, for anything wrong in the configuration.
+    """
+
+    def __init__(self, experiment: Experiment, reporter: Reporter | None = None) -> None:
+        self.experiment = experiment
+        self.config = experiment.config
+        try:
+            catalog(self.config.get("plugins") or None)
+            self.graph: Graph = check(self.config)
+            self.hardware: Mapping[str, Any] = self.config.get("hardware") or {}
+            self.keys = Keys(self.graph, seed=int(self.config.get("seed", 0)), hardware=self.hardware)
+            self.store = Store(self.config.get("store") or default_root())
+        except KdrunError as error:
+            raise experiment.explain(error) from None
+        self.executor = Executor(
+            self.graph,
+            self.keys,
+            self.store,
+            self.hardware,
+            reporter or Reporter(),
+            float(self.config.get("checkpoint_seconds", 60)),
+        )
+
+    def plan(self) -> Any:
+        """The shape pass over the whole graph; see ``engine.plan``."""
+        from kdrun.engine.plan import plan
+
+        try:
+            return plan(self.graph, self.keys)
+        except KdrunError as error:
+            raise self.experiment.explain(error) from None
+
+    def run(self) -> Outcome:
+        """Plan and execute what the store does not hold yet."""
+        try:
+            if not self.executor.finished():
+                self.plan()
+            tables = self.executor.run()
+            curves = self._curves()
+        except KdrunError as error:
+            raise self.experiment.explain(error) from None
+        return Outcome(flat_metrics(tables), curves, dict(self.executor.counts), dict(self.executor.seconds))
+
+    def _curves(self) -> list[dict[str, Any]]:
+        """The training log of every train stage, as rows with the stage's name."""
+        rows = []
+        for node in self.graph.stages():
+            key = self.keys[node.name]
+            if node.part == "train" and self.store.contains(key):
+                log = self.store.read(key, fields=["log"])["log"]
+                rows += [{"stage": node.name, **row} for row in log.rows]  # type: ignore[union-attr]
+        return rows
+
+
+def flat_metrics(tables: Mapping[str, list[dict[str, Any]]]) -> dict[str, float]:
+    """Metrics by path: ``node.metric``, or ``node.i.metric`` where a table has several rows."""
+    found = {}
+    for name, rows in tables.items():
+        for i, row in enumerate(rows):
+            label = name if len(rows) == 1 else f"{name}.{i}"
+            found.update({f"{label}.{k}": v for k, v in row.items() if isinstance(v, int | float)})
+    return found
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and git state, for the records of a run."""
+    versions = {}
+    for package in ("kdrun", "torch", "torchvision", "hydra-core", "numpy", "accelerate", "torchmetrics", "timm", "transformers"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "versions": versions,
+        "git": _git(),
+        "command": sys.argv,
+    }
+
+
+def _git() -> dict[str, Any] | None:
+    def ask(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+
+    try:
+        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+class RunFolder:
+    """A folder of records: config, environment, result. Created when the first record is written."""
+
+    def __init__(self, root: str | Path, recipe: str, label: str = "") -> None:
+        stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")[:-3]
+        name = f"{stamp}{'-' + label if label else ''}"
+        self.path = Path(root) / recipe.replace("/", "-") / name
+        self.started = time.time()
+
+    def write(self, name: str, content: Any) -> Path:
+        """Write JSON, or text as it is. Raises ``StoreError`` if the folder cannot be written."""
+        from kdrun.errors import StoreError
+
+        path = self.path / name
+        text = content if isinstance(content, str) else json.dumps(content, indent=2, sort_keys=True, default=str)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(path.name + ".part")
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+        except OSError as error:
+            raise StoreError(f"cannot write the run folder {self.path}: {error.strerror}; set runs=FOLDER") from None
+        return path

@@ -1,0 +1,33 @@
+"""Parts of the ``initialize`` stage: a model with chosen first weights."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn import Module
+
+from kdrun.errors import InputError
+from kdrun.registry import initialize
+
+__all__ = ["copied_weights", "random_weights"]
+
+
+@initialize
+def random_weights(model: Module) -> Module:
+    """The model with the first weights that its constructor drew, from this stage's random stream."""
+    return model
+
+
+@initialize
+def copied_weights(model: Module, source: Module, *, modules: list[str] | None = None) -> Module:
+    """``model`` with the weights of ``source``, in the named ``modules`` or wherever names and shapes agree.
+
+    Raises ``InputError`` if a named module does not fit or nothing agrees.
+    """
+    given, own = source.state_dict(), model.state_dict()
+    wanted = [k for k in own if modules is None or any(k == m or k.startswith(f"{m}.") for m in modules)]
+    fitting = [k for k in wanted if k in given and given[k].shape == own[k].shape]
+    if not fitting or (modules is not None and len(fitting) < len(wanted)):
+        bad = next((k for k in wanted if k not in fitting), "no weight")
+        raise InputError(f"the weights cannot be copied: {bad} is not in the source, or of another shape")
+    model.load_state_dict({**own, **{k: given[k] for k in fitting}})
+    return nn.Module.eval(model)

@@ -1,0 +1,51 @@
+"""Parts of the ``reduce`` stage: statistics over data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+
+from kdrun.data.dataset import Dataset
+from kdrun.engine.context import Context
+from kdrun.registry import reduce
+from kdrun.stages.evaluate import outputs_over
+from kdrun.types import Count
+
+__all__ = ["class_mean"]
+
+
+@reduce
+def class_mean(
+    model: Module,
+    data: Dataset,
+    *,
+    of: Literal["feature", "logits", "probabilities"] = "feature",
+    tap: str = "feature",
+    normalize: bool = False,
+    permute: bool = False,
+    batch_size: Count = 512,
+    context: Context,
+    generator: torch.Generator,
+) -> Tensor:
+    """Mean feature (or logits, or probabilities) of each class: [classes, dim].
+
+    The model is in eval mode and the data in plain order, without augmentation. A class without rows is
+    zero. ``permute`` deals the rows out to wrong classes (a cyclic shift of a random order): a control.
+    """
+    taps = {"feature": tap} if of == "feature" else {}
+    columns = outputs_over(model, data, taps, input="image", batch_size=batch_size, context=context)
+    values = columns["logits"].softmax(-1) if of == "probabilities" else columns[of]
+    values = values.flatten(1)
+    classes = data.info.classes or int(columns["label"].max()) + 1
+    sums = torch.zeros(classes, values.shape[1]).index_add_(0, columns["label"], values)
+    counts = torch.bincount(columns["label"], minlength=classes).clamp_min(1)
+    means = sums / counts[:, None]
+    if normalize:
+        means = torch.nn.functional.normalize(means, dim=1)
+    if permute:
+        order = torch.randperm(classes, generator=generator)
+        means[order] = means[order.roll(1)]
+    return means

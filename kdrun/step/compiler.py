@@ -1,0 +1,330 @@
+"""Compiling a step graph into flat programs over registers.
+
+A program is a list of ``(function, input registers, output register)``; running it is
+
+    for function, inputs, out in program: r[out] = function(*[r[i] for i in inputs])
+
+Every update of a step sees the current parameters: what depends on a model that an earlier update of the
+same step has changed is computed again, and everything else is computed once and shared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from operator import attrgetter, itemgetter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdrun.errors import InputError
+from kdrun.graph.nodes import Ref
+from kdrun.registry import catalog
+from kdrun.step.spec import Step, StepNode, Update
+from kdrun.step.taps import tap
+
+__all__ = ["Call", "Compiler", "Instruction", "Roles", "Segment"]
+
+Instruction = tuple[Callable[..., Any], tuple[int, ...], int]
+
+
+@dataclass
+class Roles:
+    """What the names inside a step stand for."""
+
+    modules: dict[str, nn.Module]
+    tensors: dict[str, Any] = field(default_factory=dict)
+    loaders: tuple[str, ...] = ("data",)
+
+
+class Call:
+    """One call of a module in a step, with its taps. ``functional`` is the same at other parameters."""
+
+    def __init__(self, module: nn.Module, node: StepNode, *, trained: bool) -> None:
+        self.module = module
+        self.slots = {name: tap(module, path, key=f"{node.node.key}.taps.{name}") for name, path in node.taps.items()}
+        self.options = node.params
+        self.detach = node.detach
+        self.mode = node.mode
+        self.no_grad = not node.grad
+        self.plain = not (self.detach or self.no_grad or self.options or self._switches(trained))
+
+    def _switches(self, trained: bool) -> bool:
+        return self.mode is not None and (self.mode == "train") != trained
+
+    def function(self) -> Callable[..., Any]:
+        """The callable for the program: the module itself where nothing else is asked for."""
+        return self.module if self.plain else self._call
+
+    def _call(self, *inputs: Any) -> Any:
+        return self._run(self.module, inputs)
+
+    def functional(self, parameters: dict[str, Tensor], *inputs: Any) -> Any:
+        """Evaluate at ``parameters`` instead of the module's own; differentiable with respect to them."""
+        return self._run(partial(self._at, parameters), inputs)
+
+    def _at(self, parameters: dict[str, Tensor], *inputs: Any, **options: Any) -> Any:
+        return torch.func.functional_call(self.module, parameters, inputs, options)
+
+    def _run(self, target: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
+        if self.detach:
+            inputs = tuple(i.detach() for i in inputs)
+        with torch.no_grad() if self.no_grad else contextlib.nullcontext(), _mode(self.module, self.mode):
+            return target(*inputs, **self.options)
+
+
+@contextlib.contextmanager
+def _mode(module: nn.Module, mode: str | None) -> Any:
+    if mode is None:
+        yield
+        return
+    before = module.training
+    module.train(mode == "train")
+    try:
+        yield
+    finally:
+        module.train(before)
+
+
+@dataclass
+class Segment:
+    """The program of one update: instructions, and registers of its loss terms with their weights."""
+
+    update: Update
+    instructions: list[Instruction]
+    terms: list[tuple[str, int, Any]]
+    retain: bool = False
+    inner: Segment | None = None
+    virtual: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Layout:
+    """Registers shared by the segments of a step."""
+
+    size: int = 0
+    columns: list[tuple[int, str, str]] = field(default_factory=list)
+    constants: dict[int, Any] = field(default_factory=dict)
+
+    def new(self) -> int:
+        self.size += 1
+        return self.size - 1
+
+
+class Compiler:
+    """Turns a step into segments, for a given choice of the updates that run."""
+
+    def __init__(self, step: Step, roles: Roles, outputs: Mapping[str, str], generator: torch.Generator) -> None:
+        self.step = step
+        self.roles = roles
+        self.outputs = outputs
+        self.generator = generator
+        self.layout = Layout()
+        trained = set(step.trained())
+        self.calls = {
+            name: Call(roles.modules[node.node.part], node, trained=node.node.part in trained)
+            for name, node in step.nodes.items()
+            if node.node.verb == "call"
+        }
+        self._fixed: dict[Any, int] = {}
+        self._depends = {name: self._roles_of(name) for name in step.nodes}
+
+    def _roles_of(self, name: str) -> set[str]:
+        nodes = [self.step.nodes[n] for n in self.step.ancestors([name])]
+        return {n.node.part for n in nodes if n.node.verb == "call"} | {
+            ref.name for n in nodes for ref in n.node.refs() if ref.name in self.roles.modules
+        }
+
+    def compile(self, active: Iterable[Update]) -> list[Segment]:
+        """Segments for the ``active`` updates of one step, in order."""
+        segments: list[Segment] = []
+        done: dict[tuple[str, str], int] = {}
+        changed: set[str] = set()
+        for update in active:
+            done = {k: r for k, r in done.items() if not (self._depends[k[0].split(".")[0]] & changed)}
+            before = set(done)
+            segment = self._through(update, done) if update.through else self._plain(update, done)
+            if segments and any(self._depends[n.split(".")[0]] & set(self.step.trained()) for n, _ in before):
+                for earlier in segments:
+                    earlier.retain = True
+            segments.append(segment)
+            changed = set(update.train)
+        return segments
+
+    def _plain(self, update: Update, done: dict[tuple[str, str], int]) -> Segment:
+        emit = _Emitter(self, update.batch, done)
+        return Segment(update, emit.instructions, emit.terms(update))
+
+    def _through(self, update: Update, done: dict[tuple[str, str], int]) -> Segment:
+        """An update evaluated after differentiable virtual steps of another one."""
+        assert update.through is not None
+        inner = next(u for u in self.step.updates if u.name == update.through["update"])
+        virtual = {role: self.layout.new() for role in inner.train}
+        kept = {k: r for k, r in done.items() if not self._depends[k[0].split(".")[0]] & {*inner.train, *update.train}}
+        inside = _Emitter(self, inner.batch, dict(kept), virtual)
+        inner_segment = Segment(inner, inside.instructions, inside.terms(inner))
+        outside = _Emitter(self, update.batch, dict(kept), virtual)
+        segment = Segment(update, outside.instructions, outside.terms(update), inner=inner_segment, virtual=virtual)
+        for emitter in (inside, outside):
+            done.update({k: r for k, r in emitter.done.items() if not self._depends[k[0].split(".")[0]] & {*inner.train, *update.train}})
+        return segment
+
+    def column(self, loader: str, name: str) -> int:
+        register = self._fixed.get(("column", loader, name))
+        if register is None:
+            register = self._fixed["column", loader, name] = self.layout.new()
+            self.layout.columns.append((register, loader, name))
+        return register
+
+    def constant(self, ref: Ref) -> int:
+        register = self._fixed.get(ref)
+        if register is None:
+            register = self._fixed[ref] = self.layout.new()
+            self.layout.constants[register] = self._constant_value(ref)
+        return register
+
+    def _constant_value(self, ref: Ref) -> Any:
+        if ref.name in self.roles.modules:
+            return dict(self.roles.modules[ref.name].named_parameters())
+        value = self.roles.tensors[ref.name]
+        for piece in ref.field:
+            value = value[piece] if isinstance(value, dict) else value[int(piece)]
+        return value
+
+
+class _Emitter:
+    """Writes the instructions that one update needs, sharing what was computed before."""
+
+    def __init__(
+        self, compiler: Compiler, batch: str, done: dict[tuple[str, str], int], virtual: Mapping[str, int] | None = None
+    ) -> None:
+        self.compiler = compiler
+        self.batch = batch
+        self.done = done
+        self.virtual = virtual or {}
+        self.instructions: list[Instruction] = []
+
+    def terms(self, update: Update) -> list[tuple[str, int, Any]]:
+        """Emit what the update minimizes; a term of constant weight 0 is left out."""
+        chosen = {n: w for n, w in update.minimize.items() if isinstance(w, dict) or w != 0}
+        if not chosen:
+            raise InputError("all weights of this update are 0: nothing to minimize", key=f"{update.key}.minimize")
+        return [(name, self.value(Ref.parse(name, key=update.key)), weight) for name, weight in chosen.items()]
+
+    def value(self, ref: Ref) -> int:
+        """The register holding ``ref``, computed if it is not there yet."""
+        if ref.name == "batch":
+            return self.compiler.column(self.batch, ref.field[0])
+        if ref.name in self.compiler.roles.loaders:
+            return self.compiler.column(ref.name, ref.field[0])
+        if ref.name not in self.compiler.step.nodes:
+            return self._role(ref)
+        label = (str(ref), self._loader(ref.name))
+        if label not in self.done:
+            self._node(ref.name)
+            if label not in self.done:
+                self.done[label] = self._field(ref, label[1])
+        return self.done[label]
+
+    def _role(self, ref: Ref) -> int:
+        if ref.name in self.virtual:
+            return self.virtual[ref.name]
+        return self.compiler.constant(Ref(ref.name, () if ref.name in self.compiler.roles.modules else ref.field))
+
+    def _loader(self, name: str) -> str:
+        """A node that reads no batch is the same for every loader."""
+        nodes = self.compiler.step.ancestors([name])
+        reads = any(r.name == "batch" for n in nodes for r in self.compiler.step.nodes[n].node.refs())
+        return self.batch if reads else ""
+
+    def _node(self, name: str) -> None:
+        label = (name, self._loader(name))
+        if label in self.done:
+            return
+        step_node = self.compiler.step.nodes[name]
+        if step_node.node.verb == "op":
+            self._op(step_node, label)
+        else:
+            self._call(step_node, label)
+
+    def _op(self, step_node: StepNode, label: tuple[str, str]) -> None:
+        part = catalog().get("op", step_node.node.part)
+        bound = part.bind(step_node.node.inputs, key=step_node.node.key)
+        options = dict(step_node.params)
+        if "generator" in part.injected:
+            options["generator"] = self.compiler.generator
+        function = partial(part.load(), **options) if options else part.load()
+        registers: list[int] = []
+        names: list[str] = []
+        for item in part.inputs:
+            if item.name not in bound:
+                continue
+            given = bound[item.name]
+            if item.variadic:
+                registers += [self.value(ref) for ref in given]
+            elif isinstance(given, list):
+                registers.append(self._emit(_as_list, tuple(self.value(ref) for ref in given)))
+            else:
+                registers.append(self.value(given))
+            names.append(item.name)
+        expected = [i.name for i in part.inputs][: len(names)]
+        if names != expected:
+            function = _by_name(function, names)
+        self.done[label] = self._emit(function, tuple(registers))
+
+    def _call(self, step_node: StepNode, label: tuple[str, str]) -> None:
+        call = self.compiler.calls[step_node.name]
+        refs = list(step_node.node.refs())
+        registers = tuple(self.value(ref) for ref in refs)
+        role = step_node.node.part
+        if role in self.virtual:
+            out = self._emit(call.functional, (self.virtual[role], *registers))
+        elif isinstance(step_node.node.inputs, dict):
+            out = self._emit(_by_name(call.function(), list(step_node.node.inputs)), registers)
+        else:
+            out = self._emit(call.function(), registers)
+        self.done[label] = out
+        for name, slot in call.slots.items():
+            self.done[f"{step_node.name}.{name}", label[1]] = self._emit(slot.take, ())
+
+    def _field(self, ref: Ref, loader: str) -> int:
+        """A field of a node's value: a model's output, or an entry of what an op returned."""
+        out = self.done[ref.name, loader]
+        field = ref.field[0]
+        node = self.compiler.step.nodes[ref.name].node
+        if node.verb == "op":
+            return self._emit(itemgetter(int(field) if field.isdigit() else field), (out,))
+        kind = self.compiler.outputs.get(ref.name, "tensor")
+        if field == "probabilities":
+            logits = self.value(Ref(ref.name, ("logits",)))
+            return self._emit(_softmax, (logits,))
+        if kind == "tensor":
+            if field in ("logits", "output"):
+                return out
+            raise InputError(f"'{ref.name}' has no field '{field}': add a tap of that name", key=node.key)
+        if field == "output":
+            return out
+        return self._emit(itemgetter(field) if kind == "mapping" else attrgetter(field), (out,))
+
+    def _emit(self, function: Callable[..., Any], inputs: tuple[int, ...]) -> int:
+        out = self.compiler.layout.new()
+        self.instructions.append((function, inputs, out))
+        return out
+
+
+def _as_list(*values: Any) -> list[Any]:
+    return list(values)
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    return logits.softmax(dim=-1)
+
+
+def _by_name(function: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
+    def call(*values: Any) -> Any:
+        return function(**dict(zip(names, values, strict=True)))
+
+    return call

@@ -1,0 +1,271 @@
+"""Running a compiled step: batches in, parameters updated, loss terms noted."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdrun.errors import Diverged
+from kdrun.optim.schedules import Progress
+from kdrun.registry import catalog
+from kdrun.step.compiler import Compiler, Segment
+from kdrun.step.spec import Step, Update
+
+__all__ = ["StepProgram", "Trainable", "make_trainable"]
+
+Batch = Mapping[str, Tensor]
+
+
+@dataclass
+class Trainable:
+    """What one update needs beside its program: parameters, optimizer, schedule, transforms, averages."""
+
+    update: Update
+    optimizer: torch.optim.Optimizer
+    parameters: dict[str, Tensor]
+    rates: list[float]
+    schedule: Callable[[Progress], float] | None = None
+    transforms: list[Callable[[dict[str, Tensor], dict[str, Tensor]], dict[str, Tensor]]] = field(default_factory=list)
+
+    def set_rate(self, progress: Progress) -> None:
+        """Multiply each group's base learning rate by the schedule's factor."""
+        if self.schedule is not None:
+            factor = self.schedule(progress)
+            for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+                group["lr"] = rate * factor
+
+    def transform(self) -> None:
+        """Pass the gradients through the registered gradient transforms, in order."""
+        gradients = {n: p.grad for n, p in self.parameters.items() if p.grad is not None}
+        for function in self.transforms:
+            gradients = function(gradients, self.parameters)
+        for name, gradient in gradients.items():
+            self.parameters[name].grad = gradient
+
+
+class Average:
+    """An exponential moving average of a module's parameters; buffers are copied."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.source = module
+        self.parameters = [p.detach().clone() for p in module.parameters()]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        torch._foreach_lerp_(self.parameters, [p.detach() for p in self.source.parameters()], 1.0 - self.decay)
+
+    def state(self) -> dict[str, Tensor]:
+        """The state dictionary of the averaged module."""
+        names = [n for n, _ in self.source.named_parameters()]
+        averaged = dict(zip(names, self.parameters, strict=True))
+        return {n: averaged.get(n, v) for n, v in self.source.state_dict().items()}
+
+
+def constant_or_schedule(weight: Any) -> float | Callable[[Progress], float]:
+    """A loss weight as a number, or as a function of training progress."""
+    if not isinstance(weight, dict):
+        return float(weight)
+    return make_schedule(weight)
+
+
+def make_schedule(content: Mapping[str, Any]) -> Callable[[Progress], float]:
+    """The function behind ``{schedule: name, ...}``; ``value`` scales it unless the part has its own ``value``."""
+    part = catalog().get("schedule", content["schedule"])
+    function = part.load()
+    options = {k: v for k, v in content.items() if k != "schedule"}
+    scale = 1.0 if "value" in part.parameters else float(options.pop("value", 1.0))
+    return lambda progress: scale * function(progress, **options)
+
+
+def make_trainable(update: Update, modules: Mapping[str, nn.Module], content: Mapping[str, Any], artifacts: Mapping[str, Any]) -> Trainable:
+    """Build the optimizer of an update from its node ``{optimizer: sgd, lr: ..., schedule: ..., groups: ...}``."""
+    options = {k: v for k, v in content.items() if k not in ("optimizer", "schedule", "groups")}
+    named = {f"{role}.{n}": p for role in update.train for n, p in modules[role].named_parameters() if p.requires_grad}
+    groups = _groups(named, {**content.get("groups", {}), **update.groups}, options)
+    optimizer = catalog().get("optimizer", content["optimizer"]).load()(groups, **options)
+    schedule = make_schedule(content["schedule"]) if content.get("schedule") else None
+    transforms = [_transform(t, artifacts) for t in update.gradient]
+    return Trainable(update, optimizer, named, [g["lr"] for g in optimizer.param_groups], schedule, transforms)
+
+
+def _groups(named: dict[str, Tensor], rules: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]) -> Any:
+    """Parameter groups by the longest matching prefix (``student.head: {lr: 0.1}``)."""
+    if not rules:
+        return list(named.values())
+    chosen: dict[str, list[Tensor]] = {}
+    for name, parameter in named.items():
+        match = max((r for r in rules if name == r or name.startswith(f"{r}.")), key=len, default="")
+        chosen.setdefault(match, []).append(parameter)
+    return [{"params": parameters, **rules.get(rule, {})} for rule, parameters in chosen.items()]
+
+
+def _transform(content: Mapping[str, Any], artifacts: Mapping[str, Any]) -> Callable[..., dict[str, Tensor]]:
+    function = catalog().get("gradient", content["gradient"]).load()
+    options = {k: v for k, v in content.items() if k not in ("gradient", "from")}
+    given = content.get("from") or []
+    extra = [artifacts[name] for name in ([given] if isinstance(given, str) else given)]
+    return lambda gradients, parameters: function(gradients, parameters, *extra, **options)
+
+
+class StepProgram:
+    """A step compiled for its modules; ``run`` performs its updates on one batch of each loader."""
+
+    def __init__(
+        self,
+        step: Step,
+        compiler: Compiler,
+        trainables: Mapping[str, Trainable],
+        *,
+        autocast: Callable[[], contextlib.AbstractContextManager[Any]] | None = None,
+        scaler: torch.amp.GradScaler | None = None,
+    ) -> None:
+        self.step = step
+        self.compiler = compiler
+        self.trainables = trainables
+        self.autocast = autocast
+        self.scaler = scaler
+        self.updates = [u for u in step.updates if u.every > 0]
+        self.always = all(u.every == 1 and u.start == 0 for u in self.updates)
+        self.averages = {
+            role: Average(compiler.roles.modules[role], decay) for u in self.updates for role, decay in u.average.items()
+        }
+        self.history: list[tuple[Segment, int, list[Tensor]]] = []
+        self._segments: dict[tuple[str, ...], list[Segment]] = {}
+        self._weights: dict[tuple[str, str], float | Callable[[Progress], float]] = {
+            (u.name, n): constant_or_schedule(w) for u in step.updates for n, w in u.minimize.items()
+        }
+        self._all = self._for(tuple(self.updates))
+        self._template: list[Any] = []
+        self._lay_out()
+
+    def _for(self, active: tuple[Update, ...]) -> list[Segment]:
+        names = tuple(u.name for u in active)
+        if names not in self._segments:
+            self._segments[names] = self.compiler.compile(active)
+        return self._segments[names]
+
+    def _lay_out(self) -> None:
+        layout = self.compiler.layout
+        self._template = [None] * layout.size
+        for register, value in layout.constants.items():
+            self._template[register] = value
+
+    def loaders(self) -> set[str]:
+        """Loaders whose batches the step reads."""
+        return {loader for _, loader, _ in self.compiler.layout.columns}
+
+    def run(self, batches: Mapping[str, Batch], progress: Progress) -> None:
+        """Perform the updates that are due at ``progress.step``."""
+        segments = self._all if self.always else self._due(progress.step)
+        r = self._template.copy()
+        for register, loader, column in self.compiler.layout.columns:
+            r[register] = batches[loader][column]
+        for segment in segments:
+            self._update(segment, r, progress)
+
+    def _due(self, step: int) -> list[Segment]:
+        active = tuple(u for u in self.updates if step >= u.start and step % u.every == 0)
+        segments = self._for(active)
+        if len(self._template) != self.compiler.layout.size:
+            self._lay_out()
+        return segments
+
+    def _update(self, segment: Segment, r: list[Any], progress: Progress) -> None:
+        trainable = self.trainables[segment.update.name]
+        trainable.set_rate(progress)
+        if segment.inner is not None:
+            self._virtual(segment, r, progress)
+        loss, terms = self._loss(segment, r, progress)
+        self.history.append((segment, progress.step, terms))
+        optimizer = trainable.optimizer
+        optimizer.zero_grad(set_to_none=True)
+        if self.scaler is not None:
+            loss = self.scaler.scale(loss)
+        if len(self.updates) == 1:
+            loss.backward()
+        else:
+            loss.backward(inputs=list(trainable.parameters.values()), retain_graph=segment.retain)
+        if trainable.transforms:
+            if self.scaler is not None:
+                self.scaler.unscale_(optimizer)
+            trainable.transform()
+        if self.scaler is None:
+            optimizer.step()
+        else:
+            self.scaler.step(optimizer)
+            self.scaler.update()
+        for role in segment.update.average:
+            self.averages[role].step()
+
+    def _loss(self, segment: Segment, r: list[Any], progress: Progress) -> tuple[Tensor, list[Tensor]]:
+        if self.autocast is None:
+            for function, inputs, out in segment.instructions:
+                r[out] = function(*[r[i] for i in inputs])
+        else:
+            with self.autocast():
+                for function, inputs, out in segment.instructions:
+                    r[out] = function(*[r[i] for i in inputs])
+        loss: Any = None
+        values = []
+        for name, register, _ in segment.terms:
+            value = r[register]
+            values.append(value.detach())
+            weight = self._weights[segment.update.name, name]
+            factor = weight if isinstance(weight, float) else weight(progress)
+            weighted = value if factor == 1.0 else factor * value
+            loss = weighted if loss is None else loss + weighted
+        return loss, values
+
+    def _virtual(self, segment: Segment, r: list[Any], progress: Progress) -> None:
+        """Take differentiable gradient steps of the inner update; later instructions read the moved parameters."""
+        assert segment.inner is not None
+        assert segment.update.through is not None
+        options = segment.update.through
+        inner = self.trainables[segment.inner.update.name]
+        rate = float(options.get("lr", inner.optimizer.param_groups[0]["lr"]))
+        second = options.get("order", "second") == "second"
+        current = {
+            role: {n: p for n, p in self.compiler.roles.modules[role].named_parameters() if p.requires_grad}
+            for role in segment.inner.update.train
+        }
+        for _ in range(int(options.get("steps", 1))):
+            for role, register in segment.virtual.items():
+                r[register] = current[role]
+            loss, _terms = self._loss(segment.inner, r, progress)
+            flat = [(role, name) for role in current for name in current[role]]
+            gradients = torch.autograd.grad(
+                loss, [current[role][name] for role, name in flat], create_graph=second, allow_unused=True
+            )
+            current = {role: dict(values) for role, values in current.items()}
+            for (role, name), gradient in zip(flat, gradients, strict=True):
+                if gradient is not None:
+                    current[role][name] = current[role][name] - rate * gradient
+        for role, register in segment.virtual.items():
+            r[register] = current[role]
+
+    def drain(self) -> dict[str, list[float]]:
+        """Loss terms noted since the last call, as numbers; one transfer from the device for all of them.
+
+        Raises ``Diverged`` at the first term that is NaN or infinite, naming update, term and step.
+        """
+        if not self.history:
+            return {}
+        flat = torch.stack([value.float() for _, _, values in self.history for value in values]).tolist()
+        position = iter(flat)
+        found: dict[str, list[float]] = {}
+        single = len(self.step.updates) == 1
+        for segment, step, _ in self.history:
+            for name, _, _ in segment.terms:
+                value = next(position)
+                if value != value or value in (float("inf"), float("-inf")):
+                    self.history.clear()
+                    raise Diverged(f"the loss became {value} at step {step}: update '{segment.update.name}', term '{name}'")
+                found.setdefault(name if single else f"{segment.update.name}.{name}", []).append(value)
+        self.history.clear()
+        return found
