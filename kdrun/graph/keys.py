@@ -91,8 +91,10 @@ class Keys:
             for step_node in step.nodes.values():
                 if step_node.node.verb == "op":
                     yield catalog().get("op", step_node.node.part, key=step_node.node.key)
-            for kind, name, _, key in nested_parts(dict(node.params["step"]), f"{node.key}.step"):
-                if kind in ("schedule", "optimizer", "gradient", "transform"):
+            for update in step.updates:
+                inline = update.optimizer if isinstance(update.optimizer, Mapping) else {}
+                content = [dict(update.minimize), dict(inline), list(update.gradient)]
+                for kind, name, _, key in nested_parts(content, update.key):
                     yield catalog().get(kind, name, key=key)
 
 
