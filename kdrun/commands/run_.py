@@ -11,7 +11,7 @@ from kdrun.config.compose import Composer, from_hydra, hydra_errors, staged
 from kdrun.config.paths import conf_dir, find_recipe
 from kdrun.config.resolvers import register
 from kdrun.engine.progress import make_reporter
-from kdrun.errors import InputError, KdrunError
+from kdrun.errors import KdrunError
 
 __all__ = ["main", "run_experiment"]
 
@@ -68,7 +68,9 @@ def _hydra_main(recipe: Any, rest: list[str], failures: list[KdrunError]) -> int
             return None
 
     with staged(recipe) as first:
-        sys.argv = ["kdrun run", *first, *rest]
+        overrides = [a for a in rest if not a.startswith("-") and ("=" in a or a.startswith("~"))]
+        flags = [a for a in rest if a not in overrides]
+        sys.argv = ["kdrun run", *flags, *first, *overrides]
         decorated = hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(task)
         with hydra_errors(recipe):
             decorated()
@@ -122,9 +124,3 @@ def run_experiment(experiment: Any, *, label: str = "") -> Any:
         print(f"{label}{name:<32} {value:.4f}")
     print(f"{label}records: {folder.path}  (stages computed: {outcome.counts['computed']}, from the store: {outcome.counts['cached']})")
     return outcome
-
-
-def reject_missing_recipe(arguments: Sequence[str]) -> None:
-    """Raise ``InputError`` when no recipe is named."""
-    if not arguments:
-        raise InputError("name a recipe; `kdrun list papers` shows them all")

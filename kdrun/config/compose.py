@@ -103,27 +103,55 @@ class Composer:
 
         Raises ``InputError`` for an unknown arm, scale, group, option or key.
         """
-        plan = self._composed(None, None)
-        layers = [plan.get("arms", {}).get(arm, []) if arm else [], plan.get("scales", {}).get(scale, []) if scale else []]
-        for kind, name, known in (("arm", arm, "arms"), ("scale", scale, "scales")):
-            if name is not None and name not in (plan.get(known) or {}):
-                options = plan.get(known) or {}
+        raw, applied = self._layered(arm, scale)
+        return _experiment(raw, self.recipe, applied, arm, seed)
+
+    def grid(
+        self, arms: Sequence[str], seeds: Sequence[int], scale: str | None
+    ) -> Iterator[tuple[int, dict[str, Experiment]]]:
+        """Compose every arm once and set the seed in it: per seed, the experiments by arm."""
+        raw = {arm: self._layered(arm, scale) for arm in arms}
+        for seed in seeds:
+            yield seed, {arm: _experiment(raw[arm][0], self.recipe, raw[arm][1], arm, seed) for arm in arms}
+
+    def _layered(self, arm: str | None, scale: str | None) -> tuple[Any, list[str]]:
+        own = self._own()
+        layers: list[Sequence[str]] = []
+        for kind, name in (("arm", arm), ("scale", scale)):
+            options = own.get(f"{kind}s") or {}
+            if name is not None and name not in options:
                 raise InputError(
                     f"recipe '{self.recipe.name}' has no {kind} '{name}'{nearest(name, options)}; it has: {', '.join(options)}"
                 )
-        seeding = [] if seed is None else [f"seed={seed}"]
-        applied = [*layers[0], *layers[1], *self.overrides, *seeding]
-        config = self._raw(layers[0], layers[1], self.overrides, seeding)
-        return _experiment(config, self.recipe, applied, arm)
+            layers.append(options[name] if name is not None else [])
+        user = list(self.overrides)
+        while True:
+            try:
+                return self._raw(*layers, user), [*layers[0], *layers[1], *user]
+            except InputError as error:
+                # An arm may replace the method whose knob the user turned: there the knob has no meaning.
+                lost = [o for o in user if arm is not None and error.key is not None and o.split("=", 1)[0] == error.key]
+                if not lost or not self._fits(lost[0]):
+                    raise
+                user.remove(lost[0])
 
-    def _composed(self, arm: str | None, scale: str | None) -> dict[str, Any]:
-        if "base" not in self._plans:
+    def _fits(self, override: str) -> bool:
+        try:
+            self._raw([override])
+        except InputError:
+            return False
+        return True
+
+    def _own(self) -> dict[str, Any]:
+        """The recipe's arms and scales as they are written."""
+        if not self._plans:
             from omegaconf import OmegaConf
 
             config = self._raw()
             kept = {k: config[k] for k in ("arms", "scales") if k in config}
-            self._plans["base"] = {k: OmegaConf.to_container(v, resolve=False) for k, v in kept.items()}
-        return self._plans["base"]
+            self._plans.update({k: OmegaConf.to_container(v, resolve=False) for k, v in kept.items()})
+            self._plans.setdefault("arms", {})
+        return self._plans
 
     def _raw(self, *layers: Sequence[str]) -> Any:
         from hydra import compose
@@ -140,7 +168,9 @@ def from_hydra(config: Any, recipe: str) -> Experiment:
     return _experiment(config, find_recipe(recipe), list(config.hydra.overrides.task), None)
 
 
-def _experiment(config: Any, recipe: RecipeFile, overrides: Sequence[str], arm: str | None) -> Experiment:
+def _experiment(
+    config: Any, recipe: RecipeFile, overrides: Sequence[str], arm: str | None, seed: int | None = None
+) -> Experiment:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -149,6 +179,8 @@ def _experiment(config: Any, recipe: RecipeFile, overrides: Sequence[str], arm: 
     try:
         container = OmegaConf.create(plain)
         OmegaConf.set_struct(container, False)
+        if seed is not None:
+            container.seed = seed
         resolved = OmegaConf.to_container(container, resolve=True)
     except OmegaConfBaseException as error:
         raise InputError(str(error).split("\n", 1)[0], key=getattr(error, "full_key", None)) from None
@@ -216,7 +248,8 @@ def hydra_errors(recipe: RecipeFile) -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(_plain(error, recipe)) from None
+        unknown = re.search(r"Could not override '([^']+)'", str(error))
+        raise InputError(_plain(error, recipe), key=unknown.group(1) if unknown else None) from None
 
 
 def _plain(error: Exception, recipe: RecipeFile) -> str:
@@ -231,9 +264,32 @@ def _plain(error: Exception, recipe: RecipeFile) -> str:
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown:
         name = unknown.group(1)
-        where = "" if "." in name else nearest(name, [*groups(), "epochs", "batch_size", "seed", "transfer", "store"])
-        if "." in name:
-            parent, _, leaf = name.rpartition(".")
-            return f"'{name}' is not a key of this configuration: '{parent}' has no '{leaf}' (write +{name}=... to add it)"
-        return f"'{name}' is neither a group nor a key of recipe '{recipe.name}'{where}"
+        parent, _, leaf = name.rpartition(".")
+        known = _keys_at(recipe, parent)
+        if parent:
+            return (
+                f"'{parent}' has no key '{leaf}'{nearest(leaf, known)}; "
+                f"it has: {', '.join(known) or 'nothing'} (write +{name}=... to add one)"
+            )
+        return f"'{name}' is neither a group nor a key of recipe '{recipe.name}'{nearest(name, [*groups(), *known])}"
     return text.split("\n", 1)[0]
+
+
+def _keys_at(recipe: RecipeFile, path: str) -> list[str]:
+    """Keys of the composed recipe under a dotted path."""
+    from omegaconf import OmegaConf
+
+    config = _composed_alone(recipe)
+    node = OmegaConf.select(config, path) if path else config
+    return [str(k) for k in node] if OmegaConf.is_dict(node) else []
+
+
+def _composed_alone(recipe: RecipeFile) -> Any:
+    from hydra import compose
+    from hydra.errors import HydraException
+
+    try:
+        with _hydra(recipe) as first:
+            return compose("config", overrides=list(first))
+    except HydraException:
+        return {}

@@ -13,22 +13,19 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kdrun.config.compose import Experiment
 from kdrun.engine.executor import Executor
 from kdrun.engine.progress import Reporter
 from kdrun.engine.store import Store, default_root
-from kdrun.errors import KdrunError
+from kdrun.errors import KdrunError, StoreError
 from kdrun.graph.check import check
 from kdrun.graph.keys import Keys
 from kdrun.graph.nodes import Graph
 from kdrun.registry import catalog
 
-if TYPE_CHECKING:
-    from kdrun.config.compose import Experiment as _Experiment  # noqa: F401
-
-__all__ = ["Outcome", "Session", "environment", "flat_metrics"]
+__all__ = ["Outcome", "RunFolder", "Session", "environment", "flat_metrics", "write_record"]
 
 
 @dataclass(frozen=True)
@@ -147,15 +144,17 @@ class RunFolder:
 
     def write(self, name: str, content: Any) -> Path:
         """Write JSON, or text as it is. Raises ``StoreError`` if the folder cannot be written."""
-        from kdrun.errors import StoreError
+        return write_record(self.path / name, content)
 
-        path = self.path / name
-        text = content if isinstance(content, str) else json.dumps(content, indent=2, sort_keys=True, default=str)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(path.name + ".part")
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
-        except OSError as error:
-            raise StoreError(f"cannot write the run folder {self.path}: {error.strerror}; set runs=FOLDER") from None
-        return path
+
+def write_record(path: Path, content: Any) -> Path:
+    """Write JSON, or text as it is, under a temporary name first. Raises ``StoreError`` if that fails."""
+    text = content if isinstance(content, str) else json.dumps(content, indent=2, sort_keys=True, default=str)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".part")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}; set runs=FOLDER") from None
+    return path

@@ -1,0 +1,141 @@
+"""From a claim and the results of all arms and seeds to a verdict.
+
+A claim's test names metrics as ``arm.path``::
+
+    test: {greater: [kd.test.accuracy, scratch.test.accuracy], by: 0.0}
+
+The verdict comes from the differences paired by seed and their 95 % Student-t interval: ``reproduced`` if the
+whole interval lies on the claimed side of the threshold, ``contradicted`` if it lies on the other side,
+``undecided`` if it holds the threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kdrun.claims.statistics import Interval, mean_interval
+from kdrun.errors import InputError, nearest
+
+__all__ = ["Results", "Verdict", "check_claims", "judge", "judge_all"]
+
+Results = Mapping[str, Mapping[int, Mapping[str, float]]]
+"""arm → seed → metric path → value."""
+
+PAIRS = ("greater", "less", "within")
+SINGLES = ("above", "below")
+OPTIONS = ("by", "every_seed", "confidence")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of one claim. ``difference`` is what was compared with ``threshold``, one value a seed."""
+
+    name: str
+    says: str
+    outcome: str
+    test: str
+    interval: Interval
+    threshold: float
+    differences: tuple[float, ...]
+    note: str = ""
+    reported: Mapping[str, Any] | None = None
+
+
+def check_claims(claims: Mapping[str, Any], arms: Sequence[str]) -> None:
+    """Raise ``InputError`` (key ``claims.NAME.test``) for a claim that no results could decide."""
+    for name, claim in claims.items():
+        key = f"claims.{name}"
+        if not isinstance(claim, dict) or not isinstance(claim.get("test"), dict) or not claim.get("says"):
+            raise InputError("a claim reads {says: ..., test: {greater: [arm.metric, arm.metric]}}", key=key)
+        word, paths = _parse(claim["test"], key=f"{key}.test")
+        for path in paths:
+            arm = path.split(".", 1)[0]
+            if arm not in arms:
+                raise InputError(f"there is no arm '{arm}'{nearest(arm, arms)} in '{path}'", key=f"{key}.test.{word}")
+
+
+def _parse(test: Mapping[str, Any], *, key: str) -> tuple[str, list[str]]:
+    words = [w for w in test if w in PAIRS + SINGLES]
+    unknown = [w for w in test if w not in PAIRS + SINGLES + OPTIONS]
+    if unknown or len(words) != 1:
+        wrong = unknown[0] if unknown else ", ".join(words) or "nothing"
+        raise InputError(
+            f"a test has one of {', '.join(PAIRS + SINGLES)}, got '{wrong}'{nearest(wrong, PAIRS + SINGLES + OPTIONS)}", key=key
+        )
+    word = words[0]
+    given = test[word]
+    if not isinstance(given, list) or len(given) != 2:
+        raise InputError(f"'{word}' takes a list of two, got {given!r}", key=f"{key}.{word}")
+    paths = given if word in PAIRS else given[:1]
+    if not all(isinstance(p, str) and "." in p for p in paths):
+        raise InputError(f"'{word}' names metrics as arm.node.metric, got {given!r}", key=f"{key}.{word}")
+    return word, list(paths)
+
+
+def judge_all(claims: Mapping[str, Any], results: Results) -> list[Verdict]:
+    """Judge every claim, in order."""
+    return [judge(name, claim, results) for name, claim in claims.items()]
+
+
+def judge(name: str, claim: Mapping[str, Any], results: Results) -> Verdict:
+    """Judge one claim. Raises ``InputError`` if a metric it names was not measured."""
+    test = claim["test"]
+    word, paths = _parse(test, key=f"claims.{name}.test")
+    columns = [_column(path, results, key=f"claims.{name}.test.{word}") for path in paths]
+    seeds = sorted(set.intersection(*[set(c) for c in columns]))
+    margin = float(test.get("by", 0.0))
+    if word in SINGLES:
+        threshold = float(test[word][1])
+        differences = [columns[0][s] for s in seeds]
+    else:
+        threshold = margin
+        differences = [columns[0][s] - columns[1][s] for s in seeds]
+    interval = mean_interval(differences, float(test.get("confidence", 0.95)))
+    outcome, note = _outcome(word, differences, interval, threshold, every=bool(test.get("every_seed", False)))
+    return Verdict(name, claim["says"], outcome, _text(word, test), interval, threshold, tuple(differences), note, claim.get("reported"))
+
+
+def _text(word: str, test: Mapping[str, Any]) -> str:
+    sign = {"greater": ">", "less": "<", "within": "≈", "above": ">", "below": "<"}[word]
+    first, second = test[word]
+    margin = f" + {test['by']}" if test.get("by") and word != "within" else f" ± {test.get('by')}" if word == "within" else ""
+    return f"{first} {sign} {second}{margin}{' in every seed' if test.get('every_seed') else ''}"
+
+
+def _column(path: str, results: Results, *, key: str) -> dict[int, float]:
+    arm, metric = path.split(".", 1)
+    runs = results.get(arm, {})
+    missing = [seed for seed, values in runs.items() if metric not in values]
+    if missing or not runs:
+        known = sorted({m for values in runs.values() for m in values})
+        raise InputError(f"arm '{arm}' measured no '{metric}'{nearest(metric, known)}; it has: {', '.join(known)}", key=key)
+    return {seed: values[metric] for seed, values in runs.items()}
+
+
+def _outcome(word: str, differences: Sequence[float], interval: Interval, threshold: float, *, every: bool) -> tuple[str, str]:
+    if len(differences) < 2:
+        return "undecided", "needs at least two seeds"
+    if every:
+        holds = [_side(word, d, threshold) > 0 for d in differences]
+        return ("reproduced" if all(holds) else "contradicted"), f"{sum(holds)} of {len(holds)} seeds"
+    if word == "within":
+        if interval.low >= -threshold and interval.high <= threshold:
+            return "reproduced", ""
+        outside = interval.low > threshold or interval.high < -threshold
+        return ("contradicted" if outside else "undecided"), ""
+    low, high = _side(word, interval.low, threshold), _side(word, interval.high, threshold)
+    note = "no difference between seeds" if interval.low == interval.high else ""
+    if min(low, high) > 0:
+        return "reproduced", note
+    if max(low, high) < 0 or (note and max(low, high) <= 0):
+        return "contradicted", note
+    return "undecided", note
+
+
+def _side(word: str, value: float, threshold: float) -> float:
+    """Positive on the claimed side of the threshold."""
+    if word == "within":
+        return threshold - abs(value)
+    return (value - threshold) * (1 if word in ("greater", "above") else -1)

@@ -1,0 +1,151 @@
+"""``kdrun reproduce RECIPE [scale=...] [key=value ...]``: arms × seeds, verdicts, a report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kdrun.claims import check_claims, judge_all
+from kdrun.commands.arguments import parse, recipe_parser, take
+from kdrun.config.compose import Composer, Experiment
+from kdrun.engine.progress import make_reporter
+from kdrun.engine.session import Outcome, Session, environment
+from kdrun.engine.sweep import Job, run_all, workers_for
+from kdrun.errors import InputError, KdrunError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = recipe_parser("reproduce", "Run all arms of a recipe over several seeds and judge its claims.")
+    parser.add_argument("--jobs", type=int, help="processes to use (default: processors / hardware.threads)")
+    parser.add_argument("--arms", help="only these arms, comma-separated")
+    parser.add_argument("--strict", action="store_true", help="exit with 3 if a claim is contradicted")
+    parser.add_argument("--quiet", action="store_true", help="print only the result")
+    options = parse(parser, arguments)
+    scale, rest = take(options.overrides, "scale")
+    seeds_given, overrides = take(rest, "seeds")
+    composer = Composer.named(options.recipe, overrides)
+    base = composer.base()
+    scale = scale or ("small" if "small" in (base.config.get("scales") or {}) else None)
+    arms = _arms(base, options.arms)
+    seeds = _seeds(seeds_given, base)
+    claims = {} if options.arms else base.config.get("claims") or {}
+    try:
+        check_claims(claims, arms)
+    except KdrunError as error:
+        raise base.explain(error) from None
+    jobs = _jobs(composer, arms, seeds, scale)
+    outcomes = _outcomes(jobs, options)
+    results = {arm: {seed: outcomes[_label(arm, seed)].metrics for seed in seeds} for arm in arms}
+    verdicts = judge_all(claims, results)
+    from kdrun.report.tables import headline
+
+    print(f"{base.recipe}{f' at scale {scale}' if scale else ''}, seeds {', '.join(map(str, seeds))}\n")
+    print(headline(results, verdicts))
+    folder = Path(base.config.get("runs") or "runs") / base.recipe.replace("/", "-") / f"reproduce-{scale or 'default'}"
+    page = _write(folder, base, jobs, outcomes, results, verdicts, scale)
+    print(f"\nreport: {page}")
+    return 3 if options.strict and any(v.outcome == "contradicted" for v in verdicts) else 0
+
+
+def _label(arm: str, seed: int) -> str:
+    return f"[{arm} seed {seed}]"
+
+
+def _arms(base: Experiment, wanted: str | None) -> list[str]:
+    arms = list(base.config.get("arms") or {})
+    if not arms:
+        raise InputError(f"recipe '{base.recipe}' has no arms: nothing to compare; use kdrun run", key="arms")
+    if wanted is None:
+        return arms
+    chosen = wanted.split(",")
+    for arm in chosen:
+        if arm not in arms:
+            from kdrun.errors import nearest
+
+            raise InputError(f"recipe '{base.recipe}' has no arm '{arm}'{nearest(arm, arms)}; it has: {', '.join(arms)}")
+    return chosen
+
+
+def _seeds(given: str | None, base: Experiment) -> list[int]:
+    """``seeds=5`` counts from the recipe's first seed; ``seeds=[3,7]`` names them."""
+    value: Any = given if given is not None else base.config.get("seeds", 3)
+    try:
+        if isinstance(value, str):
+            value = json.loads(value)
+        first = int(base.config.get("seed", 0))
+        seeds = [int(s) for s in value] if isinstance(value, list) else list(range(first, first + int(value)))
+    except (ValueError, TypeError):
+        raise InputError(f"seeds is a number or a list of numbers, got {given!r}", key="seeds") from None
+    if not seeds:
+        raise InputError("at least one seed is needed", key="seeds")
+    return seeds
+
+
+def _jobs(composer: Composer, arms: Sequence[str], seeds: Sequence[int], scale: str | None) -> list[Job]:
+    """All runs, seed by seed, so that arms which share a teacher come close together."""
+    return [Job(_label(arm, seed), e) for seed, row in composer.grid(arms, seeds, scale) for arm, e in row.items()]
+
+
+def _outcomes(jobs: Sequence[Job], options: Any) -> dict[str, Outcome]:
+    sessions = {job.label: Session(job.experiment) for job in jobs}
+    unfinished = [job for job in jobs if not sessions[job.label].executor.finished()]
+    stages = {s.keys[n.name] for s in sessions.values() for n in s.graph.stages()}
+    missing = [k for k in stages if not next(iter(sessions.values())).store.contains(k)]
+    reporter = make_reporter(quiet=options.quiet)
+    outcomes: dict[str, Outcome] = {}
+    try:
+        if unfinished:
+            next(iter(sessions.values())).store.prepare()
+            workers = workers_for(unfinished, options.jobs)
+            reporter.message(
+                f"{len(unfinished)} of {len(jobs)} runs to do, {len(missing)} of {len(stages)} stages, {workers} processes"
+            )
+            count = 0
+
+            def done(job: Job, outcome: Outcome) -> None:
+                nonlocal count
+                count += 1
+                reporter.message(f"{job.label} finished ({count}/{len(unfinished)})")
+
+            outcomes = run_all(unfinished, workers=workers, reporter=reporter, on_done=done)
+        for job in jobs:
+            if job.label not in outcomes:
+                outcomes[job.label] = sessions[job.label].run()
+    finally:
+        reporter.close()
+    return outcomes
+
+
+def _write(folder: Path, base: Experiment, jobs: Any, outcomes: Any, results: Any, verdicts: Any, scale: str | None) -> Path:
+    import dataclasses
+
+    import yaml
+
+    from kdrun.engine.session import write_record
+    from kdrun.report.page import Page, write_page
+
+    record = {
+        "recipe": base.recipe,
+        "scale": scale,
+        "results": results,
+        "verdicts": [dataclasses.asdict(v) for v in verdicts],
+    }
+    write_record(folder / "results.json", record)
+    write_record(folder / "environment.json", environment())
+    write_record(folder / "config.yaml", yaml.safe_dump(base.config, sort_keys=False))
+    curves: dict[str, dict[int, list[dict[str, Any]]]] = {}
+    for job in jobs:
+        seed = int(job.experiment.config["seed"])
+        curves.setdefault(str(job.experiment.arm), {})[seed] = outcomes[job.label].curves
+    write_record(folder / "curves.json", curves)
+    page = Page.of(base, scale=scale, results=results, verdicts=verdicts, curves=curves)
+    path = folder / "report.html"
+    write_page(path, page)
+    if sys.stdout.isatty():
+        path = path.resolve()
+    return path

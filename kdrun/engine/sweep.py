@@ -1,0 +1,171 @@
+"""Many runs sharing one store: in this process, or spread over worker processes."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+from kdrun.config.compose import Experiment
+from kdrun.engine.progress import Reporter
+from kdrun.engine.session import Outcome, Session
+from kdrun.errors import KdrunError, RunError
+
+__all__ = ["Job", "run_all", "workers_for"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep."""
+
+    label: str
+    experiment: Experiment
+
+
+def workers_for(jobs: Sequence[Job], wanted: int | None) -> int:
+    """How many processes to use: as many as processors allow at the configured threads each."""
+    if wanted is not None:
+        return max(1, min(wanted, len(jobs)))
+    hardware = jobs[0].experiment.config.get("hardware") or {} if jobs else {}
+    if hardware.get("device", "cpu") != "cpu":
+        return 1
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return max(1, min(available // int(hardware.get("threads", 1)), len(jobs)))
+
+
+def run_all(
+    jobs: Sequence[Job], *, workers: int, reporter: Reporter, on_done: Callable[[Job, Outcome], None] = lambda job, outcome: None
+) -> dict[str, Outcome]:
+    """Run all jobs; return their outcomes by label. The first error ends the sweep once running jobs stop.
+
+    What was computed is in the store: the same call again goes on from there.
+    """
+    if workers <= 1:
+        return {job.label: _here(job, reporter, on_done) for job in jobs}
+    return _spread(jobs, workers, reporter, on_done)
+
+
+def _here(job: Job, reporter: Reporter, on_done: Callable[[Job, Outcome], None]) -> Outcome:
+    outcome = Session(job.experiment, _Labelled(reporter, job.label)).run()
+    on_done(job, outcome)
+    return outcome
+
+
+class _Labelled(Reporter):
+    """Puts a job's label before each stage's name."""
+
+    def __init__(self, inner: Reporter, label: str) -> None:
+        self.inner, self.label = inner, label
+
+    def stage_started(self, name: str, total: int | None = None, unit: str = "steps") -> None:
+        self.inner.stage_started(f"{self.label} {name}", total, unit)
+
+    def advanced(self, name: str, done: int, **values: float) -> None:
+        self.inner.advanced(f"{self.label} {name}", done, **values)
+
+    def stage_finished(self, name: str, seconds: float) -> None:
+        self.inner.stage_finished(f"{self.label} {name}", seconds)
+
+    def message(self, text: str) -> None:
+        self.inner.message(f"{self.label} {text}")
+
+
+class _Remote(Reporter):
+    """Sends what happens in a worker to the main process."""
+
+    def __init__(self, events: Any, label: str) -> None:
+        self.events, self.label = events, label
+
+    def stage_started(self, name: str, total: int | None = None, unit: str = "steps") -> None:
+        self.events.put(("stage_started", self.label, (name, total, unit), {}))
+
+    def advanced(self, name: str, done: int, **values: float) -> None:
+        self.events.put(("advanced", self.label, (name, done), values))
+
+    def stage_finished(self, name: str, seconds: float) -> None:
+        self.events.put(("stage_finished", self.label, (name, seconds), {}))
+
+    def message(self, text: str) -> None:
+        self.events.put(("message", self.label, (text,), {}))
+
+
+_events: Any = None
+
+
+def _begin(events: Any) -> None:
+    global _events
+    _events = events
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed must not go on alone."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])  # type: ignore[union-attr]
+    os._exit(1)
+
+
+def _work(job: Job) -> Outcome:
+    try:
+        return Session(job.experiment, _Remote(_events, job.label)).run()
+    except KdrunError as error:
+        raise RuntimeError(f"{type(error).__name__}\x1f{error.exit_code}\x1f{error}") from None
+
+
+def _spread(
+    jobs: Sequence[Job], workers: int, reporter: Reporter, on_done: Callable[[Job, Outcome], None]
+) -> dict[str, Outcome]:
+    context = multiprocessing.get_context("spawn")
+    events = context.Queue()
+    outcomes: dict[str, Outcome] = {}
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(events,))
+    labelled = {job.label: _Labelled(reporter, job.label) for job in jobs}
+    try:
+        pending = {pool.submit(_work, job): job for job in jobs}
+        while pending:
+            done, _ = wait(pending, timeout=0.1, return_when=FIRST_COMPLETED)
+            _relay(events, labelled)
+            for future in done:
+                job = pending.pop(future)
+                outcomes[job.label] = _result(future)
+                on_done(job, outcomes[job.label])
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+    return {job.label: outcomes[job.label] for job in jobs}
+
+
+def _relay(events: Any, labelled: dict[str, _Labelled]) -> None:
+    with contextlib.suppress(queue.Empty):
+        while True:
+            name, label, arguments, values = events.get_nowait()
+            getattr(labelled[label], name)(*arguments, **values)
+
+
+class _WorkerError(RunError):
+    """An error that a worker process raised, with its own exit code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.exit_code = code
+
+
+def _result(future: Any) -> Outcome:
+    try:
+        return future.result()
+    except RuntimeError as error:
+        pieces = str(error).split("\x1f")
+        if len(pieces) == 3:
+            raise _WorkerError(pieces[2], int(pieces[1])) from None
+        raise

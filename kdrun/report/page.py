@@ -1,0 +1,79 @@
+"""One self-contained HTML page for a reproduction: no scripts, nothing fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdrun.claims import Verdict
+from kdrun.claims.verdicts import Results
+from kdrun.config.compose import Experiment
+from kdrun.report.figures import Curves, claims_plot, curves_plot, metric_plot
+from kdrun.report.tables import MARKS, arm_table, metrics_of
+
+__all__ = ["Page", "write_page"]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that the page shows, as plain data."""
+
+    recipe: str
+    paper: Mapping[str, Any]
+    scale: str | None
+    results: Results
+    verdicts: Sequence[Verdict]
+    curves: Curves
+    graph: str
+    config: str
+    environment: Mapping[str, Any]
+    overrides: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, base: Experiment, *, scale: str | None, results: Results, verdicts: Sequence[Verdict], curves: Curves) -> Page:
+        """Collect a page from a recipe's experiment and its results."""
+        import yaml
+
+        from kdrun.engine.session import environment
+        from kdrun.graph.check import check
+        from kdrun.graph.show import as_svg
+
+        return cls(
+            recipe=base.recipe,
+            paper=base.config.get("paper") or {},
+            scale=scale,
+            results=results,
+            verdicts=verdicts,
+            curves=curves,
+            graph=as_svg(check(base.config)),
+            config=yaml.safe_dump(base.config, sort_keys=False, width=100),
+            environment=environment(),
+            overrides=base.overrides,
+        )
+
+
+def write_page(path: Path, page: Page) -> None:
+    """Render ``page`` to ``path``. Raises ``StoreError`` if it cannot be written."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    from kdrun.engine.session import write_record
+
+    environment = Environment(loader=PackageLoader("kdrun.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    header, rows = arm_table(page.results)
+    stages = list(dict.fromkeys(r["stage"] for runs in page.curves.values() for c in runs.values() for r in c))
+    plots = {}
+    for metric in metrics_of(page.results):
+        values = {a: [runs[s][metric] for s in sorted(runs) if metric in runs[s]] for a, runs in page.results.items()}
+        plots[metric] = metric_plot(metric, {a: v for a, v in values.items() if v})
+    text = environment.get_template("page.html").render(
+        page=page,
+        header=header,
+        rows=rows,
+        marks=MARKS,
+        plots=plots,
+        claims=claims_plot(page.verdicts) if page.verdicts else "",
+        curves={stage: curves_plot(stage, page.curves) for stage in stages},
+    )
+    write_record(path, text)

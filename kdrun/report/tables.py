@@ -1,0 +1,64 @@
+"""The table of means and the verdicts as text; no timings, so the same results give the same bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from kdrun.claims import Verdict, mean_interval
+from kdrun.claims.verdicts import Results
+
+__all__ = ["arm_table", "format_interval", "headline", "verdict_lines"]
+
+MARKS = {"reproduced": "✓", "contradicted": "✗", "undecided": "?"}
+
+
+def metrics_of(results: Results) -> list[str]:
+    """All metric paths, those that every arm has first."""
+    arms = [set.union(*[set(v) for v in runs.values()]) if runs else set() for runs in results.values()]
+    shared = sorted(set.intersection(*arms)) if arms else []
+    rest = sorted(set.union(*arms) - set(shared)) if arms else []
+    return shared + rest
+
+
+def format_interval(values: Sequence[float]) -> str:
+    """``mean ± half width`` of the 95 % interval, with four decimals."""
+    if not values:
+        return ""
+    found = mean_interval(values)
+    return f"{found.mean:.4f}" if math.isnan(found.half_width) else f"{found.mean:.4f} ± {found.half_width:.4f}"
+
+
+def arm_table(results: Results) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: one row an arm, one column a metric, mean and 95 % interval over seeds."""
+    metrics = metrics_of(results)
+    rows = []
+    for arm, runs in results.items():
+        values = {m: [runs[s][m] for s in sorted(runs) if m in runs[s]] for m in metrics}
+        rows.append([arm, str(len(runs)), *[format_interval(values[m]) for m in metrics]])
+    return ["arm", "seeds", *metrics], rows
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns padded to their widest entry."""
+    widths = [max(len(str(r[i])) for r in [header, *rows]) for i in range(len(header))]
+    lines = ["  ".join(str(c).ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in [header, *rows]]
+    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+
+
+def verdict_lines(verdicts: Sequence[Verdict]) -> list[str]:
+    """Two lines a claim: the verdict with what is claimed, and the figures behind it."""
+    lines = []
+    for v in verdicts:
+        figures = f"{v.interval.mean:+.4f}"
+        if not math.isnan(v.interval.low):
+            figures += f", 95 % interval [{v.interval.low:+.4f}, {v.interval.high:+.4f}]"
+        lines.append(f"{MARKS[v.outcome]} {v.outcome:<13} {v.name}: {v.says}")
+        lines.append(f"{'':<16}{v.test}: {figures}, {v.interval.n} seeds{'; ' + v.note if v.note else ''}")
+    return lines
+
+
+def headline(results: Results, verdicts: Sequence[Verdict]) -> str:
+    """The whole result as plain text."""
+    header, rows = arm_table(results)
+    return "\n".join([text_table(header, rows), "", *verdict_lines(verdicts)])
