@@ -1,0 +1,104 @@
+"""``kdrun doctor``: versions, devices, store health, what an extra would add."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from kdrun import __version__
+from kdrun.commands.arguments import Parser
+from kdrun.engine.store import Store, default_root
+from kdrun.errors import CorruptArtifact, StoreError
+
+__all__ = ["main"]
+
+EXTRAS = {
+    "vision": (("torchvision", "timm"), "any torchvision or timm model by name"),
+    "llm": (("transformers",), "any transformers model by name"),
+    "wandb": (("wandb",), "tracker=wandb"),
+    "tensorboard": (("tensorboard",), "tracker=tensorboard"),
+    "onnx": (("onnx", "onnxscript"), "kdrun export --format onnx"),
+    "cluster": (("hydra_plugins.hydra_joblib_launcher",), "launcher=joblib, launcher=slurm"),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = Parser(prog="kdrun doctor", description="Look at this installation, its devices and its store.")
+    parser.add_argument("--store", help="the store to look at")
+    parser.add_argument("--verify", action="store_true", help="compare every stored file with its checksum")
+    parser.add_argument("--clean", type=float, metavar="DAYS", help="delete results older than so many days")
+    options = parser.parse_args(list(arguments))
+    print(f"kdrun {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    for package in ("torch", "hydra-core", "pydantic", "accelerate", "torchmetrics", "safetensors", "pyarrow"):
+        print(f"  {package:<14} {_version(package)}")
+    _devices()
+    print("extras")
+    for name, (modules, gives) in EXTRAS.items():
+        missing = [m for m in modules if not _there(m)]
+        print(f"  {name:<12} {'there' if not missing else f'pip install kdrun[{name}]'}: {gives}")
+    return _store(Store(options.store or default_root()), verify=options.verify, clean=options.clean)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _devices() -> None:
+    import torch
+
+    print("devices")
+    print(f"  cpu            {torch.get_num_threads()} threads by default")
+    for i in range(torch.cuda.device_count()):
+        memory = torch.cuda.get_device_properties(i).total_memory / 2**30
+        print(f"  cuda:{i}         {torch.cuda.get_device_name(i)}, {memory:.0f} GiB")
+    if torch.backends.mps.is_available():
+        print("  mps")
+
+
+def _store(store: Store, *, verify: bool, clean: float | None) -> int:
+    print(f"store {store.root}")
+    try:
+        store.prepare()
+    except StoreError as error:
+        print(f"  {error}")
+        return 1
+    if clean is not None:
+        print(f"  freed {store.clean(older_than_days=clean) / 2**20:.1f} MiB")
+    entries = list(store.entries())
+    size = sum(e.bytes for e in entries)
+    free = shutil.disk_usage(store.root).free
+    print(f"  {len(entries)} results, {size / 2**20:.1f} MiB; {free / 2**30:.1f} GiB free")
+    if entries:
+        age = (time.time() - min(e.created for e in entries)) / 86400
+        print(f"  oldest {age:.1f} days")
+    corrupt = list((Path(store.root) / "corrupt").glob("*"))
+    if corrupt:
+        print(f"  {len(corrupt)} corrupt results were moved to {store.root / 'corrupt'}")
+    return _verify(store, [e.key for e in entries]) if verify else 0
+
+
+def _verify(store: Store, keys: list[str]) -> int:
+    bad = 0
+    for key in keys:
+        try:
+            store.read(key)
+        except CorruptArtifact as error:
+            bad += 1
+            print(f"  {error}")
+    print(f"  {len(keys) - bad} of {len(keys)} results intact")
+    return 1 if bad else 0

@@ -1,0 +1,92 @@
+"""``kdrun export RUN``: a trained model of a run as safetensors, a torch.export program or ONNX."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kdrun.commands.arguments import Parser
+from kdrun.errors import InputError, nearest
+
+__all__ = ["main"]
+
+FORMATS = ("safetensors", "torch", "onnx")
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = Parser(prog="kdrun export", description="Export a trained model from the store.")
+    parser.add_argument("run", help="a run's folder (kdrun runs lists them)")
+    parser.add_argument("--stage", default="fit_student", help="the train stage (default: fit_student)")
+    parser.add_argument("--role", help="which of its models (default: its main one)")
+    parser.add_argument("--format", choices=FORMATS, default="safetensors")
+    parser.add_argument("--output", help="the file to write (default: RUN/STAGE.EXTENSION)")
+    options = parser.parse_args(list(arguments))
+    folder = Path(options.run)
+    session = _session(folder)
+    stages = [n.name for n in session.graph.stages() if n.part == "train"]
+    if options.stage not in stages:
+        raise InputError(f"run {folder} has no train stage '{options.stage}'{nearest(options.stage, stages)}; it has: {', '.join(stages)}")
+    model, column = _model(session, options.stage, options.role)
+    extension = {"safetensors": "safetensors", "torch": "pt2", "onnx": "onnx"}[options.format]
+    output = Path(options.output or folder / f"{options.stage}.{extension}")
+    _write(model, column, options.format, output)
+    print(f"{output}  ({model.spec['model']}, input [batch, {', '.join(map(str, column.shape))}])")
+    return 0
+
+
+def _session(folder: Path) -> Any:
+    import yaml
+
+    from kdrun.config.compose import Experiment
+    from kdrun.engine.session import Session
+
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        recipe = json.loads((folder / "result.json").read_text())["recipe"]
+    except OSError:
+        raise InputError(f"{folder} is no folder of a finished run; `kdrun runs` lists them") from None
+    return Session(Experiment(recipe, config))
+
+
+def _model(session: Any, stage: str, role: str | None) -> tuple[Any, Any]:
+    """The model artifact and the column that it reads."""
+    from kdrun.engine.artifacts import Model
+    from kdrun.engine.building import INPUT_COLUMNS
+    from kdrun.graph.nodes import Ref
+
+    key = session.keys[stage]
+    if not session.store.contains(key):
+        raise InputError(f"the store {session.store.root} holds no result of '{stage}' for this run: run it again first")
+    model = session.executor.value(Ref(stage, (role,) if role else ()))
+    if not isinstance(model, Model):
+        raise InputError(f"'{role}' of stage '{stage}' is no model")
+    node = session.graph.nodes[stage]
+    info = session.executor.value(node.inputs["data"]).info
+    return model, next(info.columns[c] for c in INPUT_COLUMNS if c in info.columns)
+
+
+def _write(model: Any, column: Any, kind: str, output: Path) -> None:
+    import torch
+
+    from kdrun.engine.building import build, load_state
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "safetensors":
+        from safetensors.torch import save_file
+
+        meta = {"kdrun": json.dumps(dict(model.spec))}
+        save_file({k: v.contiguous().clone() for k, v in model.state.items()}, output, metadata=meta)
+        return
+    module = build(model.spec)
+    load_state(module, model.state, source="the stored model")
+    example = torch.zeros((2, *column.shape), dtype=column.dtype)
+    batch = {0: torch.export.Dim("batch", min=1)}
+    if kind == "torch":
+        torch.export.save(torch.export.export(module.eval(), (example,), dynamic_shapes=(batch,)), output)
+        return
+    try:
+        torch.onnx.export(module.eval(), (example,), str(output), dynamo=True, dynamic_shapes=(batch,), verbose=False)
+    except ImportError as error:
+        raise InputError(f"ONNX export needs an extra: pip install 'kdrun[onnx]' ({error})") from None

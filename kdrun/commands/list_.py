@@ -1,0 +1,89 @@
+"""``kdrun list [papers|parts|groups|runs] [filter]``: what is there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from kdrun.commands.arguments import Parser
+from kdrun.config.paths import group_options, groups, recipe_files
+from kdrun.errors import InputError, nearest
+from kdrun.registry import KINDS, catalog
+
+__all__ = ["main", "papers"]
+
+TOPICS = ("papers", "parts", "groups", "runs")
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = Parser(prog="kdrun list", description="List what is there, filtered by words in name or description.")
+    parser.add_argument("topic", nargs="?", default="papers", help="papers (default), parts, groups or runs")
+    parser.add_argument("words", nargs="*", help="show only lines that contain all of these words")
+    parser.add_argument("--kind", help=f"for parts: one of {', '.join(KINDS)}")
+    parser.add_argument("--plugins", default="", help="for parts: also those of these files or packages, comma-separated")
+    parser.add_argument("--runs", default="runs", help="for runs: the folder of records")
+    options = parser.parse_args(list(arguments))
+    if options.topic not in TOPICS:
+        raise InputError(f"kdrun list shows {', '.join(TOPICS)}; not '{options.topic}'{nearest(options.topic, TOPICS)}")
+    if options.kind is not None and options.kind not in KINDS:
+        raise InputError(f"there is no kind '{options.kind}'{nearest(options.kind, KINDS)}")
+    rows = {
+        "papers": _papers,
+        "parts": lambda: _parts(options.kind, [p for p in options.plugins.split(",") if p]),
+        "groups": _groups,
+        "runs": lambda: _runs(Path(options.runs)),
+    }[options.topic]()
+    shown = [row for row in rows if all(w.lower() in " ".join(row).lower() for w in options.words)]
+    widths = [max((len(r[i]) for r in shown), default=0) for i in range(len(shown[0]) - 1)] if shown else []
+    for row in shown:
+        print("  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip())
+    if not shown:
+        print(f"no {options.topic} match" if options.words else f"no {options.topic} yet")
+    return 0
+
+
+def papers() -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Each recipe's name, its ``paper`` block and the comment it starts with."""
+    import yaml
+
+    for recipe in recipe_files():
+        text = recipe.path.read_text(encoding="utf-8")
+        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+        yield recipe.name, content.get("paper") or {}, _comment(text)
+
+
+def _comment(text: str) -> str:
+    """The first comment line that is not a package header."""
+    lines = (line[1:].strip() for line in text.splitlines() if line.startswith("#"))
+    return next((line for line in lines if not line.startswith("@package")), "")
+
+
+def _papers() -> list[tuple[str, ...]]:
+    return [
+        (name, str(paper.get("year", "")), str(paper.get("arxiv", "")), str(paper.get("title") or comment))
+        for name, paper, comment in papers()
+    ]
+
+
+def _parts(kind: str | None, plugins: list[str]) -> list[tuple[str, ...]]:
+    found = sorted((p for p in catalog(plugins or None) if kind in (None, p.kind)), key=lambda p: (p.kind, p.name))
+    return [(p.kind, p.name, p.summary) for p in found]
+
+
+def _groups() -> list[tuple[str, ...]]:
+    return [
+        (f"{group}={option}", _comment(path.read_text(encoding="utf-8")))
+        for group in groups()
+        for option, path in group_options(group).items()
+    ]
+
+
+def _runs(root: Path) -> list[tuple[str, ...]]:
+    rows = []
+    for path in sorted(root.glob("*/*/result.json")):
+        record = json.loads(path.read_text())
+        metrics = ", ".join(f"{k} {v:.4f}" for k, v in sorted(record["metrics"].items()) if k.startswith("test."))
+        rows.append((path.parent.as_posix(), f"seed {record['seed']}", metrics))
+    return rows

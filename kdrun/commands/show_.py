@@ -1,0 +1,37 @@
+"""``kdrun show RECIPE``: the composed graph as text, YAML, Mermaid or SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from kdrun.commands.arguments import parse, recipe_parser, take
+from kdrun.config.compose import Composer
+from kdrun.errors import KdrunError
+from kdrun.graph.check import check
+from kdrun.graph.show import as_mermaid, as_svg, as_text, as_yaml
+from kdrun.registry import catalog
+
+__all__ = ["main"]
+
+FORMATS = {"text": as_text, "yaml": as_yaml, "mermaid": as_mermaid, "svg": as_svg}
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = recipe_parser("show", "Show the composed run graph.")
+    parser.add_argument("--format", choices=list(FORMATS), default="text")
+    parser.add_argument("--arm", help="show this arm instead of the recipe as it stands")
+    parser.add_argument("--output", help="write to this file instead of the terminal")
+    options = parse(parser, arguments)
+    scale, overrides = take(options.overrides, "scale")
+    experiment = Composer.named(options.recipe, overrides).compose(arm=options.arm, scale=scale)
+    try:
+        catalog(experiment.config.get("plugins") or None)
+        text = FORMATS[options.format](check(experiment.config))
+    except KdrunError as error:
+        raise experiment.explain(error) from None
+    if options.output:
+        Path(options.output).write_text(text + "\n", encoding="utf-8")
+    else:
+        print(text)
+    return 0
