@@ -47,7 +47,7 @@ def is_resolved(spec: Mapping[str, Any]) -> bool:
     return "auto" not in spec.values()
 
 
-def build(spec: Mapping[str, Any], *, seed: tuple[int, ...] | tuple[object, ...] | None = None) -> nn.Module:
+def build(spec: Mapping[str, Any], *, seed: tuple[object, ...] | None = None) -> nn.Module:
     """Build a module from a resolved specification; ``seed`` is a run's seed and labels for its first weights.
 
     Raises ``InputError`` if a size could not be found or the part refuses its parameters.
@@ -58,11 +58,14 @@ def build(spec: Mapping[str, Any], *, seed: tuple[int, ...] | tuple[object, ...]
     part = catalog().get("model", spec["model"])
     factory = part.load()
     params = {k: v for k, v in spec.items() if k not in ("model", "weights")}
-    if seed is None:
-        module = factory(**params)
-    else:
-        with seeded(int(str(seed[0])), *seed[1:]):
+    try:
+        if seed is None:
             module = factory(**params)
+        else:
+            with seeded(int(str(seed[0])), *seed[1:]):
+                module = factory(**params)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"model '{spec['model']}' refuses its parameters: {error}") from error
     module.kdrun_spec = dict(spec)
     return module
 

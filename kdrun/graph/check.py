@@ -84,6 +84,9 @@ def _check_node(node: Node, graph: Graph) -> None:
     if node.verb == "stage" and node.by is not None and node.part not in BY_KINDS:
         known = [*catalog().names("stage"), *BY_KINDS]
         raise InputError(f"'by' does not go with the stage '{node.part}'{nearest(node.part, known)}", key=node.key)
+    for name, value in node.params.items():
+        if value == "???":
+            raise InputError(f"'{name}' has no value yet: set {node.key}.{name}=...", key=f"{node.key}.{name}")
     part = part_of(node)
     engine_keys = ENGINE_KEYS.get(node.verb, ())
     own = {k: v for k, v in node.params.items() if k not in engine_keys}

@@ -1,41 +1,116 @@
-"""Small networks for small data."""
+"""Small networks for small data, and the plain building blocks of step graphs."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from torch import Tensor, nn
 
 from kdrun.registry import model
-from kdrun.types import Count, Size
+from kdrun.types import Count, Fraction, Size
 
-__all__ = ["ConvolutionalNetwork"]
+__all__ = ["ConvolutionalNetwork", "MultilayerPerceptron", "linear"]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+    "silu": nn.SiLU,
+    "sigmoid": nn.Sigmoid,
+    "none": nn.Identity,
+}
 
 
 @model(name="cnn")
 class ConvolutionalNetwork(nn.Module):
     """Blocks of convolution, batch norm and ReLU, with max-pooling between while the map is above 2 pixels."""
 
-    def __init__(self, *, channels: list[Count] = (16, 32), kernel_size: Count = 3, num_classes: Size = "auto", in_channels: Size = "auto", image_size: Size = "auto") -> None:  # type: ignore[assignment]
+    def __init__(
+        self,
+        *,
+        channels: list[Count] = (16, 32),  # type: ignore[assignment]
+        kernel_size: Count = 3,
+        num_classes: Size = "auto",
+        in_channels: Size = "auto",
+        image_size: Size = "auto",
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         size, before = int(image_size), int(in_channels)
         for i, width in enumerate(channels):
             pool = nn.MaxPool2d(2) if i and size > 2 else nn.Identity()
             size = size // 2 if i and size > 2 else size
-            layers.append(
-                nn.Sequential(
-                    pool,
-                    nn.Conv2d(before, width, kernel_size, padding=kernel_size // 2, bias=False),
-                    nn.BatchNorm2d(width),
-                    nn.ReLU(),
-                )
-            )
+            convolution = nn.Conv2d(before, width, kernel_size, padding=kernel_size // 2, bias=False)
+            layers.append(nn.Sequential(pool, convolution, nn.BatchNorm2d(width), nn.ReLU()))
             before = width
         self.blocks = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(before, int(num_classes))
-        names = {f"map_{i + 1}": f"blocks.{i}" for i in range(len(channels))}
-        self.tap_points = {"feature": "head:input", "map": f"blocks.{len(channels) - 1}", "head": "head", **names}
+        levels = {f"map_{i + 1}": f"blocks.{i}" for i in range(len(channels))}
+        before_relu = {f"map_{i + 1}_pre": f"blocks.{i}.2" for i in range(len(channels))}
+        self.tap_points = {
+            "feature": "head:input",
+            "head": "head",
+            "map": f"blocks.{len(channels) - 1}",
+            **levels,
+            **before_relu,
+        }
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits [batch, classes] of images [batch, channels, height, width]."""
         return self.head(self.pool(self.blocks(image)).flatten(1))
+
+
+@model(name="mlp")
+class MultilayerPerceptron(nn.Module):
+    """Linear layers with an activation between; the input is flattened."""
+
+    def __init__(
+        self,
+        *,
+        hidden: list[Count] = (128,),  # type: ignore[assignment]
+        activation: Literal["relu", "leaky_relu", "gelu", "tanh", "silu"] = "relu",
+        final: Literal["none", "sigmoid", "tanh", "relu"] = "none",
+        dropout: Fraction = 0.0,
+        squeeze: bool = False,
+        in_features: Size = "auto",
+        num_classes: Size = "auto",
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before = int(in_features)
+        for width in hidden:
+            layers += [nn.Linear(before, width), ACTIVATIONS[activation]()]
+            layers += [nn.Dropout(dropout)] if dropout else []
+            before = width
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(before, int(num_classes))
+        self.final = ACTIVATIONS[final]()
+        self.squeeze = squeeze
+        self.tap_points = {"feature": "head:input", "head": "head"}
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[batch, outputs] of [batch, ...]; with ``squeeze`` and one output, [batch]."""
+        output = self.final(self.head(self.body(input.flatten(1))))
+        return output.squeeze(1) if self.squeeze else output
+
+
+@model
+def linear(*, in_features: Size = "auto", out_features: Size = "auto", bias: bool = True) -> nn.Module:
+    """A linear map of the last axis."""
+    return nn.Linear(int(in_features), int(out_features), bias=bias)
+
+
+@model(name="linear_classifier")
+class LinearClassifier(nn.Module):
+    """Multinomial logistic regression on the flattened input."""
+
+    def __init__(self, *, in_features: Size = "auto", num_classes: Size = "auto") -> None:
+        super().__init__()
+        self.head = nn.Linear(int(in_features), int(num_classes))
+        self.tap_points = {"feature": "head:input", "head": "head"}
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits [batch, classes]."""
+        return self.head(image.flatten(1))

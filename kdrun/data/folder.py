@@ -1,0 +1,165 @@
+"""Images in class folders."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kdrun.data.dataset import Column, DataInfo, FileDataset
+from kdrun.data.images import decode, standardized
+from kdrun.errors import DataError
+from kdrun.registry import data
+from kdrun.types import Count, Fraction
+
+__all__ = ["Folder", "ImageNet", "class_folders", "list_images"]
+
+ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
+SPLITS = ("train", "valid", "test")
+
+
+def class_folders(root: Path) -> list[Path]:
+    """The sub-folders of ``root``, sorted by name."""
+    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def list_images(folder: Path) -> list[Path]:
+    """All images below a folder, sorted."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS)
+
+
+class _Reader:
+    """Decodes row ``i`` of a list of files; picklable, for worker processes."""
+
+    def __init__(self, files: list[Path], labels: list[int], size: int, resize: int, channels: int, mean: list[float], std: list[float]) -> None:
+        self.files, self.labels = files, labels
+        self.read = functools.partial(decode, size=size, resize=resize, channels=channels)
+        self.mean, self.std = mean, std
+
+    def __call__(self, row: int) -> dict[str, Tensor]:
+        image = standardized(self.read(self.files[row]), self.mean, self.std)
+        return {"image": image, "label": torch.tensor(self.labels[row])}
+
+
+@data(name="folder", fields=("train", "valid", "test"), fingerprint=True)
+class Folder:
+    """Images as ``root/train/CLASS/*.png`` (and ``valid``, ``test``), or as ``root/CLASS/*.png``, split here.
+
+    Without split folders, ``valid_share`` and ``test_share`` of each class are set aside, by a hash of the file
+    name, so that a file stays in its split when others are added. Images become [channels, size, size].
+    ``classes`` is needed only to plan without the data.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        size: Count = 64,
+        resize: Count | None = None,
+        channels: Count = 3,
+        mean: list[float] = (0.5, 0.5, 0.5),  # type: ignore[assignment]
+        std: list[float] = (0.25, 0.25, 0.25),  # type: ignore[assignment]
+        valid_share: Fraction = 0.1,
+        test_share: Fraction = 0.2,
+        classes: Count | None = None,
+    ) -> None:
+        self.root = Path(root).expanduser()
+        self.size, self.resize, self.channels = size, resize or size, channels
+        self.mean, self.std = mean[:channels], std[:channels]
+        self.shares = {"valid": valid_share, "test": test_share}
+        self.classes = classes
+
+    def info(self) -> dict[str, DataInfo]:
+        columns = {"image": Column((self.channels, self.size, self.size)), "label": Column((), torch.int64)}
+        if not self.root.is_dir() and self.classes is not None:
+            return {split: DataInfo(columns, self.classes) for split in SPLITS}
+        names, files = self._listing()
+        return {s: DataInfo(columns, len(names), len(f), tuple(names)) for s, f in files.items()}
+
+    def fingerprint(self) -> str:
+        """A hash of every file's name, size and time of change."""
+        digest = hashlib.sha256()
+        for path in list_images(self.root) if self.root.is_dir() else []:
+            stat = path.stat()
+            digest.update(f"{path.relative_to(self.root)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def load(self) -> dict[str, FileDataset]:
+        info = self.info()
+        _, files = self._listing()
+        sets = {}
+        for split, rows in files.items():
+            paths, labels = [p for p, _ in rows], [label for _, label in rows]
+            reader = _Reader(paths, labels, self.size, self.resize, self.channels, self.mean, self.std)
+            sets[split] = FileDataset(reader, len(rows), info[split])
+        for data_set in sets.values():
+            if len(data_set):
+                data_set.decode(0)
+        return sets
+
+    def _listing(self) -> tuple[list[str], dict[str, list[tuple[Path, int]]]]:
+        """Class names, and per split the files with their labels."""
+        if not self.root.is_dir():
+            raise DataError(f"the data folder {self.root} does not exist: expected {self.root}/train/CLASS/*.png", key="data.root")
+        split_folders = {s: self.root / s for s in SPLITS if (self.root / s).is_dir()}
+        if split_folders and "train" not in split_folders:
+            raise DataError(f"the data folder {self.root} has {', '.join(split_folders)} but no train folder", key="data.root")
+        base = split_folders.get("train", self.root)
+        names = [p.name for p in class_folders(base)]
+        if not names:
+            raise DataError(f"the data folder {base} has no class folders: expected {base}/CLASS/*.png", key="data.root")
+        files = self._from_folders(split_folders, names) if split_folders else self._from_shares(names)
+        if not files["train"]:
+            raise DataError(f"the data folder {base} holds no images ({', '.join(sorted(ENDINGS))})", key="data.root")
+        return names, files
+
+    def _from_folders(self, folders: dict[str, Path], names: list[str]) -> dict[str, list[tuple[Path, int]]]:
+        files = {}
+        for split, folder in folders.items():
+            unknown = [p.name for p in class_folders(folder) if p.name not in names]
+            if unknown:
+                raise DataError(f"{folder} has the class '{unknown[0]}', which {folders['train']} has not", key="data.root")
+            files[split] = [(p, label) for label, name in enumerate(names) for p in list_images(folder / name)]
+        held = files.get("test") or files.get("valid") or []
+        return {"train": files["train"], "valid": files.get("valid", held), "test": held}
+
+    def _from_shares(self, names: list[str]) -> dict[str, list[tuple[Path, int]]]:
+        files: dict[str, list[tuple[Path, int]]] = {s: [] for s in SPLITS}
+        for label, name in enumerate(names):
+            for path in list_images(self.root / name):
+                place = int(hashlib.sha256(path.name.encode()).hexdigest()[:8], 16) / 16**8
+                split = "test" if place < self.shares["test"] else "valid" if place < sum(self.shares.values()) else "train"
+                files[split].append((path, label))
+        return files
+
+
+@data(name="imagenet", fields=("train", "valid", "test"), fingerprint=True)
+class ImageNet(Folder):
+    """ImageNet-1k as ``root/train/WNID/*.JPEG`` and ``root/val/WNID/*.JPEG``; the validation images are the test split.
+
+    Decoding is deterministic: shorter side to ``resize``, centre crop of ``size``. Random crops and flips are
+    ``augment`` transforms on the batch.
+    """
+
+    def __init__(self, *, root: str, size: Count = 224, resize: Count = 256, classes: Count = 1000) -> None:
+        super().__init__(root=root, size=size, resize=resize, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225], classes=classes)
+
+    def info(self) -> dict[str, DataInfo]:
+        if self.root.is_dir():
+            return super().info()
+        columns = {"image": Column((3, self.size, self.size)), "label": Column((), torch.int64)}
+        return {s: DataInfo(columns, self.classes, n) for s, n in (("train", 1281167), ("valid", 50000), ("test", 50000))}
+
+    def _listing(self) -> tuple[list[str], dict[str, list[tuple[Path, int]]]]:
+        train, val = self.root / "train", self.root / "val"
+        if not train.is_dir() or not val.is_dir():
+            raise DataError(
+                f"ImageNet is expected as {self.root}/train/n01440764/*.JPEG and {self.root}/val/n01440764/*.JPEG; "
+                "set data.root", key="data.root"
+            )
+        names = [p.name for p in class_folders(train)]
+        files = self._from_folders({"train": train, "test": val}, names)
+        return names, files

@@ -1,0 +1,136 @@
+"""Characters rendered from the typefaces that matplotlib ships: many classes, many styles, no download."""
+
+from __future__ import annotations
+
+import functools
+import math
+import string
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdrun.data.dataset import Column, DataInfo, MemoryDataset
+from kdrun.errors import DataError, nearest
+from kdrun.registry import data
+from kdrun.types import Count, NonNegative, Unsigned
+
+__all__ = ["Glyphs", "typefaces"]
+
+CANVAS = 64
+"""Side of the square, in pixels, on which each character is drawn once."""
+
+UNSUITED = ("STIXNonUni", "STIXSiz", "cmex", "cmsy", "cmmi", "DejaVuSansDisplay", "DejaVuSerifDisplay", "LastResort")
+"""Typefaces without the usual letters."""
+
+
+@functools.cache
+def typefaces() -> dict[str, Path]:
+    """Usable typefaces by name, sorted."""
+    import matplotlib
+
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return {p.stem: p for p in sorted(folder.glob("*.ttf")) if not p.stem.startswith(UNSUITED)}
+
+
+@data(name="glyphs", fields=("train", "valid", "test"))
+class Glyphs:
+    """Grey images of characters in many typefaces, moved, turned, scaled and noisy.
+
+    ``typefaces`` is a number (the first so many by name), a list of names, or None for all; ``rotation`` in
+    degrees, ``shift`` and ``scale`` as shares of the side, ``noise`` the standard deviation at a contrast of 1.
+    The draw depends on ``seed`` alone; the three splits are drawn independently.
+    """
+
+    def __init__(
+        self,
+        *,
+        characters: str = "",
+        size: Count = 20,
+        per_class: Count = 30,
+        valid_per_class: Count = 10,
+        test_per_class: Count = 60,
+        typefaces: int | list[str] | None = 20,
+        rotation: NonNegative = 12.0,
+        shift: NonNegative = 0.08,
+        scale: NonNegative = 0.12,
+        noise: NonNegative = 0.25,
+        invert: bool = False,
+        seed: Unsigned = 0,
+        limit: Count | None = None,
+    ) -> None:
+        self.characters = characters or string.digits + string.ascii_uppercase + string.ascii_lowercase
+        self.size, self.seed, self.limit, self.invert = size, seed, limit, invert
+        self.counts = {"train": per_class, "valid": valid_per_class, "test": test_per_class}
+        self.faces = typefaces
+        self.rotation, self.shift, self.scale, self.noise = rotation, shift, scale, noise
+
+    def info(self) -> dict[str, DataInfo]:
+        columns = {"image": Column((1, self.size, self.size)), "label": Column((), torch.int64), "typeface": Column((), torch.int64)}
+        classes = len(self.characters)
+        sizes = {n: c * classes for n, c in self.counts.items()}
+        sizes["train"] = min(sizes["train"], self.limit or sizes["train"])
+        return {n: DataInfo(columns, classes, s, tuple(self.characters)) for n, s in sizes.items()}
+
+    def load(self) -> dict[str, MemoryDataset]:
+        masters = _masters(self.characters, tuple(self._chosen()))
+        info = self.info()
+        return {name: self._split(masters, count, info[name], number) for number, (name, count) in enumerate(self.counts.items())}
+
+    def _chosen(self) -> list[str]:
+        known = typefaces()
+        if isinstance(self.faces, list):
+            for name in self.faces:
+                if name not in known:
+                    raise DataError(f"there is no typeface '{name}'{nearest(name, known)}", key="data.typefaces")
+            return self.faces
+        names = list(known)
+        return names if self.faces is None else names[: self.faces]
+
+    def _split(self, masters: Tensor, count: int, info: DataInfo, number: int) -> MemoryDataset:
+        generator = torch.Generator().manual_seed(self.seed * 1000 + number)
+        faces, classes = masters.shape[:2]
+        label = torch.arange(classes).repeat_interleave(count)
+        face = torch.randint(faces, (len(label),), generator=generator)
+        order = torch.randperm(len(label), generator=generator)[: info.size]
+        label, face = label[order], face[order]
+        images = self._render(masters[face, label], generator)
+        return MemoryDataset({"image": images, "label": label, "typeface": face}, info)
+
+    def _render(self, masters: Tensor, generator: torch.Generator) -> Tensor:
+        """Random similarity transforms of the masters [rows, canvas, canvas], resampled to [rows, 1, size, size]."""
+        rows = len(masters)
+
+        def uniform(width: float) -> Tensor:
+            return (torch.rand(rows, generator=generator) * 2 - 1) * width
+
+        angle = uniform(math.radians(self.rotation))
+        zoom = 1 / (1 + uniform(self.scale))
+        cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+        matrix = torch.stack([cos, -sin, uniform(2 * self.shift), sin, cos, uniform(2 * self.shift)], dim=1).view(-1, 2, 3)
+        images = []
+        for part, theta in zip(masters.split(2048), matrix.split(2048), strict=True):
+            # Drawn at twice the size and averaged: otherwise thin strokes would fall between the samples.
+            grid = F.affine_grid(theta, [len(part), 1, 2 * self.size, 2 * self.size], align_corners=False)
+            drawn = F.grid_sample(part[:, None].float().div(255), grid, align_corners=False)
+            images.append(F.avg_pool2d(drawn, 2))
+        image = torch.cat(images)
+        image = 1 - image if self.invert else image
+        return image + self.noise * torch.randn(image.shape, generator=generator) if self.noise else image
+
+
+@functools.lru_cache(maxsize=4)
+def _masters(characters: str, names: tuple[str, ...]) -> Tensor:
+    """Each character in each typeface, centred: uint8 [typefaces, characters, canvas, canvas]."""
+    import numpy as np
+    from PIL import Image, ImageDraw, ImageFont
+
+    found = torch.zeros(len(names), len(characters), CANVAS, CANVAS, dtype=torch.uint8)
+    for i, name in enumerate(names):
+        font = ImageFont.truetype(str(typefaces()[name]), int(CANVAS * 0.68))
+        for j, character in enumerate(characters):
+            image = Image.new("L", (CANVAS, CANVAS))
+            ImageDraw.Draw(image).text((CANVAS / 2, CANVAS / 2), character, fill=255, font=font, anchor="mm")
+            found[i, j] = torch.from_numpy(np.asarray(image).copy())
+    return found

@@ -1,0 +1,141 @@
+"""Random transforms of whole batches, drawn from the generator they are given.
+
+Each takes and returns a batch ``{column: [rows, ...]}`` and leaves columns other than ``image`` alone,
+unless it says otherwise. Random numbers are drawn on the generator's device and moved to the batch's.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdrun.registry import transform
+from kdrun.types import Fraction, NonNegative, Positive, Unsigned
+
+__all__ = ["gaussian_noise", "mixup", "random_affine", "random_crop", "random_erasing", "random_horizontal_flip", "random_resized_crop"]
+
+Batch = dict[str, Tensor]
+
+
+def _uniform(rows: int, low: float, high: float, image: Tensor, generator: torch.Generator) -> Tensor:
+    return (torch.rand(rows, generator=generator, device=generator.device) * (high - low) + low).to(image.device)
+
+
+def _with_image(batch: Batch, image: Tensor) -> Batch:
+    return {**batch, "image": image}
+
+
+def _resample(image: Tensor, matrix: Tensor) -> Tensor:
+    """Sample [rows, channels, h, w] through inverse affine maps [rows, 2, 3] in coordinates from -1 to 1."""
+    grid = F.affine_grid(matrix.to(image.dtype), list(image.shape), align_corners=False)
+    return F.grid_sample(image, grid, align_corners=False, padding_mode="zeros")
+
+
+@transform
+def random_horizontal_flip(batch: Batch, *, probability: Fraction = 0.5, generator: torch.Generator) -> Batch:
+    """Mirror each image with a probability."""
+    image = batch["image"]
+    flip = _uniform(len(image), 0.0, 1.0, image, generator) < probability
+    return _with_image(batch, torch.where(flip.view(-1, 1, 1, 1), image.flip(3), image))
+
+
+@transform
+def random_crop(batch: Batch, *, padding: Unsigned = 4, generator: torch.Generator) -> Batch:
+    """Pad by zeros and cut the old size at a random place."""
+    image = batch["image"]
+    rows, _, height, width = image.shape
+    padded = F.pad(image, (padding,) * 4)
+    top = _uniform(rows, 0, 2 * padding + 1, image, generator).long().clamp_max(2 * padding)
+    left = _uniform(rows, 0, 2 * padding + 1, image, generator).long().clamp_max(2 * padding)
+    down = top[:, None] + torch.arange(height, device=image.device)
+    across = left[:, None] + torch.arange(width, device=image.device)
+    row = torch.arange(rows, device=image.device)[:, None, None]
+    return _with_image(batch, padded.permute(0, 2, 3, 1)[row, down[:, :, None], across[:, None, :]].permute(0, 3, 1, 2).contiguous())
+
+
+@transform
+def random_affine(
+    batch: Batch,
+    *,
+    degrees: NonNegative = 10.0,
+    translate: NonNegative = 0.1,
+    scale: NonNegative = 0.1,
+    shear: NonNegative = 0.0,
+    generator: torch.Generator,
+) -> Batch:
+    """Turn by up to ``degrees``, move and zoom by up to these shares of the side, shear by up to ``shear`` degrees."""
+    image = batch["image"]
+    rows = len(image)
+    angle = _uniform(rows, -1, 1, image, generator) * math.radians(degrees)
+    slant = torch.tan(_uniform(rows, -1, 1, image, generator) * math.radians(shear))
+    zoom = 1 / (1 + _uniform(rows, -scale, scale, image, generator))
+    x, y = (_uniform(rows, -2 * translate, 2 * translate, image, generator) for _ in range(2))
+    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    matrix = torch.stack([cos, slant * cos - sin, x, sin, slant * sin + cos, y], dim=1).view(-1, 2, 3)
+    return _with_image(batch, _resample(image, matrix))
+
+
+@transform
+def random_resized_crop(
+    batch: Batch, *, smallest: Fraction = 0.08, ratio: Positive = 1.3333, generator: torch.Generator
+) -> Batch:
+    """Cut a random part (``smallest`` to 1 of the area, sides up to ``ratio``) and bring it back to full size."""
+    image = batch["image"]
+    rows = len(image)
+    area = _uniform(rows, smallest, 1.0, image, generator)
+    aspect = torch.exp(_uniform(rows, -math.log(ratio), math.log(ratio), image, generator))
+    width, height = (area * aspect).sqrt().clamp_max(1.0), (area / aspect).sqrt().clamp_max(1.0)
+    x = _uniform(rows, -1, 1, image, generator) * (1 - width)
+    y = _uniform(rows, -1, 1, image, generator) * (1 - height)
+    zero = torch.zeros_like(x)
+    matrix = torch.stack([width, zero, x, zero, height, y], dim=1).view(-1, 2, 3)
+    return _with_image(batch, _resample(image, matrix))
+
+
+@transform
+def gaussian_noise(batch: Batch, *, std: NonNegative = 0.1, generator: torch.Generator) -> Batch:
+    """Add independent normal noise."""
+    image = batch["image"]
+    noise = torch.randn(image.shape, generator=generator, device=generator.device).to(image)
+    return _with_image(batch, image + std * noise)
+
+
+@transform
+def random_erasing(batch: Batch, *, probability: Fraction = 0.5, side: Fraction = 0.3, generator: torch.Generator) -> Batch:
+    """Blank a square of ``side`` times the image's side at a random place, with a probability."""
+    image = batch["image"]
+    rows, _, height, width = image.shape
+    tall, wide = max(1, round(side * height)), max(1, round(side * width))
+    top = _uniform(rows, 0, height - tall + 1, image, generator).floor().view(-1, 1, 1)
+    left = _uniform(rows, 0, width - wide + 1, image, generator).floor().view(-1, 1, 1)
+    down = torch.arange(height, device=image.device).view(1, -1, 1)
+    across = torch.arange(width, device=image.device).view(1, 1, -1)
+    inside = (down >= top) & (down < top + tall) & (across >= left) & (across < left + wide)
+    chosen = (_uniform(rows, 0.0, 1.0, image, generator) < probability).view(-1, 1, 1)
+    return _with_image(batch, image.masked_fill((inside & chosen)[:, None], 0.0))
+
+
+@transform
+def mixup(batch: Batch, *, alpha: Positive = 0.2, generator: torch.Generator) -> Batch:
+    """Blend each image with another one of the batch (Zhang et al., 2018).
+
+    Adds ``other_label`` and ``mix`` [rows], the weight of the row's own label, drawn from Beta(alpha, alpha).
+    """
+    image = batch["image"]
+    rows = len(image)
+    order = torch.randperm(rows, generator=generator, device=generator.device).to(image.device)
+    mix = _beta(rows, alpha, generator).to(image)
+    weight = mix.view(-1, 1, 1, 1)
+    blended = weight * image + (1 - weight) * image[order]
+    return {**batch, "image": blended, "other_label": batch["label"][order], "mix": mix}
+
+
+def _beta(rows: int, alpha: float, generator: torch.Generator) -> Tensor:
+    """Symmetric beta draws as quantiles of uniforms: torch's own sampler takes no generator."""
+    from scipy.special import betaincinv
+
+    uniform = torch.rand(rows, generator=generator, device=generator.device, dtype=torch.float64)
+    return torch.from_numpy(betaincinv(alpha, alpha, uniform.cpu().numpy())).float()

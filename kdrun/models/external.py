@@ -1,0 +1,138 @@
+"""Models of timm, torchvision and transformers, by their own names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from kdrun.errors import InputError, nearest
+from kdrun.registry import model
+from kdrun.types import Size
+
+__all__ = ["huggingface", "timm", "torchvision"]
+
+
+def _last_linear(module: nn.Module) -> str | None:
+    names = [n for n, m in module.named_modules() if isinstance(m, nn.Linear)]
+    return names[-1] if names else None
+
+
+def _with_points(module: nn.Module, levels: list[str]) -> nn.Module:
+    """Attach named taps: the head, its input, and the levels of a convolutional network."""
+    head = _last_linear(module)
+    points = {"head": head, "feature": f"{head}:input"} if head else {}
+    points.update({f"map_{i + 1}": path for i, path in enumerate(levels)})
+    if levels:
+        points["map"] = levels[-1]
+    object.__setattr__(module, "tap_points", points)
+    return module
+
+
+@model(extra="vision", requires=("timm",))
+def timm(*, name: str, pretrained: bool = False, num_classes: Size = "auto", in_channels: Size = "auto") -> nn.Module:
+    """Any model of timm by name, such as ``resnet34``; ``pretrained`` loads weights from the hub.
+
+    Raises ``InputError`` for an unknown name, or when the hub cannot be reached.
+    """
+    import timm as library
+
+    if not library.is_model(name):
+        raise InputError(f"timm has no model '{name}'{nearest(name, library.list_models())}")
+    try:
+        network = library.create_model(name, pretrained=pretrained, num_classes=int(num_classes), in_chans=int(in_channels))
+    except Exception as error:
+        if not pretrained:
+            raise InputError(f"timm cannot build '{name}': {error}") from error
+        raise InputError(f"the weights of '{name}' cannot be loaded from the hub ({type(error).__name__}); set pretrained=false") from error
+    levels = [str(entry["module"]) for entry in getattr(network, "feature_info", []) or [] if isinstance(entry, dict)]
+    modules = dict(network.named_modules())
+    return _with_points(network, [path for path in levels if path in modules])
+
+
+TORCHVISION_LEVELS = (
+    ("layer1", "layer2", "layer3", "layer4"),
+    ("features.denseblock1", "features.denseblock2", "features.denseblock3", "features.denseblock4"),
+)
+
+
+@model(extra="vision", requires=("torchvision",))
+def torchvision(*, name: str, pretrained: bool = False, num_classes: Size = "auto") -> nn.Module:
+    """Any classification model of torchvision by name, with a head of ``num_classes``.
+
+    Raises ``InputError`` for an unknown name, or when the weights cannot be fetched.
+    """
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise InputError(f"torchvision has no classification model '{name}'{nearest(name, known)}")
+    classes = int(num_classes)
+    if not pretrained:
+        network = models.get_model(name, weights=None, num_classes=classes)
+    else:
+        try:
+            network = models.get_model(name, weights="DEFAULT")
+        except Exception as error:
+            raise InputError(f"the weights of '{name}' cannot be fetched ({type(error).__name__}); set pretrained=false") from error
+        if classes != 1000:
+            _replace_head(network, classes)
+    modules = dict(network.named_modules())
+    levels = next((list(paths) for paths in TORCHVISION_LEVELS if all(p in modules for p in paths)), [])
+    return _with_points(network, levels)
+
+
+def _replace_head(network: nn.Module, classes: int) -> None:
+    path = _last_linear(network)
+    if path is None:
+        raise InputError("this model has no linear head to replace; give num_classes: 1000")
+    parent, _, leaf = path.rpartition(".")
+    old = network.get_submodule(path)
+    assert isinstance(old, nn.Linear)
+    setattr(network.get_submodule(parent) if parent else network, leaf, nn.Linear(old.in_features, classes))
+
+
+TASKS = {
+    "sequence_classification": "AutoModelForSequenceClassification",
+    "token_classification": "AutoModelForTokenClassification",
+    "image_classification": "AutoModelForImageClassification",
+    "masked_lm": "AutoModelForMaskedLM",
+    "causal_lm": "AutoModelForCausalLM",
+}
+
+
+@model(name="transformers", extra="llm", requires=("transformers",))
+def huggingface(
+    *,
+    name: str,
+    task: Literal["sequence_classification", "token_classification", "image_classification", "masked_lm", "causal_lm"] = "causal_lm",
+    pretrained: bool = False,
+    config: dict[str, Any] | None = None,
+    num_classes: Size = "auto",
+) -> nn.Module:
+    """Any model of transformers: an architecture (``bert``, ``llama``) with ``config``, a hub name or a local folder.
+
+    ``pretrained`` loads weights; a name that is no architecture then comes from the hub or a folder. No code
+    from a hub is ever run. Raises ``InputError`` if the name is unknown or cannot be reached.
+    """
+    import transformers
+
+    options = dict(config or {})
+    if task.endswith("classification"):
+        options["num_labels"] = int(num_classes)
+    kind = getattr(transformers, TASKS[task])
+    known = list(transformers.CONFIG_MAPPING)
+    try:
+        if pretrained:
+            return _with_points(kind.from_pretrained(name, trust_remote_code=False, **options), [])
+        if name in known:
+            settings = transformers.AutoConfig.for_model(name, **options)
+        else:
+            settings = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
+    except (OSError, ValueError) as error:
+        place = "" if Path(name).exists() else " (neither an architecture, a local folder nor reachable on the hub)"
+        raise InputError(f"transformers cannot load '{name}'{place}{nearest(name, known)}: {str(error).splitlines()[0]}") from error
+    with torch.device("meta") if torch.get_default_device().type == "meta" else torch.device("cpu"):
+        return _with_points(kind.from_config(settings), [])
