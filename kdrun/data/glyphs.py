@@ -34,13 +34,14 @@ def typefaces() -> dict[str, Path]:
     return {p.stem: p for p in sorted(folder.glob("*.ttf")) if not p.stem.startswith(UNSUITED)}
 
 
-@data(name="glyphs", fields=("train", "valid", "test"))
+@data(name="glyphs", fields=("train", "valid", "test", "teacher_train"))
 class Glyphs:
     """Grey images of characters in many typefaces, moved, turned, scaled and noisy.
 
     ``typefaces`` is a number (the first so many by name), a list of names, or None for all; ``rotation`` in
     degrees, ``shift`` and ``scale`` as shares of the side, ``noise`` the standard deviation at a contrast of 1.
-    The draw depends on ``seed`` alone; the three splits are drawn independently.
+    The draw depends on ``seed`` alone; the splits are drawn independently. ``teacher_train`` has
+    ``teacher_per_class`` rows a class: a teacher may have seen more than its student.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Glyphs:
         per_class: Count = 30,
         valid_per_class: Count = 10,
         test_per_class: Count = 60,
+        teacher_per_class: Count = 200,
         typefaces: int | list[str] | None = 20,
         rotation: NonNegative = 12.0,
         shift: NonNegative = 0.08,
@@ -62,7 +64,7 @@ class Glyphs:
     ) -> None:
         self.characters = characters or string.digits + string.ascii_uppercase + string.ascii_lowercase
         self.size, self.seed, self.limit, self.invert = size, seed, limit, invert
-        self.counts = {"train": per_class, "valid": valid_per_class, "test": test_per_class}
+        self.counts = {"train": per_class, "valid": valid_per_class, "test": test_per_class, "teacher_train": teacher_per_class}
         self.faces = typefaces
         self.rotation, self.shift, self.scale, self.noise = rotation, shift, scale, noise
 
@@ -70,7 +72,8 @@ class Glyphs:
         columns = {"image": Column((1, self.size, self.size)), "label": Column((), torch.int64), "typeface": Column((), torch.int64)}
         classes = len(self.characters)
         sizes = {n: c * classes for n, c in self.counts.items()}
-        sizes["train"] = min(sizes["train"], self.limit or sizes["train"])
+        for name in ("train", "teacher_train"):
+            sizes[name] = min(sizes[name], self.limit or sizes[name])
         return {n: DataInfo(columns, classes, s, tuple(self.characters)) for n, s in sizes.items()}
 
     def load(self) -> dict[str, MemoryDataset]:

@@ -153,7 +153,8 @@ class _Planner:
             return StagePlan(**base, batch_size=batch_size, notes=("depends on what an earlier stage finds: planned when that has run",))
         found = trace(
             step,
-            specs={**{n: m.spec for n, m in models.items()}, **extra},
+            specs={n: m.spec for n, m in models.items()},
+            extra=extra,
             tensors={n: _describe(v) for n, v in values.items() if isinstance(v, Column | dict)},
             columns={n: i.columns for n, i in infos.items()},
             batch_size=batch_size,

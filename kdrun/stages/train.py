@@ -112,7 +112,8 @@ class _Job:
         optimizers = {n: v.content for n, v in inputs.items() if isinstance(v, OptimizerSpec)}
         found = trace(
             step,
-            specs={**{n: m.spec for n, m in handed.items()}, **models},
+            specs={n: m.spec for n, m in handed.items()},
+            extra=models,
             tensors=_columns(tensors),
             columns={n: d.info.columns for n, d in loaders.items()},
             batch_size=min(batch_size, 8),

@@ -57,30 +57,33 @@ def trace(
     columns: Mapping[str, Mapping[str, Column]],
     batch_size: int,
     sizes: Mapping[str, int],
+    extra: Mapping[str, Mapping[str, Any]] | None = None,
     backward: bool = True,
 ) -> Trace:
     """Push one fake batch through ``step``.
 
-    ``specs`` are the models' specifications, ``tensors`` the shapes and dtypes of tensors handed in
+    ``specs`` are the specifications of the models handed in, whose ``auto`` sizes come from the data (``sizes``);
+    ``extra`` those of the step's own models, whose sizes come from what they are fed and compared with;
+    ``tensors`` the shapes and dtypes of tensors handed in
     (``Column`` including all axes, or a nested mapping of them), ``columns`` the row shapes of each loader.
     Raises ``InputError`` for shapes that do not fit, a missing column, tap or field, a loss that is not a
     scalar, or a trained parameter that no gradient reaches.
     """
-    return _Tracer(step, specs, tensors, columns, batch_size, sizes).run(backward)
+    resolved = {role: resolve(spec, sizes) for role, spec in specs.items()}
+    resolved.update({role: resolve(spec, {}) for role, spec in (extra or {}).items()})
+    return _Tracer(step, resolved, tensors, columns, batch_size).run(backward)
 
 
 class _Tracer:
     def __init__(
         self,
         step: Step,
-        specs: Mapping[str, Mapping[str, Any]],
+        specs: dict[str, dict[str, Any]],
         tensors: Mapping[str, Any],
         columns: Mapping[str, Mapping[str, Column]],
         batch_size: int,
-        sizes: Mapping[str, int],
     ) -> None:
-        self.step, self.columns, self.batch_size, self.sizes = step, columns, batch_size, sizes
-        self.specs = {role: resolve(spec, sizes if role in columns or True else {}) for role, spec in specs.items()}
+        self.step, self.specs, self.columns, self.batch_size = step, specs, columns, batch_size
         self.mode = FakeTensorMode(allow_non_fake_inputs=True)
         self.tensors = tensors
         self.found = Trace()
