@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 
-__all__ = ["Auto", "Count", "Fraction", "NonNegative", "Positive", "Schedule", "Size", "Unsigned"]
+__all__ = ["Auto", "Count", "Fraction", "NonNegative", "Per", "Positive", "Schedule", "Size", "Unsigned"]
 
 Positive = Annotated[float, Gt(0)]
 """A real number above 0."""
@@ -28,6 +28,9 @@ Auto = Literal["auto"]
 
 Size = Annotated[int, Ge(1)] | Auto
 """A size: a whole number, 1 or above, or ``auto``."""
+
+Per = Literal["step", "epoch"]
+"""How often a schedule moves."""
 
 Schedule = float | dict[str, Any]
 """A constant, or a registered schedule over the course of training."""

@@ -100,7 +100,9 @@ def _outcomes(jobs: Sequence[Job], options: Any) -> dict[str, Outcome]:
     outcomes: dict[str, Outcome] = {}
     try:
         if unfinished:
-            next(iter(sessions.values())).store.prepare()
+            first = {job.experiment.arm: sessions[job.label] for job in reversed(unfinished)}
+            for session in first.values():
+                session.prepare()
             workers = workers_for(unfinished, options.jobs)
             reporter.message(
                 f"{len(unfinished)} of {len(jobs)} runs to do, {len(missing)} of {len(stages)} stages, {workers} processes"

@@ -96,7 +96,7 @@ def run_experiment(experiment: Any, *, label: str = "") -> Any:
     try:
         session = Session(experiment, reporter)
         folder = RunFolder(experiment.config.get("runs") or "runs", experiment.recipe, f"seed{experiment.config.get('seed', 0)}")
-        session.executor.store.prepare()
+        session.prepare()
         reporter.tracker = start_trackers(experiment.config, folder.path)
         outcome = session.run()
         import yaml

@@ -63,6 +63,7 @@ class Session:
             reporter or Reporter(),
             float(self.config.get("checkpoint_seconds", 60)),
         )
+        self._prepared = False
 
     def plan(self) -> Any:
         """The shape pass over the whole graph; see ``engine.plan``."""
@@ -73,11 +74,20 @@ class Session:
         except KdrunError as error:
             raise self.experiment.explain(error) from None
 
+    def prepare(self) -> None:
+        """Plan what the store does not hold yet, then make sure that the store can be written.
+
+        Nothing is written before the plan has passed. Raises ``InputError`` or ``StoreError``.
+        """
+        if not self._prepared and not self.executor.finished():
+            self.plan()
+            self.store.prepare()
+        self._prepared = True
+
     def run(self) -> Outcome:
-        """Plan and execute what the store does not hold yet."""
+        """Execute what the store does not hold yet."""
+        self.prepare()
         try:
-            if not self.executor.finished():
-                self.plan()
             tables = self.executor.run()
             curves = self._curves()
         except KdrunError as error:

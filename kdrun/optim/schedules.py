@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 from kdrun.errors import InputError
 from kdrun.registry import schedule
-from kdrun.types import Fraction, NonNegative, Positive, Unsigned
+from kdrun.types import Fraction, NonNegative, Per, Positive, Unsigned
 
 __all__ = ["Progress", "after", "constant", "cosine", "exponential", "linear", "linear_warmup", "step"]
-
-Per = Literal["step", "epoch"]
 
 
 @dataclass(frozen=True, slots=True)

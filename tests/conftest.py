@@ -1,0 +1,54 @@
+"""What the tests share: the program called in-process, in an empty folder with its own store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("WANDB_MODE", "offline")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command said and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def kdrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Call ``kdrun`` with these arguments, in a folder of its own."""
+    from kdrun.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KDRUN_STORE", str(tmp_path / "store"))
+
+    def call(*arguments: str) -> Answer:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        said = capsys.readouterr()
+        return Answer(int(ended.value.code or 0), said.out, said.err)
+
+    return call
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
+    """Make a session of a recipe with overrides, on a store of its own."""
+    from kdrun.config.compose import Composer
+    from kdrun.engine.session import Session
+
+    monkeypatch.chdir(tmp_path)
+
+    def make(recipe: str, *overrides: str, arm: str | None = None) -> Session:
+        return Session(Composer.named(recipe, [f"store={tmp_path / 'store'}", *overrides]).compose(arm=arm))
+
+    return make
