@@ -1,0 +1,96 @@
+"""Loops unrolled into plain nodes, and the wiring of carried values."""
+
+from __future__ import annotations
+
+import pytest
+
+from kdrun.errors import InputError
+from kdrun.graph.nodes import parse_graph
+
+
+def graph(body: dict) -> dict:
+    config = {"student": {"model": "cnn"}, "data": {"data": "digits"}, "graph": body}
+    return parse_graph(config)
+
+
+def refs(node) -> list[str]:
+    return [str(r) for r in node.refs()]
+
+
+TRAIN = {"stage": "train", "step": "supervised"}
+
+
+def test_carried_models_go_from_pass_to_pass() -> None:
+    nodes = graph(
+        {
+            "rounds": {
+                "foreach": {"round": 3, "carry": {"model": "student"}},
+                "do": {"model": {**TRAIN, "from": {"model": "model", "data": "data.train"}}},
+                "result": "model",
+            },
+            "last": {"stage": "evaluate", "from": ["rounds.last", "data.test"], "metrics": []},
+            "all": {"stage": "evaluate", "from": ["rounds", "data.test"], "metrics": []},
+        }
+    )
+    assert refs(nodes["rounds[0].model"])[0] == "student"
+    assert refs(nodes["rounds[2].model"])[0] == "rounds[1].model"
+    assert refs(nodes["last"])[0] == "rounds[2].model"
+    assert refs(nodes["all"])[:3] == [f"rounds[{i}].model" for i in range(3)]
+
+
+def test_below_its_node_a_carried_name_means_the_new_value() -> None:
+    nodes = graph(
+        {
+            "stream": {
+                "foreach": {"task": 2, "carry": {"model": "student"}},
+                "do": {
+                    "before": {"stage": "evaluate", "from": ["model", "data.test"]},
+                    "model": {**TRAIN, "from": {"model": "model", "data": "data.train"}},
+                    "after": {"stage": "evaluate", "from": ["model", "data.test"]},
+                },
+                "result": {"model": "model", "scores": "after"},
+            },
+            "end": {"stage": "evaluate", "from": ["stream.last.model", "stream.scores"]},
+        }
+    )
+    assert refs(nodes["stream[1].before"])[0] == "stream[0].model"
+    assert refs(nodes["stream[1].after"])[0] == "stream[1].model"
+    assert refs(nodes["end"]) == ["stream[1].model", "stream[0].after", "stream[1].after"]
+
+
+def test_loops_nest_and_zip() -> None:
+    nodes = graph(
+        {
+            "fresh": {"foreach": {"client": 2}, "do": {"model": {"stage": "initialize", "by": "random_weights", "from": ["student"]}}},
+            "federation": {
+                "foreach": {"round": 2, "carry": {"models": "fresh"}},
+                "do": {
+                    "answers": {"stage": "predict", "from": ["models", "data.train"]},
+                    "models": {
+                        "foreach": {"model": "models", "target": "answers"},
+                        "do": {"tuned": {**TRAIN, "from": {"model": "model", "target": "target"}}},
+                    },
+                },
+                "result": "models",
+            },
+        }
+    )
+    assert refs(nodes["federation[0].answers"]) == ["fresh[0].model", "fresh[1].model", "data.train"]
+    assert refs(nodes["federation[1].models[1].tuned"]) == ["federation[0].models[1].tuned", "federation[1].answers.1"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"a": {"stge": "train"}}, "no verb: one of .* \\(did you mean 'stage'\\?\\)"),
+        ({"a": {"stage": "train", "op": "kl"}}, "one verb, this has stage and op"),
+        ({"a": {"stage": "train", "from": [""]}}, "is not a reference"),
+        ({"data": {"stage": "train"}}, "already the name of a group"),
+        ({"a": {"foreach": {"i": [1, 2], "j": 3}, "do": {"b": TRAIN}}}, "of one length"),
+        ({"a": {"foreach": {"i": 2, "carry": {"m": "student"}}, "do": {"b": TRAIN}}}, "carries 'm', but no node"),
+        ({}, "has no graph"),
+    ],
+)
+def test_what_is_no_graph_is_refused(body, message) -> None:
+    with pytest.raises(InputError, match=message):
+        graph(body)
