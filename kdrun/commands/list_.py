@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--kind", help=f"for parts: one of {', '.join(KINDS)}")
     parser.add_argument("--plugins", default="", help="for parts: also those of these files or packages, comma-separated")
     parser.add_argument("--runs", default="runs", help="for runs: the folder of records")
-    options = parser.parse_args(list(arguments))
+    options = parser.parse_intermixed_args(list(arguments))
     if options.topic not in TOPICS:
         raise InputError(f"kdrun list shows {', '.join(TOPICS)}; not '{options.topic}'{nearest(options.topic, TOPICS)}")
     if options.kind is not None and options.kind not in KINDS:

@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--runs", default="runs", help="the folder of records")
     parser.add_argument("--sort", help="sort by this metric, best (highest) first")
     parser.add_argument("--json", action="store_true", help="print the records as JSON lines")
-    options = parser.parse_args(list(arguments))
+    options = parser.parse_intermixed_args(list(arguments))
     found = []
     for folder, record in load_runs(Path(options.runs)):
         text = " ".join([str(folder), record["recipe"], *record["overrides"]])

@@ -242,11 +242,16 @@ _DEFAULTS: dict[str, Any] = {"plugins": [], "store": None, "runs": "runs"}
 @contextlib.contextmanager
 def hydra_errors(recipe: RecipeFile) -> Iterator[None]:
     """Turn Hydra's and OmegaConf's complaints into one clear line with the nearest known name."""
+    import yaml
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     try:
         yield
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"{recipe.path.name}:{mark.line + 1}" if mark is not None else None
+        raise InputError(f"not plain YAML: {getattr(error, 'problem', error)}", where=line) from None
     except (HydraException, OmegaConfBaseException) as error:
         unknown = re.search(r"Could not override '([^']+)'", str(error))
         raise InputError(_plain(error, recipe), key=unknown.group(1) if unknown else None) from None

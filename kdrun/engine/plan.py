@@ -248,7 +248,7 @@ def _fake(value: Any, sizes: Mapping[str, int]) -> Any:
     if isinstance(value, Model):
         return _fake_module(resolve(value.spec, sizes))
     if isinstance(value, DataInfo):
-        rows = min(value.size or 8, 8)
+        rows = value.size or 8
         return MemoryDataset({n: torch.empty((rows, *c.shape), dtype=c.dtype) for n, c in value.columns.items()}, value)
     if isinstance(value, Column):
         return torch.empty(value.shape, dtype=value.dtype)

@@ -80,6 +80,10 @@ class Session:
         Nothing is written before the plan has passed. Raises ``InputError`` or ``StoreError``.
         """
         if not self._prepared and not self.executor.finished():
+            try:
+                _ = self.executor.hardware
+            except KdrunError as error:
+                raise self.experiment.explain(error) from None
             self.plan()
             self.store.prepare()
         self._prepared = True
