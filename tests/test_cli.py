@@ -79,7 +79,8 @@ def test_hydras_own_flags_work(kdrun) -> None:
     answer = kdrun("run", "kd", "transfer.temperature=2", "--cfg", "job")
     assert answer.code == 0
     assert "temperature: 2" in answer.out
-    assert "conf" in kdrun("run", "kd", "--info", "searchpath").out
+    info = subprocess.run([sys.executable, "-m", "kdrun", "run", "kd", "--info", "searchpath"], capture_output=True, text=True)
+    assert "Config search path" in info.stdout
 
 
 def test_reproduce_gives_table_verdicts_and_page(kdrun, tmp_path) -> None:

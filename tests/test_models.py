@@ -1,0 +1,140 @@
+"""Networks: published sizes, taps that fire, weights that get gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kdrun.config.paths import group_options
+from kdrun.engine.building import build, load_state, resolve
+from kdrun.errors import InputError
+from kdrun.step.taps import tap
+
+SIZES = {"num_classes": 100, "in_channels": 3, "image_size": 32, "in_features": 3072, "vocabulary": 50}
+
+PUBLISHED = [
+    ("cifar_resnet", {"depth": 20}, 278324),
+    ("cifar_resnet", {"depth": 56}, 861620),
+    ("cifar_resnet", {"depth": 110}, 1736564),
+    ("cifar_resnet", {"depth": 8, "widen": 4}, 1233540),
+    ("cifar_resnet", {"depth": 32, "widen": 4}, 7433860),
+    ("wide_resnet", {"depth": 16, "width": 2}, 703284),
+    ("wide_resnet", {"depth": 40, "width": 2}, 2255156),
+    ("cifar_vgg", {"depth": 8}, 3965028),
+    ("cifar_vgg", {"depth": 13}, 9462180),
+    ("mobilenet_v2", {}, 812836),
+    ("shufflenet_v1", {}, 949258),
+    ("shufflenet_v2", {}, 1355528),
+]
+
+
+def make(part: str, /, **options) -> torch.nn.Module:
+    return build(resolve({"model": part, **options}, SIZES), seed=(0, "test"))
+
+
+@pytest.mark.parametrize(("name", "options", "count"), PUBLISHED, ids=lambda v: str(v))
+def test_parameter_counts_are_those_of_the_literature(name, options, count) -> None:
+    assert sum(p.numel() for p in make(name, **options).parameters()) == count
+
+
+IMAGE_MODELS = [*PUBLISHED, ("cnn", {"channels": [8, 16, 32]}, 0), ("mlp", {}, 0), ("vision_transformer", {"patch_size": 4}, 0), ("linear_classifier", {}, 0)]
+
+
+@pytest.mark.parametrize(("name", "options", "_"), IMAGE_MODELS, ids=lambda v: str(v))
+def test_every_tap_fires_and_every_weight_gets_a_gradient(name, options, _) -> None:
+    network = make(name, **options)
+    slots = {point: tap(network, point) for point in network.tap_points if point != "head"}
+    logits = network(torch.randn(2, 3, 32, 32))
+    assert logits.shape == (2, 100)
+    for point, slot in slots.items():
+        value = slot.take()
+        rank = 4 if point.startswith("map") else 3 if point.startswith("tokens") else 2
+        assert value.dim() == rank, point
+    logits.square().sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+
+
+def test_a_map_before_the_relu_is_the_map_without_its_negative_part() -> None:
+    network = make("cifar_resnet", depth=8)
+    after, before = tap(network, "map_2"), tap(network, "map_2_pre")
+    network(torch.randn(2, 3, 32, 32))
+    assert torch.equal(after.take(), before.take().relu())
+
+
+def test_a_causal_transformer_does_not_look_ahead() -> None:
+    network = make("causal_transformer", max_length=8).eval()
+    tokens = torch.randint(1, 50, (1, 8))
+    changed = tokens.clone()
+    changed[0, 5] = (tokens[0, 5] + 1) % 50
+    first, second = network(tokens), network(changed)
+    torch.testing.assert_close(first[:, :5], second[:, :5])
+    assert not torch.allclose(first[:, 5:], second[:, 5:])
+
+
+def test_an_encoder_ignores_padding() -> None:
+    network = make("encoder_transformer").eval()
+    tokens = torch.randint(1, 50, (1, 6))
+    padded = torch.cat([tokens, torch.zeros(1, 4, dtype=torch.int64)], dim=1)
+    torch.testing.assert_close(network(tokens), network(padded), atol=1e-5, rtol=1e-5)
+
+
+def test_first_weights_depend_on_seed_and_label_alone() -> None:
+    spec = resolve({"model": "cnn"}, SIZES)
+    torch.manual_seed(5)
+    one = build(spec, seed=(0, "a")).head.weight
+    after = torch.rand(1)
+    torch.manual_seed(5)
+    assert torch.equal(after, torch.rand(1)), "building must leave the global generator alone"
+    assert torch.equal(one, build(spec, seed=(0, "a")).head.weight)
+    assert not torch.equal(one, build(spec, seed=(0, "b")).head.weight)
+
+
+def test_a_checkpoint_of_another_architecture_is_named() -> None:
+    state = make("cifar_resnet", depth=14).state_dict()
+    with pytest.raises(InputError, match="of another architecture: it lacks .* \\([0-9]+ missing, 0 surplus\\)"):
+        load_state(make("cifar_resnet", depth=20), state, source="x")
+    with pytest.raises(InputError, match="head.weight is \\[100, 64\\], expected \\[100, 32\\]|is of another architecture"):
+        load_state(make("cnn", channels=[16, 32]), make("cnn", channels=[16, 64]).state_dict(), source="x")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
+def test_timm_models_by_name(name) -> None:
+    pytest.importorskip("timm")
+    size = 224 if "vit" in name else 64
+    network = make("timm", name=name).eval()
+    slot = tap(network, "feature")
+    assert network(torch.randn(1, 3, size, size)).shape == (1, 100)
+    assert slot.take().dim() == 2
+    with pytest.raises(InputError, match="timm has no model 'resnt18' \\(did you mean 'resnet18'\\?\\)"):
+        make("timm", name="resnt18")
+
+
+def test_torchvision_models_by_name() -> None:
+    pytest.importorskip("torchvision")
+    network = make("torchvision", name="resnet18").eval()
+    slots = [tap(network, f"map_{i}") for i in (1, 2, 3, 4)]
+    assert network(torch.randn(1, 3, 64, 64)).shape == (1, 100)
+    assert [s.take().shape[1] for s in slots] == [64, 128, 256, 512]
+    with pytest.raises(InputError, match="did you mean 'resnet18'"):
+        make("torchvision", name="resnet_18")
+
+
+def test_transformers_models_by_architecture() -> None:
+    pytest.importorskip("transformers")
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 50}
+    network = make("transformers", name="bert", task="sequence_classification", config=small)
+    assert network(torch.randint(0, 50, (2, 7))).logits.shape == (2, 100)
+    with pytest.raises(InputError, match="transformers cannot load 'no/such'"):
+        make("transformers", name="no/such")
+
+
+@pytest.mark.parametrize("group", ["teacher", "student"])
+def test_every_option_of_the_groups_names_a_registered_model(group) -> None:
+    import yaml
+
+    from kdrun.registry import catalog
+
+    for option, path in group_options(group).items():
+        content = yaml.safe_load(path.read_text())
+        part = catalog().get("model", content.pop("model"))
+        part.validate({k: v for k, v in content.items() if k != "weights"}, key=option)
