@@ -67,7 +67,10 @@ def _dispatch(command: str, arguments: list[str]) -> int:
         print(f"kdrun: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"\nkdrun: interrupted; the same command goes on where this stopped: {_again(command, arguments)}", file=sys.stderr)
+        print(
+            f"\nkdrun: interrupted; the same command goes on where this stopped: {_again(command, arguments)}",
+            file=sys.stderr,
+        )
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,7 +16,10 @@ def claim(**test):
 
 
 def results(a: list[float], b: list[float]) -> dict:
-    return {"a": {i: {"test.accuracy": v} for i, v in enumerate(a)}, "b": {i: {"test.accuracy": v} for i, v in enumerate(b)}}
+    return {
+        "a": {i: {"test.accuracy": v} for i, v in enumerate(a)},
+        "b": {i: {"test.accuracy": v} for i, v in enumerate(b)},
+    }
 
 
 A, B = "a.test.accuracy", "b.test.accuracy"

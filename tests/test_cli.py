@@ -14,25 +14,49 @@ QUICK = ("epochs=1", "data.limit=128")
 MISTAKES = [
     (["rum", "kd"], "there is no command 'rum' (did you mean 'run'?)"),
     (["run", "kdd"], "no recipe is called 'kdd' (did you mean 'kd'?)"),
-    (["run", "kd", "studnt=cnn_tiny"], "'studnt' is neither a group nor a key of recipe 'distillation/kd' (did you mean 'student'?)"),
+    (
+        ["run", "kd", "studnt=cnn_tiny"],
+        "'studnt' is neither a group nor a key of recipe 'distillation/kd' (did you mean 'student'?)",
+    ),
     (["run", "kd", "student=cnn_tny"], "student has no option 'cnn_tny' (did you mean 'cnn_tiny'?)"),
     (["run", "kd", "transfer.temprature=2"], "'transfer' has no key 'temprature' (did you mean 'temperature'?)"),
-    (["run", "kd", "transfer.temperature=-1"], "conf/transfer/kd.yaml:20: graph.fit_student.step.nodes.kd.temperature: -1 does not fit temperature: Positive (input should be greater than 0)"),
+    (
+        ["run", "kd", "transfer.temperature=-1"],
+        "conf/transfer/kd.yaml:20: graph.fit_student.step.nodes.kd.temperature: -1 does not fit temperature: Positive (input should be greater than 0)",
+    ),
     (["run", "kd", "student.channels=8"], "student.channels: 8 does not fit channels: list[Count]"),
     (["run", "kd", "+student.chanels=[8]"], "has no parameter 'chanels' (did you mean 'channels'?)"),
     (["run", "kd", "graph.test.metrics=[acuracy]"], "no metric is called 'acuracy' (did you mean 'accuracy'?)"),
-    (["run", "kd", "graph.test.from=[fit_studet,data.test]"], "there is no node 'fit_studet' (did you mean 'fit_student'?)"),
-    (["run", "kd", "graph.test.from=[fit_student,data.tst]"], "'data' has no field 'tst' (did you mean 'test'?); it has: train, valid, test"),
-    (["run", "kd", "graph.test.from=[fit_student]"], "stage 'evaluate' lacks its input 'data' (it takes, in this order: model, data)"),
+    (
+        ["run", "kd", "graph.test.from=[fit_studet,data.test]"],
+        "there is no node 'fit_studet' (did you mean 'fit_student'?)",
+    ),
+    (
+        ["run", "kd", "graph.test.from=[fit_student,data.tst]"],
+        "'data' has no field 'tst' (did you mean 'test'?); it has: train, valid, test",
+    ),
+    (
+        ["run", "kd", "graph.test.from=[fit_student]"],
+        "stage 'evaluate' lacks its input 'data' (it takes, in this order: model, data)",
+    ),
     (["run", "kd", "graph.test.from=[fit_student,data.test,data.valid]"], "takes 2 inputs (model, data), got 3"),
-    (["run", "kd", "graph.test.from=[fit_student,fit_student]"], "input 'data' of 'evaluate' takes a data, but 'fit_student' is a model"),
+    (
+        ["run", "kd", "graph.test.from=[fit_student,fit_student]"],
+        "input 'data' of 'evaluate' takes a data, but 'fit_student' is a model",
+    ),
     (["run", "kd", "graph.fit_teacher.from.model=fit_student"], "these stages wait for each other: "),
     (["run", "kd", "graph.fit_student.step.nodes.s.from=[kd]"], "these nodes wait for each other: "),
-    (["run", "kd", "graph.fit_student.step.nodes.kd.op=kl_divergense"], "no op is called 'kl_divergense' (did you mean 'kl_divergence'?)"),
+    (
+        ["run", "kd", "graph.fit_student.step.nodes.kd.op=kl_divergense"],
+        "no op is called 'kl_divergense' (did you mean 'kl_divergence'?)",
+    ),
     (["run", "kd", "graph.fit_student.step.nodes.kd.from=[s.logits]"], "op 'kl_divergence' lacks its input 'teacher'"),
     (["run", "kd", "graph.test.stage=evaluat"], "no stage is called 'evaluat' (did you mean 'evaluate'?)"),
     (["run", "kd", "data=folder"], "'root' has no value yet: set data.root=..."),
-    (["run", "kd", "data=folder", "data.root=nowhere"], "the data folder nowhere does not exist: expected nowhere/train/CLASS/*.png"),
+    (
+        ["run", "kd", "data=folder", "data.root=nowhere"],
+        "the data folder nowhere does not exist: expected nowhere/train/CLASS/*.png",
+    ),
     (["run", "kd", "student=cifar/resnet20", "student.depth=21"], "the depth of a CIFAR ResNet is 6n+2, got 21"),
     (["run", "kd", "hardware.device=tpu"], "device is one of cpu, cuda, mps, got 'tpu'"),
     (["run", "kd", "hardware.precision=fp8"], "precision is one of fp32, bf16, fp16, got 'fp8'"),
@@ -58,7 +82,12 @@ def test_run_prints_metrics_and_leaves_records(kdrun, tmp_path) -> None:
     (result,) = tmp_path.glob("runs/*/*/result.json")
     record = json.loads(result.read_text())
     assert 0 <= record["metrics"]["test.accuracy"] <= 1
-    assert {p.name for p in result.parent.iterdir()} >= {"config.yaml", "environment.json", "keys.json", "metrics.jsonl"}
+    assert {p.name for p in result.parent.iterdir()} >= {
+        "config.yaml",
+        "environment.json",
+        "keys.json",
+        "metrics.jsonl",
+    }
     assert "stages computed: 0" in kdrun("run", "kd", *QUICK).out
 
 
@@ -79,7 +108,9 @@ def test_hydras_own_flags_work(kdrun) -> None:
     answer = kdrun("run", "kd", "transfer.temperature=2", "--cfg", "job")
     assert answer.code == 0
     assert "temperature: 2" in answer.out
-    info = subprocess.run([sys.executable, "-m", "kdrun", "run", "kd", "--info", "searchpath"], capture_output=True, text=True)
+    info = subprocess.run(
+        [sys.executable, "-m", "kdrun", "run", "kd", "--info", "searchpath"], capture_output=True, text=True
+    )
     assert "Config search path" in info.stdout
 
 
@@ -115,14 +146,24 @@ def test_export_round_trips_through_safetensors_and_torch(kdrun, tmp_path) -> No
     (run,) = [str(p.parent.relative_to(tmp_path)) for p in tmp_path.glob("runs/*/*/result.json")]
     assert kdrun("export", run).code == 0
     weights = load_file(tmp_path / run / "fit_student.safetensors")
-    spec = {"model": "cnn", "channels": [8, 16, 32], "kernel_size": 3, "num_classes": 10, "in_channels": 1, "image_size": 8}
+    spec = {
+        "model": "cnn",
+        "channels": [8, 16, 32],
+        "kernel_size": 3,
+        "num_classes": 10,
+        "in_channels": 1,
+        "image_size": 8,
+    }
     network = build(spec).eval()
     network.load_state_dict(weights)
     assert kdrun("export", run, "--format", "torch").code == 0
     program = torch.export.load(tmp_path / run / "fit_student.pt2").module()
     image = torch.randn(5, 1, 8, 8)
     torch.testing.assert_close(program(image), network(image))
-    assert "has no train stage 'fit_studet' (did you mean 'fit_student'?)" in kdrun("export", run, "--stage", "fit_studet").err
+    assert (
+        "has no train stage 'fit_studet' (did you mean 'fit_student'?)"
+        in kdrun("export", run, "--stage", "fit_studet").err
+    )
 
 
 def test_a_student_starts_from_an_exported_checkpoint_and_another_architecture_is_refused(kdrun, tmp_path) -> None:

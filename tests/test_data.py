@@ -167,7 +167,9 @@ def test_transforms_at_their_limits() -> None:
     image = batch()["image"]
     assert torch.equal(draw("random_horizontal_flip", probability=1.0)["image"], image.flip(3))
     assert torch.equal(draw("random_crop", padding=0)["image"], image)
-    torch.testing.assert_close(draw("random_affine", degrees=0.0, translate=0.0, scale=0.0)["image"], image, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        draw("random_affine", degrees=0.0, translate=0.0, scale=0.0)["image"], image, atol=1e-5, rtol=0
+    )
     torch.testing.assert_close(draw("random_resized_crop", smallest=1.0, ratio=1.0)["image"], image, atol=1e-5, rtol=0)
     assert (draw("random_erasing", probability=1.0, side=0.25)["image"] == 0).sum().item() == 16 * 3 * 4
     torch.testing.assert_close(draw("gaussian_noise", std=0.0)["image"], image)

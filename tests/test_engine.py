@@ -66,7 +66,11 @@ def test_changing_an_op_recomputes_exactly_the_stages_that_use_it(session, tmp_p
     plugin = tmp_path / "mine.py"
     source = "from kdrun.registry import op\n\n@op\ndef scaled(x):\n    'Scale.'\n    factor = 1.0\n    # a remark\n    return x * factor\n"
     plugin.write_text(source)
-    use = [f"plugins=[{plugin}]", "+graph.fit_student.step.nodes.twice={op: scaled, from: [ce]}", "+graph.fit_student.step.updates.main.minimize.twice=0.1"]
+    use = [
+        f"plugins=[{plugin}]",
+        "+graph.fit_student.step.nodes.twice={op: scaled, from: [ce]}",
+        "+graph.fit_student.step.updates.main.minimize.twice=0.1",
+    ]
     run(session, *QUICK, *use)
     old = "factor = 1.0" if again else "# a remark"
     plugin.write_text(source.replace(old, change))
@@ -151,12 +155,23 @@ def test_optimizer_state_survives_flattening(name) -> None:
 
 
 def test_two_processes_compute_a_stage_once(tmp_path) -> None:
-    command = [sys.executable, "-m", "kdrun", "run", "kd", f"store={tmp_path / 'store'}", f"runs={tmp_path / 'runs'}", *QUICK]
+    command = [
+        sys.executable,
+        "-m",
+        "kdrun",
+        "run",
+        "kd",
+        f"store={tmp_path / 'store'}",
+        f"runs={tmp_path / 'runs'}",
+        *QUICK,
+    ]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [p.communicate(timeout=120)[0] for p in both]
     counts = [int(text.rsplit("stages computed: ", 1)[1].split(",")[0]) for text in said]
     assert sum(counts) == 5
-    assert [line for line in said[0].splitlines() if "accuracy" in line] == [line for line in said[1].splitlines() if "accuracy" in line]
+    assert [line for line in said[0].splitlines() if "accuracy" in line] == [
+        line for line in said[1].splitlines() if "accuracy" in line
+    ]
 
 
 def test_data_made_by_a_stage_come_back_from_the_store(session, tmp_path) -> None:
@@ -199,7 +214,9 @@ def test_killed_at_random_moments_the_rerun_gives_the_same_table(tmp_path) -> No
     for attempt in range(3):
         store = f"store{attempt}"
         for _ in range(3):
-            process = subprocess.Popen(command(store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            process = subprocess.Popen(
+                command(store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            )
             time.sleep(chance.uniform(1.5, 9.0))
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

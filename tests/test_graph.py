@@ -61,7 +61,10 @@ def test_below_its_node_a_carried_name_means_the_new_value() -> None:
 def test_loops_nest_and_zip() -> None:
     nodes = graph(
         {
-            "fresh": {"foreach": {"client": 2}, "do": {"model": {"stage": "initialize", "by": "random_weights", "from": ["student"]}}},
+            "fresh": {
+                "foreach": {"client": 2},
+                "do": {"model": {"stage": "initialize", "by": "random_weights", "from": ["student"]}},
+            },
             "federation": {
                 "foreach": {"round": 2, "carry": {"models": "fresh"}},
                 "do": {

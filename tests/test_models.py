@@ -37,7 +37,13 @@ def test_parameter_counts_are_those_of_the_literature(name, options, count) -> N
     assert sum(p.numel() for p in make(name, **options).parameters()) == count
 
 
-IMAGE_MODELS = [*PUBLISHED, ("cnn", {"channels": [8, 16, 32]}, 0), ("mlp", {}, 0), ("vision_transformer", {"patch_size": 4}, 0), ("linear_classifier", {}, 0)]
+IMAGE_MODELS = [
+    *PUBLISHED,
+    ("cnn", {"channels": [8, 16, 32]}, 0),
+    ("mlp", {}, 0),
+    ("vision_transformer", {"patch_size": 4}, 0),
+    ("linear_classifier", {}, 0),
+]
 
 
 @pytest.mark.parametrize(("name", "options", "_"), IMAGE_MODELS, ids=lambda v: str(v))
@@ -93,7 +99,9 @@ def test_a_checkpoint_of_another_architecture_is_named() -> None:
     state = make("cifar_resnet", depth=14).state_dict()
     with pytest.raises(InputError, match="of another architecture: it lacks .* \\([0-9]+ missing, 0 surplus\\)"):
         load_state(make("cifar_resnet", depth=20), state, source="x")
-    with pytest.raises(InputError, match="head.weight is \\[100, 64\\], expected \\[100, 32\\]|is of another architecture"):
+    with pytest.raises(
+        InputError, match="head.weight is \\[100, 64\\], expected \\[100, 32\\]|is of another architecture"
+    ):
         load_state(make("cnn", channels=[16, 32]), make("cnn", channels=[16, 64]).state_dict(), source="x")
 
 
@@ -121,7 +129,13 @@ def test_torchvision_models_by_name() -> None:
 
 def test_transformers_models_by_architecture() -> None:
     pytest.importorskip("transformers")
-    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 50}
+    small = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "vocab_size": 50,
+    }
     network = make("transformers", name="bert", task="sequence_classification", config=small)
     assert network(torch.randint(0, 50, (2, 7))).logits.shape == (2, 100)
     with pytest.raises(InputError, match="transformers cannot load 'no/such'"):

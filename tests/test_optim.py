@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
+from kdrun.errors import InputError
 from kdrun.optim import gradients, schedules
 from kdrun.optim.optimizers import torch_optimizer
 from kdrun.optim.schedules import Progress
-from kdrun.errors import InputError
 
 
 def at(step: int, per_epoch: int = 10, epochs: int = 30) -> Progress:
@@ -90,12 +90,16 @@ def test_metrics_agree_with_torchmetrics() -> None:
     uniform = torch.zeros(50, 4)
     assert m.nll(uniform, label) == pytest.approx(math.log(4))
     assert m.brier_score(uniform, label) == pytest.approx(0.75)
-    assert m.calibration_error(100 * torch.nn.functional.one_hot(label, 4).float(), label) == pytest.approx(0.0, abs=1e-6)
+    assert m.calibration_error(100 * torch.nn.functional.one_hot(label, 4).float(), label) == pytest.approx(
+        0.0, abs=1e-6
+    )
     assert m.f1_score(logits, logits.argmax(-1)) == pytest.approx(1.0)
     assert m.auroc(logits * 0 + torch.nn.functional.one_hot(label, 4), label) == pytest.approx(1.0)
     assert m.agreement(logits, logits + 3) == 1.0
     target = torch.arange(5.0)
     assert m.mean_absolute_error(target + 2, target) == pytest.approx(2.0)
-    assert m.root_mean_squared_error(target[:, None] + torch.tensor([[1.0], [-1.0], [1.0], [-1.0], [1.0]]), target) == pytest.approx(1.0)
+    assert m.root_mean_squared_error(
+        target[:, None] + torch.tensor([[1.0], [-1.0], [1.0], [-1.0], [1.0]]), target
+    ) == pytest.approx(1.0)
     statistics = m.embedding_statistics(torch.tensor([[3.0, 4.0]]), torch.tensor([0]), torch.tensor([[0.0, 2.0]]))
     assert statistics == pytest.approx({"feature_norm": 5.0, "feature_cosine": 0.8})

@@ -61,7 +61,10 @@ def test_comments_docstrings_and_unrelated_code_leave_the_digest(tmp_path, old, 
     assert digest(tmp_path, PLUGIN) == digest(tmp_path, PLUGIN.replace(old, new))
 
 
-@pytest.mark.parametrize(("old", "new"), [("FACTOR = 2.0", "FACTOR = 3.0"), ("return FACTOR * x", "return FACTOR + x"), ("range(times)", "range(1)")])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("FACTOR = 2.0", "FACTOR = 3.0"), ("return FACTOR * x", "return FACTOR + x"), ("range(times)", "range(1)")],
+)
 def test_what_the_part_reaches_changes_the_digest(tmp_path, old, new) -> None:
     assert digest(tmp_path, PLUGIN) != digest(tmp_path, PLUGIN.replace(old, new))
 

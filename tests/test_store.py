@@ -16,8 +16,17 @@ TIED = torch.arange(4.0)
 RESULT = {
     "model": Model({"model": "mlp", "hidden": [3]}, {"a": TIED, "b": TIED, "n": torch.tensor(3)}),
     "fresh": Model({"model": "mlp"}, None),
-    "": Tensors({"": torch.randn(3, 4).T, "flags": torch.tensor([True, False]), "half": torch.ones(2, dtype=torch.bfloat16), "none": torch.empty(0, 3)}),
-    "log": Table([{"epoch": 1, "loss": 0.1 + 0.2, "note": "x", "ok": True, "gap": None}, {"epoch": 2, "loss": math.pi}]),
+    "": Tensors(
+        {
+            "": torch.randn(3, 4).T,
+            "flags": torch.tensor([True, False]),
+            "half": torch.ones(2, dtype=torch.bfloat16),
+            "none": torch.empty(0, 3),
+        }
+    ),
+    "log": Table(
+        [{"epoch": 1, "loss": 0.1 + 0.2, "note": "x", "ok": True, "gap": None}, {"epoch": 2, "loss": math.pi}]
+    ),
     "rows": Data({"data": "digits"}, "train", torch.tensor([3, 1]), {"label": torch.tensor([0, 1])}, 2),
     "best": Value({"depth": 3, "widths": [1, 2]}),
 }

@@ -18,7 +18,14 @@ from kdrun.graph.nodes import Ref
 
 
 def network(channels: list[int], name: str, role: str) -> nn.Module:
-    spec = {"model": "cnn", "channels": channels, "kernel_size": 3, "num_classes": 10, "in_channels": 1, "image_size": 8}
+    spec = {
+        "model": "cnn",
+        "channels": channels,
+        "kernel_size": 3,
+        "num_classes": 10,
+        "in_channels": 1,
+        "image_size": 8,
+    }
     return build(spec, seed=(0, name, "weights", role))
 
 
@@ -59,7 +66,9 @@ def test_distillation_equals_a_hand_written_loop_to_the_last_bit(session) -> Non
 
 def write_recipe(folder, body: str) -> str:
     path = folder / "own.yaml"
-    path.write_text("# @package _global_\ndefaults: [{override /student: mlp_tiny}, {override /transfer: own}]\n" + body)
+    path.write_text(
+        "# @package _global_\ndefaults: [{override /student: mlp_tiny}, {override /transfer: own}]\n" + body
+    )
     return str(path)
 
 
@@ -90,7 +99,10 @@ graph:
     ours = trained(ready, field=("critic",))
     info = {"num_classes": 10, "in_features": 64}
     student = build({"model": "mlp", "hidden": [64], **info}, seed=(0, "fit_student", "weights", "student"))
-    critic = build({"model": "mlp", "hidden": [8], "num_classes": 10, "in_features": 10}, seed=(0, "fit_student", "weights", "critic"))
+    critic = build(
+        {"model": "mlp", "hidden": [8], "num_classes": 10, "in_features": 10},
+        seed=(0, "fit_student", "weights", "critic"),
+    )
     rows = Digits(limit=192).load()["train"].rows()
     first = torch.optim.SGD(student.parameters(), lr=0.1)
     second = torch.optim.SGD(critic.parameters(), lr=0.2)
@@ -138,7 +150,10 @@ def test_through_differentiates_a_virtual_step(session, tmp_path) -> None:
     """The outer update's step, by finite differences of the validation loss after a real inner step."""
     ready = session(write_recipe(tmp_path, BILEVEL))
     ours = trained(ready, field=("ratio",))
-    student = build({"model": "mlp", "hidden": [64], "num_classes": 10, "in_features": 64}, seed=(0, "fit_student", "weights", "student")).double()
+    student = build(
+        {"model": "mlp", "hidden": [64], "num_classes": 10, "in_features": 64},
+        seed=(0, "fit_student", "weights", "student"),
+    ).double()
     spec = {"model": "mlp", "hidden": [4], "final": "sigmoid", "squeeze": True, "num_classes": 1, "in_features": 64}
     ratio = build(spec, seed=(0, "fit_student", "weights", "ratio")).double()
     splits = Digits().load()
@@ -155,7 +170,9 @@ def test_through_differentiates_a_virtual_step(session, tmp_path) -> None:
         alpha = torch.sigmoid(ratio.head(ratio.body(image.flatten(1))) + bias).squeeze(1)
         each = F.cross_entropy(student(image), label, reduction="none")
         flat = F.cross_entropy(student(image), label, reduction="none", label_smoothing=0.9)
-        gradients = torch.autograd.grad((alpha.detach() * each + (1 - alpha.detach()) * flat).mean(), list(student.parameters()))
+        gradients = torch.autograd.grad(
+            (alpha.detach() * each + (1 - alpha.detach()) * flat).mean(), list(student.parameters())
+        )
         moved = {n: p - 0.5 * g for (n, p), g in zip(student.named_parameters(), gradients, strict=True)}
         return F.cross_entropy(torch.func.functional_call(student, moved, (valid_image,)), valid_label).item()
 
@@ -167,7 +184,11 @@ def test_through_differentiates_a_virtual_step(session, tmp_path) -> None:
 
 def test_average_moves_a_share_towards_the_parameters(session) -> None:
     """After one step: ``average = decay * start + (1 - decay) * end``."""
-    one_step = ["epochs=null", "+graph.fit_student.steps=1", "+graph.fit_student.step.updates.main.average={student: 0.75}"]
+    one_step = [
+        "epochs=null",
+        "+graph.fit_student.steps=1",
+        "+graph.fit_student.step.updates.main.average={student: 0.75}",
+    ]
     ready = session("kd", "transfer=none", *one_step)
     averaged, final = trained(ready, field=("average", "student")), trained(ready)
     start = dict(network([8, 16, 32], "fit_student", "student").named_parameters())
@@ -190,7 +211,9 @@ def test_gradient_transform_is_applied(session) -> None:
 
 
 def test_a_scheduled_weight_starts_at_zero(session) -> None:
-    ready = session("kd", "transfer=norm_direction", "epochs=2", "transfer.warmup_epochs=2", "transfer.direction_weight=0.5")
+    ready = session(
+        "kd", "transfer=norm_direction", "epochs=2", "transfer.warmup_epochs=2", "transfer.direction_weight=0.5"
+    )
     ready.run()
     log = ready.store.read(ready.keys["fit_student"])["log"].rows
     assert set(log[0]) == {"epoch", "step", "ce", "kd", "direction"}
@@ -200,12 +223,21 @@ def test_a_scheduled_weight_starts_at_zero(session) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("graph.fit_student.step.nodes.kd.from=[s.logits, batch.label]", "does not fit its inputs s.logits \\[64, 10\\], batch.label \\[64\\]"),
-        ("graph.fit_student.step.nodes.ce.from=[s.logits, batch.lable]", "no column 'lable' \\(did you mean 'label'\\?\\)"),
+        (
+            "graph.fit_student.step.nodes.kd.from=[s.logits, batch.label]",
+            "does not fit its inputs s.logits \\[64, 10\\], batch.label \\[64\\]",
+        ),
+        (
+            "graph.fit_student.step.nodes.ce.from=[s.logits, batch.lable]",
+            "no column 'lable' \\(did you mean 'label'\\?\\)",
+        ),
         ("+graph.fit_student.step.nodes.s.taps={feature: head.inputt}", "no module 'head.inputt'"),
         ("+graph.fit_student.step.nodes.kd.reduction=none", "'kd' is no scalar"),
         ("graph.fit_student.step.updates.main.train=[student, teacher]", "no gradient reaches teacher"),
-        ("graph.fit_student.step.nodes.kd.from=[s.logit, t.logits]", "has no field 'logit' \\(did you mean 'logits'\\?\\)"),
+        (
+            "graph.fit_student.step.nodes.kd.from=[s.logit, t.logits]",
+            "has no field 'logit' \\(did you mean 'logits'\\?\\)",
+        ),
     ],
 )
 def test_planning_finds_what_cannot_work(session, override, message) -> None:

@@ -62,7 +62,8 @@ def _parse(test: Mapping[str, Any], *, key: str) -> tuple[str, list[str]]:
     if unknown or len(words) != 1:
         wrong = unknown[0] if unknown else ", ".join(words) or "nothing"
         raise InputError(
-            f"a test has one of {', '.join(PAIRS + SINGLES)}, got '{wrong}'{nearest(wrong, PAIRS + SINGLES + OPTIONS)}", key=key
+            f"a test has one of {', '.join(PAIRS + SINGLES)}, got '{wrong}'{nearest(wrong, PAIRS + SINGLES + OPTIONS)}",
+            key=key,
         )
     word = words[0]
     given = test[word]
@@ -94,13 +95,29 @@ def judge(name: str, claim: Mapping[str, Any], results: Results) -> Verdict:
         differences = [columns[0][s] - columns[1][s] for s in seeds]
     interval = mean_interval(differences, float(test.get("confidence", 0.95)))
     outcome, note = _outcome(word, differences, interval, threshold, every=bool(test.get("every_seed", False)))
-    return Verdict(name, claim["says"], outcome, _text(word, test), interval, threshold, tuple(differences), note, claim.get("reported"))
+    return Verdict(
+        name,
+        claim["says"],
+        outcome,
+        _text(word, test),
+        interval,
+        threshold,
+        tuple(differences),
+        note,
+        claim.get("reported"),
+    )
 
 
 def _text(word: str, test: Mapping[str, Any]) -> str:
     sign = {"greater": ">", "less": "<", "within": "≈", "above": ">", "below": "<"}[word]
     first, second = test[word]
-    margin = f" + {test['by']}" if test.get("by") and word != "within" else f" ± {test.get('by')}" if word == "within" else ""
+    margin = (
+        f" + {test['by']}"
+        if test.get("by") and word != "within"
+        else f" ± {test.get('by')}"
+        if word == "within"
+        else ""
+    )
     return f"{first} {sign} {second}{margin}{' in every seed' if test.get('every_seed') else ''}"
 
 
@@ -110,11 +127,15 @@ def _column(path: str, results: Results, *, key: str) -> dict[int, float]:
     missing = [seed for seed, values in runs.items() if metric not in values]
     if missing or not runs:
         known = sorted({m for values in runs.values() for m in values})
-        raise InputError(f"arm '{arm}' measured no '{metric}'{nearest(metric, known)}; it has: {', '.join(known)}", key=key)
+        raise InputError(
+            f"arm '{arm}' measured no '{metric}'{nearest(metric, known)}; it has: {', '.join(known)}", key=key
+        )
     return {seed: values[metric] for seed, values in runs.items()}
 
 
-def _outcome(word: str, differences: Sequence[float], interval: Interval, threshold: float, *, every: bool) -> tuple[str, str]:
+def _outcome(
+    word: str, differences: Sequence[float], interval: Interval, threshold: float, *, every: bool
+) -> tuple[str, str]:
     if len(differences) < 2:
         return "undecided", "needs at least two seeds"
     if every:

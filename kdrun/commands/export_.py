@@ -27,7 +27,9 @@ def main(arguments: Sequence[str]) -> int:
     session = _session(folder)
     stages = [n.name for n in session.graph.stages() if n.part == "train"]
     if options.stage not in stages:
-        raise InputError(f"run {folder} has no train stage '{options.stage}'{nearest(options.stage, stages)}; it has: {', '.join(stages)}")
+        raise InputError(
+            f"run {folder} has no train stage '{options.stage}'{nearest(options.stage, stages)}; it has: {', '.join(stages)}"
+        )
     model, column = _model(session, options.stage, options.role)
     extension = {"safetensors": "safetensors", "torch": "pt2", "onnx": "onnx"}[options.format]
     output = Path(options.output or folder / f"{options.stage}.{extension}")
@@ -58,7 +60,9 @@ def _model(session: Any, stage: str, role: str | None) -> tuple[Any, Any]:
 
     key = session.keys[stage]
     if not session.store.contains(key):
-        raise InputError(f"the store {session.store.root} holds no result of '{stage}' for this run: run it again first")
+        raise InputError(
+            f"the store {session.store.root} holds no result of '{stage}' for this run: run it again first"
+        )
     model = session.executor.value(Ref(stage, (role,) if role else ()))
     if not isinstance(model, Model):
         raise InputError(f"'{role}' of stage '{stage}' is no model")

@@ -22,7 +22,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("topic", nargs="?", default="papers", help="papers (default), parts, groups or runs")
     parser.add_argument("words", nargs="*", help="show only lines that contain all of these words")
     parser.add_argument("--kind", help=f"for parts: one of {', '.join(KINDS)}")
-    parser.add_argument("--plugins", default="", help="for parts: also those of these files or packages, comma-separated")
+    parser.add_argument(
+        "--plugins", default="", help="for parts: also those of these files or packages, comma-separated"
+    )
     parser.add_argument("--runs", default="runs", help="for runs: the folder of records")
     options = parser.parse_intermixed_args(list(arguments))
     if options.topic not in TOPICS:
@@ -81,7 +83,7 @@ def _groups() -> list[tuple[str, ...]]:
 
 
 def _runs(root: Path) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for path in sorted(root.glob("*/*/result.json")):
         record = json.loads(path.read_text())
         metrics = ", ".join(f"{k} {v:.4f}" for k, v in sorted(record["metrics"].items()) if k.startswith("test."))

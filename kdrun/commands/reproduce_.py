@@ -67,7 +67,9 @@ def _arms(base: Experiment, wanted: str | None) -> list[str]:
         if arm not in arms:
             from kdrun.errors import nearest
 
-            raise InputError(f"recipe '{base.recipe}' has no arm '{arm}'{nearest(arm, arms)}; it has: {', '.join(arms)}")
+            raise InputError(
+                f"recipe '{base.recipe}' has no arm '{arm}'{nearest(arm, arms)}; it has: {', '.join(arms)}"
+            )
     return chosen
 
 
@@ -123,7 +125,9 @@ def _outcomes(jobs: Sequence[Job], options: Any) -> dict[str, Outcome]:
     return outcomes
 
 
-def _write(folder: Path, base: Experiment, jobs: Any, outcomes: Any, results: Any, verdicts: Any, scale: str | None) -> Path:
+def _write(
+    folder: Path, base: Experiment, jobs: Any, outcomes: Any, results: Any, verdicts: Any, scale: str | None
+) -> Path:
     import dataclasses
 
     import yaml

@@ -95,7 +95,9 @@ def run_experiment(experiment: Any, *, label: str = "") -> Any:
     reporter = make_reporter(label)
     try:
         session = Session(experiment, reporter)
-        folder = RunFolder(experiment.config.get("runs") or "runs", experiment.recipe, f"seed{experiment.config.get('seed', 0)}")
+        folder = RunFolder(
+            experiment.config.get("runs") or "runs", experiment.recipe, f"seed{experiment.config.get('seed', 0)}"
+        )
         session.prepare()
         reporter.tracker = start_trackers(experiment.config, folder.path)
         outcome = session.run()
@@ -122,5 +124,7 @@ def run_experiment(experiment: Any, *, label: str = "") -> Any:
         reporter.close()
     for name, value in sorted(outcome.metrics.items()):
         print(f"{label}{name:<32} {value:.4f}")
-    print(f"{label}records: {folder.path}  (stages computed: {outcome.counts['computed']}, from the store: {outcome.counts['cached']})")
+    print(
+        f"{label}records: {folder.path}  (stages computed: {outcome.counts['computed']}, from the store: {outcome.counts['cached']})"
+    )
     return outcome

@@ -20,7 +20,9 @@ def load_runs(root: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 def main(arguments: Sequence[str]) -> int:
     parser = Parser(prog="kdrun runs", description="Query the records of runs.")
-    parser.add_argument("words", nargs="*", help="only runs whose recipe, overrides or folder contain all of these words")
+    parser.add_argument(
+        "words", nargs="*", help="only runs whose recipe, overrides or folder contain all of these words"
+    )
     parser.add_argument("--runs", default="runs", help="the folder of records")
     parser.add_argument("--sort", help="sort by this metric, best (highest) first")
     parser.add_argument("--json", action="store_true", help="print the records as JSON lines")

@@ -130,7 +130,9 @@ class Composer:
                 return self._raw(*layers, user), [*layers[0], *layers[1], *user]
             except InputError as error:
                 # An arm may replace the method whose knob the user turned: there the knob has no meaning.
-                lost = [o for o in user if arm is not None and error.key is not None and o.split("=", 1)[0] == error.key]
+                lost = [
+                    o for o in user if arm is not None and error.key is not None and o.split("=", 1)[0] == error.key
+                ]
                 if not lost or not self._fits(lost[0]):
                     raise
                 user.remove(lost[0])
@@ -231,7 +233,18 @@ def _reject_code(config: Any, layers: Sequence[Sequence[str]]) -> None:
     hydra_overrides = [o for o in user if o.lstrip("+~").startswith(("hydra.", "hydra/", "launcher="))]
     search = f"hydra.searchpath=[{','.join(search_path())}]"
     clean = compose("config", overrides=[search, *hydra_overrides], return_hydra_config=True)
-    for key in ("launcher", "sweeper", "callbacks", "job_logging", "hydra_logging", "run", "sweep", "help", "env", "mode"):
+    for key in (
+        "launcher",
+        "sweeper",
+        "callbacks",
+        "job_logging",
+        "hydra_logging",
+        "run",
+        "sweep",
+        "help",
+        "env",
+        "mode",
+    ):
         if config.hydra.get(key) != clean.hydra.get(key):
             raise InputError("a recipe may not change Hydra's own settings", key=f"hydra.{key}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["register"]
@@ -31,7 +32,7 @@ def register() -> None:
     registered = BaseContainer._resolvers
     for name in [name for name in registered if name not in _KEPT]:
         OmegaConf.clear_resolver(name)
-    arithmetic = {
+    arithmetic: dict[str, Callable[..., Any]] = {
         "add": lambda *values: sum(values),
         "mul": _product,
         "div": lambda a, b: a / b,

@@ -62,7 +62,10 @@ class _Cifar:
         content = self._bytes(name)
         width = self.label_bytes + PIXELS
         if not content or len(content) % width:
-            raise DataError(f"{self.folder}/{name} under {self.root} is broken: {len(content)} bytes are not whole records of {width}", key="data.root")
+            raise DataError(
+                f"{self.folder}/{name} under {self.root} is broken: {len(content)} bytes are not whole records of {width}",
+                key="data.root",
+            )
         return torch.frombuffer(bytearray(content), dtype=torch.uint8).view(-1, width)
 
     def _bytes(self, name: str) -> bytes:

@@ -206,7 +206,9 @@ class FileDataset(Dataset):
         return FileDataset(self.decode, 0, info, positions=self.positions, extra=extra).inherit(self, changed=columns)
 
     def with_transforms(self, transforms: tuple[BatchTransform, ...]) -> FileDataset:
-        copy: FileDataset = FileDataset(self.decode, 0, self.info, positions=self.positions, extra=self.extra).inherit(self)
+        copy: FileDataset = FileDataset(self.decode, 0, self.info, positions=self.positions, extra=self.extra).inherit(
+            self
+        )
         copy.transforms = tuple(transforms)
         return copy
 

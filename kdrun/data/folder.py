@@ -34,7 +34,16 @@ def list_images(folder: Path) -> list[Path]:
 class _Reader:
     """Decodes row ``i`` of a list of files; picklable, for worker processes."""
 
-    def __init__(self, files: list[Path], labels: list[int], size: int, resize: int, channels: int, mean: list[float], std: list[float]) -> None:
+    def __init__(
+        self,
+        files: list[Path],
+        labels: list[int],
+        size: int,
+        resize: int,
+        channels: int,
+        mean: list[float],
+        std: list[float],
+    ) -> None:
         self.files, self.labels = files, labels
         self.read = functools.partial(decode, size=size, resize=resize, channels=channels)
         self.mean, self.std = mean, std
@@ -103,14 +112,20 @@ class Folder:
     def _listing(self) -> tuple[list[str], dict[str, list[tuple[Path, int]]]]:
         """Class names, and per split the files with their labels."""
         if not self.root.is_dir():
-            raise DataError(f"the data folder {self.root} does not exist: expected {self.root}/train/CLASS/*.png", key="data.root")
+            raise DataError(
+                f"the data folder {self.root} does not exist: expected {self.root}/train/CLASS/*.png", key="data.root"
+            )
         split_folders = {s: self.root / s for s in SPLITS if (self.root / s).is_dir()}
         if split_folders and "train" not in split_folders:
-            raise DataError(f"the data folder {self.root} has {', '.join(split_folders)} but no train folder", key="data.root")
+            raise DataError(
+                f"the data folder {self.root} has {', '.join(split_folders)} but no train folder", key="data.root"
+            )
         base = split_folders.get("train", self.root)
         names = [p.name for p in class_folders(base)]
         if not names:
-            raise DataError(f"the data folder {base} has no class folders: expected {base}/CLASS/*.png", key="data.root")
+            raise DataError(
+                f"the data folder {base} has no class folders: expected {base}/CLASS/*.png", key="data.root"
+            )
         files = self._from_folders(split_folders, names) if split_folders else self._from_shares(names)
         if not files["train"]:
             raise DataError(f"the data folder {base} holds no images ({', '.join(sorted(ENDINGS))})", key="data.root")
@@ -121,7 +136,9 @@ class Folder:
         for split, folder in folders.items():
             unknown = [p.name for p in class_folders(folder) if p.name not in names]
             if unknown:
-                raise DataError(f"{folder} has the class '{unknown[0]}', which {folders['train']} has not", key="data.root")
+                raise DataError(
+                    f"{folder} has the class '{unknown[0]}', which {folders['train']} has not", key="data.root"
+                )
             files[split] = [(p, label) for label, name in enumerate(names) for p in list_images(folder / name)]
         held = files.get("test") or files.get("valid") or []
         return {"train": files["train"], "valid": files.get("valid", held), "test": held}
@@ -131,7 +148,9 @@ class Folder:
         for label, name in enumerate(names):
             for path in list_images(self.root / name):
                 place = int(hashlib.sha256(path.name.encode()).hexdigest()[:8], 16) / 16**8
-                split = "test" if place < self.shares["test"] else "valid" if place < sum(self.shares.values()) else "train"
+                split = (
+                    "test" if place < self.shares["test"] else "valid" if place < sum(self.shares.values()) else "train"
+                )
                 files[split].append((path, label))
         return files
 
@@ -145,20 +164,25 @@ class ImageNet(Folder):
     """
 
     def __init__(self, *, root: str, size: Count = 224, resize: Count = 256, classes: Count = 1000) -> None:
-        super().__init__(root=root, size=size, resize=resize, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225], classes=classes)
+        super().__init__(
+            root=root, size=size, resize=resize, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225], classes=classes
+        )
 
     def info(self) -> dict[str, DataInfo]:
         if self.root.is_dir():
             return super().info()
         columns = {"image": Column((3, self.size, self.size)), "label": Column((), torch.int64)}
-        return {s: DataInfo(columns, self.classes, n) for s, n in (("train", 1281167), ("valid", 50000), ("test", 50000))}
+        return {
+            s: DataInfo(columns, self.classes, n) for s, n in (("train", 1281167), ("valid", 50000), ("test", 50000))
+        }
 
     def _listing(self) -> tuple[list[str], dict[str, list[tuple[Path, int]]]]:
         train, val = self.root / "train", self.root / "val"
         if not train.is_dir() or not val.is_dir():
             raise DataError(
                 f"ImageNet is expected as {self.root}/train/n01440764/*.JPEG and {self.root}/val/n01440764/*.JPEG; "
-                "set data.root", key="data.root"
+                "set data.root",
+                key="data.root",
             )
         names = [p.name for p in class_folders(train)]
         files = self._from_folders({"train": train, "test": val}, names)

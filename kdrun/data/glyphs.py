@@ -64,12 +64,21 @@ class Glyphs:
     ) -> None:
         self.characters = characters or string.digits + string.ascii_uppercase + string.ascii_lowercase
         self.size, self.seed, self.limit, self.invert = size, seed, limit, invert
-        self.counts = {"train": per_class, "valid": valid_per_class, "test": test_per_class, "teacher_train": teacher_per_class}
+        self.counts = {
+            "train": per_class,
+            "valid": valid_per_class,
+            "test": test_per_class,
+            "teacher_train": teacher_per_class,
+        }
         self.faces = typefaces
         self.rotation, self.shift, self.scale, self.noise = rotation, shift, scale, noise
 
     def info(self) -> dict[str, DataInfo]:
-        columns = {"image": Column((1, self.size, self.size)), "label": Column((), torch.int64), "typeface": Column((), torch.int64)}
+        columns = {
+            "image": Column((1, self.size, self.size)),
+            "label": Column((), torch.int64),
+            "typeface": Column((), torch.int64),
+        }
         classes = len(self.characters)
         sizes = {n: c * classes for n, c in self.counts.items()}
         for name in ("train", "teacher_train"):
@@ -79,7 +88,10 @@ class Glyphs:
     def load(self) -> dict[str, MemoryDataset]:
         masters = _masters(self.characters, tuple(self._chosen()))
         info = self.info()
-        return {name: self._split(masters, count, info[name], number) for number, (name, count) in enumerate(self.counts.items())}
+        return {
+            name: self._split(masters, count, info[name], number)
+            for number, (name, count) in enumerate(self.counts.items())
+        }
 
     def _chosen(self) -> list[str]:
         known = typefaces()
@@ -111,7 +123,9 @@ class Glyphs:
         angle = uniform(math.radians(self.rotation))
         zoom = 1 / (1 + uniform(self.scale))
         cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-        matrix = torch.stack([cos, -sin, uniform(2 * self.shift), sin, cos, uniform(2 * self.shift)], dim=1).view(-1, 2, 3)
+        matrix = torch.stack([cos, -sin, uniform(2 * self.shift), sin, cos, uniform(2 * self.shift)], dim=1).view(
+            -1, 2, 3
+        )
         images = []
         for part, theta in zip(masters.split(2048), matrix.split(2048), strict=True):
             # Drawn at twice the size and averaged: otherwise thin strokes would fall between the samples.

@@ -46,5 +46,3 @@ def standardized(images: Tensor, mean: list[float], std: list[float]) -> Tensor:
     """``(images - mean) / std`` by channel, for images [..., channels, height, width]."""
     shape = (-1, 1, 1)
     return (images - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
-
-

@@ -15,7 +15,15 @@ from torch.nn import functional as F
 from kdrun.registry import transform
 from kdrun.types import Fraction, NonNegative, Positive, Unsigned
 
-__all__ = ["gaussian_noise", "mixup", "random_affine", "random_crop", "random_erasing", "random_horizontal_flip", "random_resized_crop"]
+__all__ = [
+    "gaussian_noise",
+    "mixup",
+    "random_affine",
+    "random_crop",
+    "random_erasing",
+    "random_horizontal_flip",
+    "random_resized_crop",
+]
 
 Batch = dict[str, Tensor]
 
@@ -53,7 +61,9 @@ def random_crop(batch: Batch, *, padding: Unsigned = 4, generator: torch.Generat
     down = top[:, None] + torch.arange(height, device=image.device)
     across = left[:, None] + torch.arange(width, device=image.device)
     row = torch.arange(rows, device=image.device)[:, None, None]
-    return _with_image(batch, padded.permute(0, 2, 3, 1)[row, down[:, :, None], across[:, None, :]].permute(0, 3, 1, 2).contiguous())
+    return _with_image(
+        batch, padded.permute(0, 2, 3, 1)[row, down[:, :, None], across[:, None, :]].permute(0, 3, 1, 2).contiguous()
+    )
 
 
 @transform
@@ -104,7 +114,9 @@ def gaussian_noise(batch: Batch, *, std: NonNegative = 0.1, generator: torch.Gen
 
 
 @transform
-def random_erasing(batch: Batch, *, probability: Fraction = 0.5, side: Fraction = 0.3, generator: torch.Generator) -> Batch:
+def random_erasing(
+    batch: Batch, *, probability: Fraction = 0.5, side: Fraction = 0.3, generator: torch.Generator
+) -> Batch:
     """Blank a square of ``side`` times the image's side at a random place, with a probability."""
     image = batch["image"]
     rows, _, height, width = image.shape

@@ -54,7 +54,9 @@ def build(spec: Mapping[str, Any], *, seed: tuple[object, ...] | None = None) ->
     """
     unknown = [k for k, v in spec.items() if v == "auto"]
     if unknown:
-        raise InputError(f"the size '{unknown[0]}' of model '{spec['model']}' cannot be found from the data: give a number")
+        raise InputError(
+            f"the size '{unknown[0]}' of model '{spec['model']}' cannot be found from the data: give a number"
+        )
     part = catalog().get("model", spec["model"])
     factory = part.load()
     params = {k: v for k, v in spec.items() if k not in ("model", "weights")}
@@ -83,7 +85,9 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], *, source: str) -
         )
     if missing or surplus:
         example = f"it lacks {missing[0]}" if missing else f"it has {surplus[0]}, which the model has not"
-        raise InputError(f"{source} is of another architecture: {example} ({len(missing)} missing, {len(surplus)} surplus)")
+        raise InputError(
+            f"{source} is of another architecture: {example} ({len(missing)} missing, {len(surplus)} surplus)"
+        )
     module.load_state_dict(state)
 
 

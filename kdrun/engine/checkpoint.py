@@ -28,7 +28,9 @@ class Checkpoints:
         from safetensors.torch import save_file
 
         with store_errors(self.folder), atomic_folder(self.folder / f"{step:012d}", self.temporary) as folder:
-            save_file({n: t.detach().cpu().contiguous().clone() for n, t in tensors.items()}, folder / "state.safetensors")
+            save_file(
+                {n: t.detach().cpu().contiguous().clone() for n, t in tensors.items()}, folder / "state.safetensors"
+            )
             (folder / "meta.json").write_text(json.dumps(meta))
             sums = {p.name: sha256(p) for p in folder.iterdir()}
             (folder / "checksums.json").write_text(json.dumps(sums))
@@ -46,7 +48,11 @@ class Checkpoints:
             try:
                 sums = json.loads((folder / "checksums.json").read_text())
                 if all(sha256(folder / name) == digest for name, digest in sums.items()):
-                    return int(folder.name), load_file(folder / "state.safetensors"), json.loads((folder / "meta.json").read_text())
+                    return (
+                        int(folder.name),
+                        load_file(folder / "state.safetensors"),
+                        json.loads((folder / "meta.json").read_text()),
+                    )
             except (OSError, ValueError):
                 continue
         return None

@@ -127,7 +127,9 @@ class Executor:
         if "generator" in part.injected:
             options["generator"] = context.generator("part")
         positional = arguments.pop(part.inputs[-1].name, []) if part.variadic else []
-        returned = part.load()(*([*arguments.values(), *positional] if positional else []), **({} if positional else arguments), **options)
+        returned = part.load()(
+            *([*arguments.values(), *positional] if positional else []), **({} if positional else arguments), **options
+        )
         return _as_result(returned, part, context)
 
     def _checkpoints(self, key: str) -> Any:

@@ -87,12 +87,18 @@ def store_errors(root: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise StoreError(f"the disk of the store {root} is full: free some space, or set store=FOLDER or KDRUN_STORE") from None
+            raise StoreError(
+                f"the disk of the store {root} is full: free some space, or set store=FOLDER or KDRUN_STORE"
+            ) from None
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise StoreError(f"the store {root} cannot be written ({error.strerror}): set store=FOLDER or KDRUN_STORE") from None
+            raise StoreError(
+                f"the store {root} cannot be written ({error.strerror}): set store=FOLDER or KDRUN_STORE"
+            ) from None
         raise
     except Exception as error:
         # safetensors and pyarrow wrap the system's error in their own.
         if "No space left" in str(error) or "os error 28" in str(error):
-            raise StoreError(f"the disk of the store {root} is full: free some space, or set store=FOLDER or KDRUN_STORE") from None
+            raise StoreError(
+                f"the disk of the store {root} is full: free some space, or set store=FOLDER or KDRUN_STORE"
+            ) from None
         raise

@@ -30,7 +30,9 @@ class Hardware:
         self.settings = dict(settings)
         self.precision = str(settings.get("precision", "fp32"))
         if self.precision not in PRECISIONS:
-            raise InputError(f"precision is one of {', '.join(PRECISIONS)}, got '{self.precision}'", key="hardware.precision")
+            raise InputError(
+                f"precision is one of {', '.join(PRECISIONS)}, got '{self.precision}'", key="hardware.precision"
+            )
         self.workers = int(settings.get("workers", 0))
         self.device = self._device(str(settings.get("device", "cpu")))
         torch.set_num_threads(int(settings.get("threads", 1)))
@@ -45,7 +47,9 @@ class Hardware:
         if kind not in there:
             raise InputError(f"device is one of {', '.join(there)}, got '{name}'", key="hardware.device")
         if not there[kind]:
-            raise InputError(f"this machine has no {kind} device that torch can use; try hardware=cpu", key="hardware.device")
+            raise InputError(
+                f"this machine has no {kind} device that torch can use; try hardware=cpu", key="hardware.device"
+            )
         return torch.device(name)
 
     @functools.cached_property
@@ -63,7 +67,9 @@ class Hardware:
         """A gradient scaler, for fp16 on a GPU only."""
         import torch
 
-        return torch.amp.GradScaler(self.device.type) if self.precision == "fp16" and self.device.type == "cuda" else None
+        return (
+            torch.amp.GradScaler(self.device.type) if self.precision == "fp16" and self.device.type == "cuda" else None
+        )
 
     def prepare(self, module: nn.Module) -> nn.Module:
         """Move a module to the device and compile it if the group says so."""

@@ -95,7 +95,11 @@ class _Planner:
         part = part_of(node)
         bound = part.bind(node.inputs, key=node.key)
         values = {n: [self._value(r) for r in i] if isinstance(i, list) else self._value(i) for n, i in bound.items()}
-        base = {"name": node.name, "kind": f"{node.part}{f' by {node.by}' if node.by else ''}", "key": self.keys[node.name]}
+        base: dict[str, Any] = {
+            "name": node.name,
+            "kind": f"{node.part}{f' by {node.by}' if node.by else ''}",
+            "key": self.keys[node.name],
+        }
         if node.verb == "stage" and node.by is None and node.part == "train":
             return self._train(node, values, base)
         if node.verb == "stage" and node.by is None:
@@ -140,7 +144,11 @@ class _Planner:
         return self.infos[node.name]
 
     def _train(self, node: Node, values: dict[str, Any], base: dict[str, Any]) -> StagePlan:
-        named = {n: self._value(i) for n, i in node.inputs.items() if not isinstance(i, list)} if isinstance(node.inputs, dict) else {}
+        named = (
+            {n: self._value(i) for n, i in node.inputs.items() if not isinstance(i, list)}
+            if isinstance(node.inputs, dict)
+            else {}
+        )
         values = {**values, **named}
         infos = {n: v for n, v in values.items() if isinstance(v, DataInfo)}
         models = {n: v for n, v in values.items() if isinstance(v, Model)}
@@ -149,8 +157,12 @@ class _Planner:
         extra = dict(node.params.get("models") or {})
         roles = list(dict.fromkeys([*step.trained(), *models, *extra]))
         if "data" not in infos or any(isinstance(v, _Unknown) for v in values.values()):
-            self.known[node.name] = {role: UNKNOWN for role in roles}
-            return StagePlan(**base, batch_size=batch_size, notes=("depends on what an earlier stage finds: planned when that has run",))
+            self.known[node.name] = dict.fromkeys(roles, UNKNOWN)
+            return StagePlan(
+                **base,
+                batch_size=batch_size,
+                notes=("depends on what an earlier stage finds: planned when that has run",),
+            )
         found = trace(
             step,
             specs={n: m.spec for n, m in models.items()},
@@ -198,7 +210,11 @@ class _Planner:
                     options["generator"] = torch.Generator()
                 faked = {n: _fake(v, sizes) for n, v in values.items()}
                 positional = faked.pop(part.inputs[-1].name, []) if part.variadic else []
-                returned = part.load()(*[*faked.values(), *positional], **options) if positional else part.load()(**faked, **options)
+                returned = (
+                    part.load()(*[*faked.values(), *positional], **options)
+                    if positional
+                    else part.load()(**faked, **options)
+                )
                 return {"": _known(returned)}, ()
         except InputError:
             raise
@@ -233,12 +249,12 @@ def _fake_module(spec: Mapping[str, Any]) -> nn.Module:
     """A module whose weights are fake tensors on the CPU; to be called inside a fake mode."""
     module = _meta(spec).eval()
     for inner in module.modules():
-        for name, value in inner._parameters.items():
+        for name, value in list(inner._parameters.items()):
             if value is not None:
                 inner._parameters[name] = nn.Parameter(torch.empty(value.shape, dtype=value.dtype))
-        for name, value in inner._buffers.items():
-            if value is not None:
-                inner._buffers[name] = torch.empty(value.shape, dtype=value.dtype)
+        for name, buffer in list(inner._buffers.items()):
+            if buffer is not None:
+                inner._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
     return module
 
 
@@ -262,7 +278,8 @@ def _known(returned: Any) -> Any:
     if isinstance(returned, Tensor):
         return Column(tuple(returned.shape), returned.dtype)
     if isinstance(returned, nn.Module):
-        return Model(dict(returned.kdrun_spec), None) if hasattr(returned, "kdrun_spec") else UNKNOWN
+        spec: Any = getattr(returned, "kdrun_spec", None)
+        return Model(dict(spec), None) if spec is not None else UNKNOWN
     if isinstance(returned, Dataset):
         return returned.info
     if isinstance(returned, Mapping):

@@ -105,7 +105,7 @@ class Session:
             key = self.keys[node.name]
             if node.part == "train" and self.store.contains(key):
                 log = self.store.read(key, fields=["log"])["log"]
-                rows += [{"stage": node.name, **row} for row in log.rows]  # type: ignore[union-attr]
+                rows += [{"stage": node.name, **row} for row in log.rows]  # type: ignore[attr-defined]
         return rows
 
 
@@ -122,7 +122,17 @@ def flat_metrics(tables: Mapping[str, list[dict[str, Any]]]) -> dict[str, float]
 def environment() -> dict[str, Any]:
     """Versions, machine and git state, for the records of a run."""
     versions = {}
-    for package in ("kdrun", "torch", "torchvision", "hydra-core", "numpy", "accelerate", "torchmetrics", "timm", "transformers"):
+    for package in (
+        "kdrun",
+        "torch",
+        "torchvision",
+        "hydra-core",
+        "numpy",
+        "accelerate",
+        "torchmetrics",
+        "timm",
+        "transformers",
+    ):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -1,9 +1,9 @@
 """The store: results of stages by key, written atomically, checked on reading, never unpickled.
 
-    objects/ab/abcdef.../manifest.json     fields, files, checksums
-    objects/ab/abcdef.../*.safetensors     weights and tensors
-    objects/ab/abcdef.../*.parquet         tables
-    locks/  checkpoints/  tmp/  corrupt/
+objects/ab/abcdef.../manifest.json     fields, files, checksums
+objects/ab/abcdef.../*.safetensors     weights and tensors
+objects/ab/abcdef.../*.parquet         tables
+locks/  checkpoints/  tmp/  corrupt/
 """
 
 from __future__ import annotations
@@ -71,9 +71,17 @@ class Store:
     def write(self, key: str, fields: Mapping[str, Artifact], description: Mapping[str, Any]) -> None:
         """Store the result of a stage: all of it, or nothing."""
         with store_errors(self.root), atomic_folder(self._folder(key), self.root / "tmp") as folder:
-            described = {name: _save(artifact, f"{i}", folder) for i, (name, artifact) in enumerate(sorted(fields.items()))}
+            described = {
+                name: _save(artifact, f"{i}", folder) for i, (name, artifact) in enumerate(sorted(fields.items()))
+            }
             files = {p.name: {"sha256": sha256(p), "bytes": p.stat().st_size} for p in sorted(folder.iterdir())}
-            manifest = {"format": FORMAT, "key": key, "description": dict(description), "fields": described, "files": files}
+            manifest = {
+                "format": FORMAT,
+                "key": key,
+                "description": dict(description),
+                "fields": described,
+                "files": files,
+            }
             (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
 
     def read(self, key: str, fields: Iterable[str] | None = None) -> dict[str, Artifact]:

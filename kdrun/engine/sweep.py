@@ -42,7 +42,11 @@ def workers_for(jobs: Sequence[Job], wanted: int | None) -> int:
 
 
 def run_all(
-    jobs: Sequence[Job], *, workers: int, reporter: Reporter, on_done: Callable[[Job, Outcome], None] = lambda job, outcome: None
+    jobs: Sequence[Job],
+    *,
+    workers: int,
+    reporter: Reporter,
+    on_done: Callable[[Job, Outcome], None] = lambda job, outcome: None,
 ) -> dict[str, Outcome]:
     """Run all jobs; return their outcomes by label. The first error ends the sweep once running jobs stop.
 

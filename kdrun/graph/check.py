@@ -46,7 +46,9 @@ def _normalized(node: Node, config: Mapping[str, Any]) -> Node:
     if isinstance(params.get("step"), str):
         steps = config.get("steps") or {}
         if params["step"] not in steps:
-            raise InputError(f"no step is called '{params['step']}'{nearest(params['step'], steps)}", key=f"{node.key}.step")
+            raise InputError(
+                f"no step is called '{params['step']}'{nearest(params['step'], steps)}", key=f"{node.key}.step"
+            )
         params["step"] = steps[params["step"]]
     if isinstance(params.get("metrics"), list):
         params["metrics"] = [{"metric": m} if isinstance(m, str) else m for m in params["metrics"]]
@@ -68,7 +70,9 @@ def _sorted(graph: Graph) -> Graph:
         node = graph.nodes[name]
         for ref in node.refs():
             if ref.name not in graph.nodes:
-                raise InputError(f"there is no node '{ref.name}'{nearest(ref.name, graph.nodes)}", key=f"{node.key}.from")
+                raise InputError(
+                    f"there is no node '{ref.name}'{nearest(ref.name, graph.nodes)}", key=f"{node.key}.from"
+                )
             visit(ref.name, [*path, name])
         done[name] = True
         order[name] = node
@@ -207,7 +211,9 @@ STANDARD_FIELDS = ("logits", "probabilities", "output")
 def _check_update(update: Update, step: Step, roles: _Roles) -> None:
     for name, weight in update.minimize.items():
         if name.split(".")[0] not in step.nodes:
-            raise InputError(f"there is no node '{name}'{nearest(name, step.nodes)}", key=f"{update.key}.minimize.{name}")
+            raise InputError(
+                f"there is no node '{name}'{nearest(name, step.nodes)}", key=f"{update.key}.minimize.{name}"
+            )
         if isinstance(weight, bool) or not isinstance(weight, int | float | dict):
             raise InputError(f"a weight is a number or a schedule, got {weight!r}", key=f"{update.key}.minimize.{name}")
         for kind, part, params, key in nested_parts(weight, f"{update.key}.minimize.{name}"):
@@ -226,9 +232,13 @@ def _check_update(update: Update, step: Step, roles: _Roles) -> None:
         catalog().get(kind, part, key=f"{key}.{kind}").validate(params, key=key)
     for transform in update.gradient:
         params = {k: v for k, v in transform.items() if k not in ("gradient", "from")}
-        catalog().get("gradient", transform["gradient"], key=f"{update.key}.gradient").validate(params, key=f"{update.key}.gradient")
+        catalog().get("gradient", transform["gradient"], key=f"{update.key}.gradient").validate(
+            params, key=f"{update.key}.gradient"
+        )
     if roles.types.get(update.batch) != "data":
-        raise InputError(f"there is no data '{update.batch}'{nearest(update.batch, roles.of('data'))}", key=f"{update.key}.batch")
+        raise InputError(
+            f"there is no data '{update.batch}'{nearest(update.batch, roles.of('data'))}", key=f"{update.key}.batch"
+        )
     names = [u.name for u in step.updates]
     if update.through is not None and update.through.get("update") not in names:
         raise InputError(f"through names an update: one of {', '.join(names)}", key=f"{update.key}.through")

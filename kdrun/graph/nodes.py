@@ -150,5 +150,7 @@ def parse_graph(config: Mapping[str, Any]) -> dict[str, Node]:
         raise InputError("the recipe has no graph: nothing to run", key="graph")
     for name in body:
         if name in nodes:
-            raise InputError(f"'{name}' is already the name of a group; call the stage something else", key=f"graph.{name}")
+            raise InputError(
+                f"'{name}' is already the name of a group; call the stage something else", key=f"graph.{name}"
+            )
     return unroll(body, nodes)

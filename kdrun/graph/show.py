@@ -25,7 +25,9 @@ def as_text(graph: Graph) -> str:
     def visit(name: str, indent: str, last: bool, arguments: str) -> None:
         node = graph.nodes[name]
         branch = "" if not indent and not arguments else ("└─ " if last else "├─ ")
-        lines.append(f"{indent}{branch}{arguments}{name}  ({title(node)})" + ("  …" if name in shown and _inputs(node) else ""))
+        lines.append(
+            f"{indent}{branch}{arguments}{name}  ({title(node)})" + ("  …" if name in shown and _inputs(node) else "")
+        )
         if name in shown:
             return
         shown.add(name)
@@ -56,7 +58,9 @@ def _step_lines(node: Node) -> list[str]:
     step: Step = parse_step(node.params["step"], key=node.key)
     lines = [f"· {n.name} = {n.node.part}({', '.join(map(str, n.node.refs()))})" for n in step.nodes.values()]
     for update in step.updates:
-        terms = " + ".join(f"{w if not isinstance(w, dict) else w.get('schedule')}·{n}" for n, w in update.minimize.items())
+        terms = " + ".join(
+            f"{w if not isinstance(w, dict) else w.get('schedule')}·{n}" for n, w in update.minimize.items()
+        )
         lines.append(f"▸ {update.name}: minimize {terms} over {', '.join(update.train)}")
     return lines
 
@@ -145,7 +149,11 @@ def _places(graph: Graph) -> Mapping[str, tuple[float, float]]:
     for number in sorted(rows):
         row = rows[number]
         if number:
-            row.sort(key=lambda n: sum(column[r.name] for r in graph.nodes[n].refs()) / max(1, len(list(graph.nodes[n].refs()))))
+            row.sort(
+                key=lambda n: (
+                    sum(column[r.name] for r in graph.nodes[n].refs()) / max(1, len(list(graph.nodes[n].refs())))
+                )
+            )
         column.update({name: float(i) for i, name in enumerate(row)})
     widest = max(len(row) for row in rows.values())
     return {

@@ -59,10 +59,16 @@ class _Builder:
         if unknown:
             raise InputError(f"a loop has foreach, do and result; not '{sorted(unknown)[0]}'", key=key)
         carry = spec.get("carry", {})
-        items = {k: self.items(v, scope, name=k, prefix=prefix, key=f"{key}.foreach.{k}") for k, v in spec.items() if k != "carry"}
+        items = {
+            k: self.items(v, scope, name=k, prefix=prefix, key=f"{key}.foreach.{k}")
+            for k, v in spec.items()
+            if k != "carry"
+        }
         lengths = {k: len(v) for k, v in items.items() if isinstance(v, list)}
         if not lengths:
-            raise InputError("nothing here says how often to loop (a list, a number, a loop's result)", key=f"{key}.foreach")
+            raise InputError(
+                "nothing here says how often to loop (a list, a number, a loop's result)", key=f"{key}.foreach"
+            )
         if len(set(lengths.values())) != 1:
             raise InputError(f"the lists of a loop must be of one length, got {lengths}", key=f"{key}.foreach")
         results: list[dict[str, Ref | list[Ref]]] = []
@@ -71,7 +77,9 @@ class _Builder:
             inner = {**scope, **{k: item for k, v in items.items() if (item := _item(v, i)) is not None}}
             for carried, initial in carry.items():
                 inner[carried] = (
-                    Ref(f"{prefix}{name}[{i - 1}].{carried}") if i else self.expand(Ref.parse(initial, key=key), scope, key=key)
+                    Ref(f"{prefix}{name}[{i - 1}].{carried}")
+                    if i
+                    else self.expand(Ref.parse(initial, key=key), scope, key=key)
                 )
             body = content["do"]
             self.pass_(body, here, inner, carry, key=f"{key}.do")
@@ -112,7 +120,9 @@ class _Builder:
             last = flat[-1]
             self.loops[f"{name}.last.{field}" if field else f"{name}.last"] = last
 
-    def items(self, given: Any, scope: Scope, *, name: str, prefix: str, key: str) -> list[Ref | list[Ref] | None] | Ref:
+    def items(
+        self, given: Any, scope: Scope, *, name: str, prefix: str, key: str
+    ) -> list[Ref | list[Ref] | None] | Ref:
         """What the loop variable stands for in each pass; None where it is a bare number.
 
         A reference to a single value is returned as it is: pass ``i`` reads its ``i``-th part.
@@ -120,7 +130,9 @@ class _Builder:
         if isinstance(given, int):
             return [None] * given
         if isinstance(given, list):
-            return [self.literal(item, scope, name=name, prefix=prefix, index=i, key=key) for i, item in enumerate(given)]
+            return [
+                self.literal(item, scope, name=name, prefix=prefix, index=i, key=key) for i, item in enumerate(given)
+            ]
         ref = Ref.parse(given, key=key)
         expanded = self.expand(ref, scope, key=key)
         if isinstance(expanded, list):
@@ -130,7 +142,9 @@ class _Builder:
             return expanded
         return [Ref(expanded.name, (*expanded.field, str(i))) for i in range(count)]
 
-    def literal(self, item: Any, scope: Scope, *, name: str, prefix: str, index: int, key: str) -> Ref | list[Ref] | None:
+    def literal(
+        self, item: Any, scope: Scope, *, name: str, prefix: str, index: int, key: str
+    ) -> Ref | list[Ref] | None:
         if isinstance(item, dict):
             label = f"{prefix}{name}[{index}]"
             self.nodes[label] = parse_node(label, item, key=f"{key}.{index}", verbs=SOURCES)
@@ -149,7 +163,7 @@ class _Builder:
         if parameter is None:
             return None
         value = part.with_defaults(node.params).get(parameter)
-        return len(value) if isinstance(value, list) else int(value)
+        return len(value) if isinstance(value, list) else int(value or 0)
 
     def resolve(self, inputs: Inputs, scope: Scope, *, key: str) -> Inputs:
         if isinstance(inputs, dict):

@@ -44,7 +44,9 @@ def nll(logits: Tensor, label: Tensor) -> float:
 
 
 @metric
-def calibration_error(logits: Tensor, label: Tensor, *, bins: Count = 15, norm: Literal["l1", "l2", "max"] = "l1") -> float:
+def calibration_error(
+    logits: Tensor, label: Tensor, *, bins: Count = 15, norm: Literal["l1", "l2", "max"] = "l1"
+) -> float:
     """Expected calibration error of the top probability in equal bins (Guo et al., 2017); 0 is calibrated."""
     from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -96,4 +98,7 @@ def root_mean_squared_error(logits: Tensor, target: Tensor) -> float:
 def embedding_statistics(feature: Tensor, label: Tensor, means: Tensor) -> dict[str, float]:
     """Mean norm of features [rows, dim], and mean cosine to the own class's mean [classes, dim]."""
     cosine = F.cosine_similarity(feature, means[label], dim=1)
-    return {"feature_norm": torch.linalg.vector_norm(feature, dim=1).mean().item(), "feature_cosine": cosine.mean().item()}
+    return {
+        "feature_norm": torch.linalg.vector_norm(feature, dim=1).mean().item(),
+        "feature_cosine": cosine.mean().item(),
+    }

@@ -12,7 +12,12 @@ __all__ = ["EmbeddingAdapter", "conv_adapter"]
 
 @model
 def conv_adapter(
-    *, in_channels: Size = "auto", out_channels: Size = "auto", norm: bool = True, relu: bool = False, bias: bool = False
+    *,
+    in_channels: Size = "auto",
+    out_channels: Size = "auto",
+    norm: bool = True,
+    relu: bool = False,
+    bias: bool = False,
 ) -> nn.Module:
     """A 1×1 convolution, batch norm and ReLU: maps [batch, in, h, w] to [batch, out, h, w]."""
     layers: list[nn.Module] = [nn.Conv2d(int(in_channels), int(out_channels), 1, bias=bias)]

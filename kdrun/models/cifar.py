@@ -31,7 +31,9 @@ def _convolution(before: int, after: int, kernel: int = 3, stride: int = 1, grou
     return nn.Conv2d(before, after, kernel, stride, kernel // 2, groups=groups, bias=False)
 
 
-def _unit(before: int, after: int, kernel: int = 3, stride: int = 1, groups: int = 1, relu: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+def _unit(
+    before: int, after: int, kernel: int = 3, stride: int = 1, groups: int = 1, relu: type[nn.Module] = nn.ReLU
+) -> nn.Sequential:
     return nn.Sequential(_convolution(before, after, kernel, stride, groups), nn.BatchNorm2d(after), relu())
 
 
@@ -70,7 +72,9 @@ class _BasicBlock(nn.Module):
         self.first = _unit(before, after, stride=stride)
         self.second = nn.Sequential(_convolution(after, after), nn.BatchNorm2d(after))
         same = before == after and stride == 1
-        self.shortcut = nn.Identity() if same else nn.Sequential(_convolution(before, after, 1, stride), nn.BatchNorm2d(after))
+        self.shortcut = (
+            nn.Identity() if same else nn.Sequential(_convolution(before, after, 1, stride), nn.BatchNorm2d(after))
+        )
         self.sum = nn.Identity()
         self.relu = nn.ReLU()
 
@@ -85,7 +89,9 @@ class CifarResNet(_Classifier):
     Level widths are 16, 32, 64, times ``widen``; in the "x4" networks the stem is 32 channels wide.
     """
 
-    def __init__(self, *, depth: Count = 20, widen: Count = 1, num_classes: Size = "auto", in_channels: Size = "auto") -> None:
+    def __init__(
+        self, *, depth: Count = 20, widen: Count = 1, num_classes: Size = "auto", in_channels: Size = "auto"
+    ) -> None:
         if (depth - 2) % 6:
             raise InputError(f"the depth of a CIFAR ResNet is 6n+2, got {depth}")
         widths = [16 * widen, 32 * widen, 64 * widen]
@@ -125,7 +131,9 @@ class _PreActivationBlock(nn.Module):
 class WideResNet(_Classifier):
     """Wide residual network WRN-depth-width (Zagoruyko & Komodakis, 2016), depth 6n+4."""
 
-    def __init__(self, *, depth: Count = 16, width: Count = 2, num_classes: Size = "auto", in_channels: Size = "auto") -> None:
+    def __init__(
+        self, *, depth: Count = 16, width: Count = 2, num_classes: Size = "auto", in_channels: Size = "auto"
+    ) -> None:
         if (depth - 4) % 6:
             raise InputError(f"the depth of a wide ResNet is 6n+4, got {depth}")
         widths = [16, 16 * width, 32 * width, 64 * width]
@@ -135,7 +143,9 @@ class WideResNet(_Classifier):
         self.levels = nn.Sequential()
         for i in range(3):
             first = _PreActivationBlock(widths[i], widths[i + 1], 1 if i == 0 else 2)
-            self.levels.append(nn.Sequential(first, *[_PreActivationBlock(widths[i + 1], widths[i + 1], 1) for _ in range(blocks - 1)]))
+            self.levels.append(
+                nn.Sequential(first, *[_PreActivationBlock(widths[i + 1], widths[i + 1], 1) for _ in range(blocks - 1)])
+            )
         self.last = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU())
         _initialize(self)
         paths = ["levels.0", "levels.1", "last"]
@@ -152,7 +162,9 @@ VGG = {8: (1, 1, 1, 1, 1), 11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 
 class CifarVgg(_Classifier):
     """VGG with batch norm (Simonyan & Zisserman, 2015) and a single linear head."""
 
-    def __init__(self, *, depth: Literal[8, 11, 13, 16, 19] = 8, num_classes: Size = "auto", in_channels: Size = "auto") -> None:
+    def __init__(
+        self, *, depth: Literal[8, 11, 13, 16, 19] = 8, num_classes: Size = "auto", in_channels: Size = "auto"
+    ) -> None:
         super().__init__(512, int(num_classes))
         self.levels = nn.Sequential()
         before = int(in_channels)
@@ -194,10 +206,20 @@ class _InvertedResidual(nn.Module):
 class MobileNetV2(_Classifier):
     """MobileNetV2 with the strides of the CIFAR literature (Sandler et al., 2018); ``width=0.5`` is its usual student."""
 
-    def __init__(self, *, width: Positive = 0.5, expansion: Count = 6, num_classes: Size = "auto", in_channels: Size = "auto") -> None:
+    def __init__(
+        self, *, width: Positive = 0.5, expansion: Count = 6, num_classes: Size = "auto", in_channels: Size = "auto"
+    ) -> None:
         last = int(1280 * width) if width > 1 else 1280
         super().__init__(last, int(num_classes))
-        plan = [(1, 16, 1, 1), (0, 24, 2, 1), (0, 32, 3, 2), (0, 64, 4, 2), (0, 96, 3, 1), (0, 160, 3, 2), (0, 320, 1, 1)]
+        plan = [
+            (1, 16, 1, 1),
+            (0, 24, 2, 1),
+            (0, 32, 3, 2),
+            (0, 64, 4, 2),
+            (0, 96, 3, 1),
+            (0, 160, 3, 2),
+            (0, 320, 1, 1),
+        ]
         before = int(32 * width)
         self.stem = _unit(int(in_channels), before, stride=2)
         self.levels = nn.Sequential()
@@ -219,7 +241,11 @@ class MobileNetV2(_Classifier):
 def _shuffle(input: Tensor, groups: int) -> Tensor:
     """Interleave the channels of ``groups`` groups."""
     batch, channels, height, width = input.shape
-    return input.view(batch, groups, channels // groups, height, width).transpose(1, 2).reshape(batch, channels, height, width)
+    return (
+        input.view(batch, groups, channels // groups, height, width)
+        .transpose(1, 2)
+        .reshape(batch, channels, height, width)
+    )
 
 
 class _ShuffleUnitV1(nn.Module):
@@ -255,12 +281,16 @@ class ShuffleNetV1(_Classifier):
         self.levels = nn.Sequential()
         before = 24
         for width, count in zip(widths, (4, 8, 4), strict=True):
-            units = [_ShuffleUnitV1(before if i == 0 else width, width, 2 if i == 0 else 1, groups) for i in range(count)]
+            units = [
+                _ShuffleUnitV1(before if i == 0 else width, width, 2 if i == 0 else 1, groups) for i in range(count)
+            ]
             self.levels.append(nn.Sequential(*units))
             before = width
         _initialize(self)
         last = (3, 7, 3)
-        self.tap_points = _levels([f"levels.{i}" for i in range(3)], [f"levels.{i}.{n}.sum" for i, n in enumerate(last)])
+        self.tap_points = _levels(
+            [f"levels.{i}" for i in range(3)], [f"levels.{i}.{n}.sum" for i, n in enumerate(last)]
+        )
 
     def maps(self, image: Tensor) -> Tensor:
         return self.levels(self.stem(image))
@@ -291,16 +321,26 @@ class _ShuffleDownV2(nn.Module):
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
         half = after // 2
-        self.left = nn.Sequential(_convolution(before, before, 3, 2, groups=before), nn.BatchNorm2d(before), _unit(before, half, 1))
+        self.left = nn.Sequential(
+            _convolution(before, before, 3, 2, groups=before), nn.BatchNorm2d(before), _unit(before, half, 1)
+        )
         self.right = nn.Sequential(
-            _unit(before, half, 1), _convolution(half, half, 3, 2, groups=half), nn.BatchNorm2d(half), _unit(half, half, 1)
+            _unit(before, half, 1),
+            _convolution(half, half, 3, 2, groups=half),
+            nn.BatchNorm2d(half),
+            _unit(half, half, 1),
         )
 
     def forward(self, input: Tensor) -> Tensor:
         return _shuffle(torch.cat([self.left(input), self.right(input)], dim=1), 2)
 
 
-SHUFFLE_WIDTHS = {0.5: (48, 96, 192, 1024), 1.0: (116, 232, 464, 1024), 1.5: (176, 352, 704, 1024), 2.0: (224, 488, 976, 2048)}
+SHUFFLE_WIDTHS = {
+    0.5: (48, 96, 192, 1024),
+    1.0: (116, 232, 464, 1024),
+    1.5: (176, 352, 704, 1024),
+    2.0: (224, 488, 976, 2048),
+}
 
 
 @model(name="shufflenet_v2")
@@ -311,14 +351,20 @@ class ShuffleNetV2(_Classifier):
         self, *, width: float = 1.0, share: Fraction = 0.5, num_classes: Size = "auto", in_channels: Size = "auto"
     ) -> None:
         if width not in SHUFFLE_WIDTHS:
-            raise InputError(f"the width of a ShuffleNetV2 is one of {', '.join(map(str, SHUFFLE_WIDTHS))}, got {width}")
+            raise InputError(
+                f"the width of a ShuffleNetV2 is one of {', '.join(map(str, SHUFFLE_WIDTHS))}, got {width}"
+            )
         *widths, last = SHUFFLE_WIDTHS[width]
         super().__init__(last, int(num_classes))
         self.stem = _unit(int(in_channels), 24, 1)
         self.levels = nn.Sequential()
         before = 24
         for channels, count in zip(widths, (3, 7, 3), strict=True):
-            self.levels.append(nn.Sequential(_ShuffleDownV2(before, channels), *[_ShuffleUnitV2(channels, share) for _ in range(count)]))
+            self.levels.append(
+                nn.Sequential(
+                    _ShuffleDownV2(before, channels), *[_ShuffleUnitV2(channels, share) for _ in range(count)]
+                )
+            )
             before = channels
         self.last = _unit(before, last, 1)
         _initialize(self)

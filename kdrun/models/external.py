@@ -42,11 +42,15 @@ def timm(*, name: str, pretrained: bool = False, num_classes: Size = "auto", in_
     if not library.is_model(name):
         raise InputError(f"timm has no model '{name}'{nearest(name, library.list_models())}")
     try:
-        network = library.create_model(name, pretrained=pretrained, num_classes=int(num_classes), in_chans=int(in_channels))
+        network = library.create_model(
+            name, pretrained=pretrained, num_classes=int(num_classes), in_chans=int(in_channels)
+        )
     except Exception as error:
         if not pretrained:
             raise InputError(f"timm cannot build '{name}': {error}") from error
-        raise InputError(f"the weights of '{name}' cannot be loaded from the hub ({type(error).__name__}); set pretrained=false") from error
+        raise InputError(
+            f"the weights of '{name}' cannot be loaded from the hub ({type(error).__name__}); set pretrained=false"
+        ) from error
     levels = [str(entry["module"]) for entry in getattr(network, "feature_info", []) or [] if isinstance(entry, dict)]
     modules = dict(network.named_modules())
     return _with_points(network, [path for path in levels if path in modules])
@@ -76,7 +80,9 @@ def torchvision(*, name: str, pretrained: bool = False, num_classes: Size = "aut
         try:
             network = models.get_model(name, weights="DEFAULT")
         except Exception as error:
-            raise InputError(f"the weights of '{name}' cannot be fetched ({type(error).__name__}); set pretrained=false") from error
+            raise InputError(
+                f"the weights of '{name}' cannot be fetched ({type(error).__name__}); set pretrained=false"
+            ) from error
         if classes != 1000:
             _replace_head(network, classes)
     modules = dict(network.named_modules())
@@ -107,7 +113,9 @@ TASKS = {
 def huggingface(
     *,
     name: str,
-    task: Literal["sequence_classification", "token_classification", "image_classification", "masked_lm", "causal_lm"] = "causal_lm",
+    task: Literal[
+        "sequence_classification", "token_classification", "image_classification", "masked_lm", "causal_lm"
+    ] = "causal_lm",
     pretrained: bool = False,
     config: dict[str, Any] | None = None,
     num_classes: Size = "auto",
@@ -133,6 +141,8 @@ def huggingface(
             settings = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
     except (OSError, ValueError) as error:
         place = "" if Path(name).exists() else " (neither an architecture, a local folder nor reachable on the hub)"
-        raise InputError(f"transformers cannot load '{name}'{place}{nearest(name, known)}: {str(error).splitlines()[0]}") from error
+        raise InputError(
+            f"transformers cannot load '{name}'{place}{nearest(name, known)}: {str(error).splitlines()[0]}"
+        ) from error
     with torch.device("meta") if torch.get_default_device().type == "meta" else torch.device("cpu"):
         return _with_points(kind.from_config(settings), [])

@@ -31,8 +31,12 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         batch, length, dim = x.shape
-        query, key, value = self.project_in(x).view(batch, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=self.causal and mask is None)
+        query, key, value = (
+            self.project_in(x).view(batch, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        )
+        mixed = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=self.causal and mask is None
+        )
         return self.project_out(mixed.transpose(1, 2).reshape(batch, length, dim))
 
 

@@ -24,7 +24,11 @@ def resize_to(maps: Tensor, other: Tensor) -> Tensor:
 
 @op
 def feature_mse(
-    student: Tensor, teacher: Tensor, *, reduction: Literal["mean", "sum", "batch_mean"] = "mean", match_size: bool = False
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    reduction: Literal["mean", "sum", "batch_mean"] = "mean",
+    match_size: bool = False,
 ) -> Tensor:
     """Squared error of features of one shape; ``batch_mean`` sums over features and averages over rows.
 

@@ -56,12 +56,16 @@ def adamw(
 
 
 @optimizer
-def torch_optimizer(parameters: Any, *, name: str, lr: Positive, options: dict[str, Any] | None = None) -> torch.optim.Optimizer:
+def torch_optimizer(
+    parameters: Any, *, name: str, lr: Positive, options: dict[str, Any] | None = None
+) -> torch.optim.Optimizer:
     """Any optimizer of ``torch.optim`` by its class name, with further ``options``.
 
     Raises ``InputError`` for an unknown name or an option that it does not take.
     """
-    known = {n: c for n, c in vars(torch.optim).items() if isinstance(c, type) and issubclass(c, torch.optim.Optimizer)}
+    known: dict[str, Any] = {
+        n: c for n, c in vars(torch.optim).items() if isinstance(c, type) and issubclass(c, torch.optim.Optimizer)
+    }
     if name not in known:
         raise InputError(f"torch.optim has no optimizer '{name}'{nearest(name, known)}")
     try:

@@ -73,7 +73,9 @@ def exponential(progress: Progress, *, gamma: Positive, per: Per = "epoch") -> f
 
 
 @schedule
-def after(progress: Progress, *, steps: Unsigned | None = None, epochs: NonNegative | None = None, value: float = 1.0) -> float:
+def after(
+    progress: Progress, *, steps: Unsigned | None = None, epochs: NonNegative | None = None, value: float = 1.0
+) -> float:
     """0 until ``steps`` steps or ``epochs`` epochs lie behind, then ``value``."""
     if (steps is None) == (epochs is None):
         raise InputError("the schedule 'after' takes either steps or epochs")

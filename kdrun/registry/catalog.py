@@ -18,7 +18,14 @@ __all__ = ["Catalog", "catalog"]
 PACKAGES = ("ops", "models", "data", "metrics", "optim", "stages", "step", "tracking")
 """Sub-packages of ``kdrun`` that hold parts."""
 
-WITHOUT_EFFECT = ("kdrun.errors", "kdrun.registry", "kdrun.tracking", "kdrun.report", "kdrun.types", "kdrun.engine.progress")
+WITHOUT_EFFECT = (
+    "kdrun.errors",
+    "kdrun.registry",
+    "kdrun.tracking",
+    "kdrun.report",
+    "kdrun.types",
+    "kdrun.engine.progress",
+)
 """Modules that cannot change a stage's result; their source is left out of keys."""
 
 
@@ -102,9 +109,7 @@ def _part(module: str, file: str, entry: dict[str, Any]) -> Part:
         file=file,
         line=entry["line"],
         inputs=tuple(Input(**i) for i in entry["inputs"]),
-        parameters={
-            p["name"]: Parameter(p["name"], p["annotation"], p.get("default", MISSING)) for p in parameters
-        },
+        parameters={p["name"]: Parameter(p["name"], p["annotation"], p.get("default", MISSING)) for p in parameters},
         open_parameters=entry["open"],
         returns=entry["returns"],
         doc=entry["doc"],

@@ -164,7 +164,11 @@ def _definition(node: Any, package: str) -> dict[str, Any]:
     local = _imports([n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)], package)
     names = sorted({n.id for n in ast.walk(node) if isinstance(n, ast.Name)})
     attributes = sorted(
-        {f"{n.value.id}.{n.attr}" for n in ast.walk(node) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)}
+        {
+            f"{n.value.id}.{n.attr}"
+            for n in ast.walk(node)
+            if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)
+        }
     )
     dump = ast.dump(_Normalize().visit(ast.parse(ast.unparse(node))))
     digest = hashlib.sha256(dump.encode()).hexdigest()
@@ -218,7 +222,12 @@ def _arguments(function: ast.FunctionDef) -> dict[str, Any]:
     ]
     if arguments.vararg:
         inputs.append(
-            {"name": arguments.vararg.arg, "annotation": _text(arguments.vararg.annotation), "required": False, "variadic": True}
+            {
+                "name": arguments.vararg.arg,
+                "annotation": _text(arguments.vararg.annotation),
+                "required": False,
+                "variadic": True,
+            }
         )
     parameters = []
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):

@@ -20,7 +20,13 @@ def _figure(width: float, height: float) -> Any:
 
     matplotlib.use("svg")
     matplotlib.rcParams.update(
-        {"svg.hashsalt": "kdrun", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+        {
+            "svg.hashsalt": "kdrun",
+            "svg.fonttype": "none",
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
     )
     from matplotlib.figure import Figure
 
@@ -38,7 +44,7 @@ def metric_plot(metric: str, values: Mapping[str, Sequence[float]]) -> str:
     """Every seed's value as a dot, the mean and its 95 % interval, one row an arm."""
     figure = _figure(6.4, 0.55 + 0.36 * len(values))
     axes = figure.subplots()
-    for i, (arm, numbers) in enumerate(values.items()):
+    for i, numbers in enumerate(values.values()):
         color = COLORS[i % len(COLORS)]
         found = mean_interval(list(numbers))
         axes.plot(numbers, [i] * len(numbers), "o", ms=4, alpha=0.4, color=color, mew=0)
@@ -58,8 +64,18 @@ def claims_plot(verdicts: Sequence[Verdict]) -> str:
     shades = {"reproduced": "#3f8f4f", "contradicted": "#b8433f", "undecided": "#8a8f98"}
     for i, v in enumerate(verdicts):
         half = 0.0 if math.isnan(v.interval.half_width) else v.interval.half_width
-        axes.plot([d - v.threshold for d in v.differences], [i] * len(v.differences), "o", ms=3.5, alpha=0.35, color=shades[v.outcome], mew=0)
-        axes.errorbar([v.interval.mean - v.threshold], [i], xerr=[half], fmt="D", ms=5, color=shades[v.outcome], capsize=3, lw=1.4)
+        axes.plot(
+            [d - v.threshold for d in v.differences],
+            [i] * len(v.differences),
+            "o",
+            ms=3.5,
+            alpha=0.35,
+            color=shades[v.outcome],
+            mew=0,
+        )
+        axes.errorbar(
+            [v.interval.mean - v.threshold], [i], xerr=[half], fmt="D", ms=5, color=shades[v.outcome], capsize=3, lw=1.4
+        )
     axes.axvline(0.0, color="#444", lw=0.9, ls="--")
     axes.set_yticks(range(len(verdicts)), [v.name for v in verdicts])
     axes.set_ylim(len(verdicts) - 0.5, -0.5)
@@ -70,12 +86,18 @@ def claims_plot(verdicts: Sequence[Verdict]) -> str:
 
 def curves_plot(stage: str, curves: Curves) -> str:
     """Loss terms of one stage over epochs: mean over seeds, and the range as a band, one panel a term."""
-    terms = sorted({k for runs in curves.values() for rows in runs.values() for r in rows if r["stage"] == stage for k in r} - {"stage", "epoch", "step"})
+    terms = sorted(
+        {k for runs in curves.values() for rows in runs.values() for r in rows if r["stage"] == stage for k in r}
+        - {"stage", "epoch", "step"}
+    )
     figure = _figure(min(3.4 * len(terms), 10.2), 2.6 * math.ceil(len(terms) / 3))
     panels = figure.subplots(math.ceil(len(terms) / 3), min(len(terms), 3), squeeze=False).flatten()
     for axes, term in zip(panels, terms, strict=False):
         for i, (arm, runs) in enumerate(curves.items()):
-            series = [[(r["epoch"], r[term]) for r in rows if r["stage"] == stage and r.get(term) is not None] for rows in runs.values()]
+            series = [
+                [(r["epoch"], r[term]) for r in rows if r["stage"] == stage and r.get(term) is not None]
+                for rows in runs.values()
+            ]
             series = [s for s in series if s]
             if not series:
                 continue
@@ -83,7 +105,14 @@ def curves_plot(stage: str, curves: Curves) -> str:
             columns = [[v for _, v in s] for s in series if len(s) == len(epochs)]
             means = [sum(c) / len(c) for c in zip(*columns, strict=True)]
             axes.plot(epochs, means, color=COLORS[i % len(COLORS)], lw=1.5, label=arm)
-            axes.fill_between(epochs, [min(c) for c in zip(*columns, strict=True)], [max(c) for c in zip(*columns, strict=True)], color=COLORS[i % len(COLORS)], alpha=0.15, lw=0)
+            axes.fill_between(
+                epochs,
+                [min(c) for c in zip(*columns, strict=True)],
+                [max(c) for c in zip(*columns, strict=True)],
+                color=COLORS[i % len(COLORS)],
+                alpha=0.15,
+                lw=0,
+            )
         axes.set_title(term, fontsize=9)
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.2)

@@ -32,7 +32,9 @@ class Page:
     overrides: Sequence[str] = ()
 
     @classmethod
-    def of(cls, base: Experiment, *, scale: str | None, results: Results, verdicts: Sequence[Verdict], curves: Curves) -> Page:
+    def of(
+        cls, base: Experiment, *, scale: str | None, results: Results, verdicts: Sequence[Verdict], curves: Curves
+    ) -> Page:
         """Collect a page from a recipe's experiment and its results."""
         import yaml
 
@@ -60,7 +62,9 @@ def write_page(path: Path, page: Page) -> None:
 
     from kdrun.engine.session import write_record
 
-    environment = Environment(loader=PackageLoader("kdrun.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("kdrun.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
     header, rows = arm_table(page.results)
     stages = list(dict.fromkeys(r["stage"] for runs in page.curves.values() for c in runs.values() for r in c))
     plots = {}

@@ -82,7 +82,9 @@ def outputs_over(
             found.update({name: slot.take() for name, slot in slots.items()})
             found.update({k: v for k, v in batch.items() if k != column})
             for name, value in found.items():
-                collected.setdefault(name, []).append(value.detach().float().cpu() if value.is_floating_point() else value.cpu())
+                collected.setdefault(name, []).append(
+                    value.detach().float().cpu() if value.is_floating_point() else value.cpu()
+                )
     return {name: torch.cat(parts) for name, parts in collected.items()}
 
 

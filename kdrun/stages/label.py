@@ -15,7 +15,13 @@ __all__ = ["model_answer"]
 
 @label
 def model_answer(
-    model: Module, data: Dataset, *, column: str = "label", soft: bool = False, batch_size: Count = 512, context: Context
+    model: Module,
+    data: Dataset,
+    *,
+    column: str = "label",
+    soft: bool = False,
+    batch_size: Count = 512,
+    context: Context,
 ) -> Dataset:
     """Label each row by the model's most likely class, or (``soft``) by its probabilities, [rows, classes]."""
     columns = outputs_over(model, data, {}, input="image", batch_size=batch_size, context=context)

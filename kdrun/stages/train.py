@@ -72,13 +72,17 @@ class Plan:
 
     def progress(self, step: int) -> Progress:
         epochs = max(1, -(-self.steps // self.per_epoch))
-        return Progress(step=step, steps=self.steps, epoch=step // self.per_epoch, epochs=epochs, steps_per_epoch=self.per_epoch)
+        return Progress(
+            step=step, steps=self.steps, epoch=step // self.per_epoch, epochs=epochs, steps_per_epoch=self.per_epoch
+        )
 
 
 def _steps_per_epoch(data: Dataset, batch_size: int, drop_last: bool, context: Context) -> int:
     count = len(data) // batch_size if drop_last else -(-len(data) // batch_size)
     if count == 0:
-        raise InputError(f"the data has {len(data)} rows: too few for one batch of {batch_size}", key=context.config_key)
+        raise InputError(
+            f"the data has {len(data)} rows: too few for one batch of {batch_size}", key=context.config_key
+        )
     return count
 
 
@@ -108,7 +112,9 @@ class _Job:
     ) -> _Job:
         handed = {n: v for n, v in inputs.items() if isinstance(v, Model)}
         loaders = {n: v for n, v in inputs.items() if isinstance(v, Dataset)}
-        tensors = {n: _to_device(v, context) for n, v in inputs.items() if isinstance(v, Tensor | dict) and n not in handed}
+        tensors = {
+            n: _to_device(v, context) for n, v in inputs.items() if isinstance(v, Tensor | dict) and n not in handed
+        }
         optimizers = {n: v.content for n, v in inputs.items() if isinstance(v, OptimizerSpec)}
         found = trace(
             step,
@@ -124,7 +130,9 @@ class _Job:
         torch.manual_seed(context.seed_for("global"))
         compiler = Compiler(step, Roles(modules, tensors, tuple(loaders)), found.outputs, generator)
         trainables = {
-            u.name: make_trainable(u, modules, _optimizer(u.optimizer, optimizers), tensors) for u in step.updates if u.every
+            u.name: make_trainable(u, modules, _optimizer(u.optimizer, optimizers), tensors)
+            for u in step.updates
+            if u.every
         }
         hardware = context.hardware
         program = StepProgram(step, compiler, trainables, autocast=hardware.autocast(), scaler=hardware.scaler())

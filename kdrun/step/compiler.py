@@ -169,7 +169,13 @@ class Compiler:
         outside = _Emitter(self, update.batch, dict(kept), virtual)
         segment = Segment(update, outside.instructions, outside.terms(update), inner=inner_segment, virtual=virtual)
         for emitter in (inside, outside):
-            done.update({k: r for k, r in emitter.done.items() if not self._depends[k[0].split(".")[0]] & {*inner.train, *update.train}})
+            done.update(
+                {
+                    k: r
+                    for k, r in emitter.done.items()
+                    if not self._depends[k[0].split(".")[0]] & {*inner.train, *update.train}
+                }
+            )
         return segment
 
     def column(self, loader: str, name: str) -> int:

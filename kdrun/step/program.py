@@ -83,10 +83,14 @@ def make_schedule(content: Mapping[str, Any]) -> Callable[[Progress], float]:
     return lambda progress: scale * function(progress, **options)
 
 
-def make_trainable(update: Update, modules: Mapping[str, nn.Module], content: Mapping[str, Any], artifacts: Mapping[str, Any]) -> Trainable:
+def make_trainable(
+    update: Update, modules: Mapping[str, nn.Module], content: Mapping[str, Any], artifacts: Mapping[str, Any]
+) -> Trainable:
     """Build the optimizer of an update from its node ``{optimizer: sgd, lr: ..., schedule: ..., groups: ...}``."""
     options = {k: v for k, v in content.items() if k not in ("optimizer", "schedule", "groups")}
-    named = {f"{role}.{n}": p for role in update.train for n, p in modules[role].named_parameters() if p.requires_grad}
+    named: dict[str, Tensor] = {
+        f"{role}.{n}": p for role in update.train for n, p in modules[role].named_parameters() if p.requires_grad
+    }
     groups = _groups(named, {**content.get("groups", {}), **update.groups}, options)
     optimizer = catalog().get("optimizer", content["optimizer"]).load()(groups, **options)
     schedule = make_schedule(content["schedule"]) if content.get("schedule") else None
@@ -133,7 +137,9 @@ class StepProgram:
         self.updates = [u for u in step.updates if u.every > 0]
         self.always = all(u.every == 1 and u.start == 0 for u in self.updates)
         self.averages = {
-            role: Average(compiler.roles.modules[role], decay) for u in self.updates for role, decay in u.average.items()
+            role: Average(compiler.roles.modules[role], decay)
+            for u in self.updates
+            for role, decay in u.average.items()
         }
         self.history: list[tuple[Segment, int, list[Tensor]]] = []
         self._segments: dict[tuple[str, ...], list[Segment]] = {}
@@ -230,7 +236,7 @@ class StepProgram:
         inner = self.trainables[segment.inner.update.name]
         rate = float(options.get("lr", inner.optimizer.param_groups[0]["lr"]))
         second = options.get("order", "second") == "second"
-        current = {
+        current: dict[str, dict[str, Tensor]] = {
             role: {n: p for n, p in self.compiler.roles.modules[role].named_parameters() if p.requires_grad}
             for role in segment.inner.update.train
         }
@@ -265,7 +271,9 @@ class StepProgram:
                 value = next(position)
                 if value != value or value in (float("inf"), float("-inf")):
                     self.history.clear()
-                    raise Diverged(f"the loss became {value} at step {step}: update '{segment.update.name}', term '{name}'")
+                    raise Diverged(
+                        f"the loss became {value} at step {step}: update '{segment.update.name}', term '{name}'"
+                    )
                 found.setdefault(name if single else f"{segment.update.name}.{name}", []).append(value)
         self.history.clear()
         return found

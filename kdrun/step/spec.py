@@ -118,7 +118,9 @@ def parse_step(content: Any, *, key: str) -> Step:
         raise InputError("a step reads {nodes: {...}, updates: {...}}", key=key)
     unknown = set(content) - {"nodes", "updates", "value"}
     if unknown:
-        raise InputError(f"a step has nodes, updates and value; not '{sorted(unknown)[0]}'", key=f"{key}.{sorted(unknown)[0]}")
+        raise InputError(
+            f"a step has nodes, updates and value; not '{sorted(unknown)[0]}'", key=f"{key}.{sorted(unknown)[0]}"
+        )
     nodes = {name: _step_node(name, body, f"{key}.nodes.{name}") for name, body in content["nodes"].items()}
     updates = content.get("updates") or {}
     if not isinstance(updates, dict):

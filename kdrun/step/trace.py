@@ -119,7 +119,9 @@ class _Tracer:
         trained = role in self.step.trained()
         module.train(trained)
         state = {
-            name: torch.empty(value.shape, dtype=value.dtype, device="cpu", requires_grad=trained and value.requires_grad)
+            name: torch.empty(
+                value.shape, dtype=value.dtype, device="cpu", requires_grad=trained and value.requires_grad
+            )
             for name, value in [*module.named_parameters(), *module.named_buffers()]
         }
         self.modules[role] = module
@@ -144,7 +146,9 @@ class _Tracer:
         if not terms:
             raise InputError("all weights of this update are 0: nothing to minimize", key=f"{update.key}.minimize")
         if update.through is not None:
-            self.found.notes.append(f"{update.name}: gradients through '{update.through['update']}' are checked when it runs")
+            self.found.notes.append(
+                f"{update.name}: gradients through '{update.through['update']}' are checked when it runs"
+            )
             return
         self._gradients(update, sum(terms.values()))  # type: ignore[arg-type]
 
@@ -158,9 +162,13 @@ class _Tracer:
         }
         for role in update.train:
             if role not in self.modules:
-                raise InputError(f"'{role}' is trained but never called: no gradient reaches it", key=f"{update.key}.train")
+                raise InputError(
+                    f"'{role}' is trained but never called: no gradient reaches it", key=f"{update.key}.train"
+                )
         if not loss.requires_grad:
-            raise InputError(f"nothing that this update trains enters its loss ({', '.join(update.minimize)})", key=update.key)
+            raise InputError(
+                f"nothing that this update trains enters its loss ({', '.join(update.minimize)})", key=update.key
+            )
         # The graph is kept: another update may read the same values.
         gradients = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True, retain_graph=True)
         unreached = [name for name, gradient in zip(wanted, gradients, strict=True) if gradient is None]
@@ -221,10 +229,17 @@ class _Tracer:
             return value[field_name]
         if not isinstance(value, Tensor) and hasattr(value, field_name):
             return getattr(value, field_name)
-        known = ["logits", "probabilities"] if isinstance(value, Tensor) else list(value) if isinstance(value, Mapping) else []
+        known = (
+            ["logits", "probabilities"]
+            if isinstance(value, Tensor)
+            else list(value)
+            if isinstance(value, Mapping)
+            else []
+        )
         taps = list(self.step.nodes[name].taps)
         raise InputError(
-            f"'{name}' has no field '{field_name}'{nearest(field_name, [*known, *taps])}; it has: {', '.join([*known, *taps])}", key=key
+            f"'{name}' has no field '{field_name}'{nearest(field_name, [*known, *taps])}; it has: {', '.join([*known, *taps])}",
+            key=key,
         )
 
     def _op(self, node: StepNode) -> Any:
@@ -307,7 +322,9 @@ class _Tracer:
                 if other.node.verb != "op" or name not in [r.name for r in refs]:
                     continue
                 for ref in refs:
-                    if ref.name in seen or (ref.name in self.step.nodes and node.name in self.step.ancestors([ref.name])):
+                    if ref.name in seen or (
+                        ref.name in self.step.nodes and node.name in self.step.ancestors([ref.name])
+                    ):
                         continue
                     if ref.name == "batch":
                         continue
@@ -324,11 +341,12 @@ class _Tracer:
         except KdrunError:
             raise
         except Exception as error:
-            given = ", ".join(
-                f"{ref} {_shape(value)}" for ref, value in zip(node.node.refs(), inputs, strict=False)
-            )
+            given = ", ".join(f"{ref} {_shape(value)}" for ref, value in zip(node.node.refs(), inputs, strict=False))
             reason = str(error).strip().split("\n", 1)[0][:200]
-            raise InputError(f"'{node.name}' ({node.node.verb} {node.node.part}) does not fit its inputs {given}: {reason}", key=node.node.key) from error
+            raise InputError(
+                f"'{node.name}' ({node.node.verb} {node.node.part}) does not fit its inputs {given}: {reason}",
+                key=node.node.key,
+            ) from error
 
 
 def _fake(column: Any) -> Any:
