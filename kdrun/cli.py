@@ -57,6 +57,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _dispatch(command: str, arguments: list[str]) -> int:
+    if command in ("-sc", "--shell-completion"):
+        from kdrun.commands import completion
+
+        return completion.main(arguments)
     if command not in COMMANDS:
         print(f"kdrun: there is no command '{command}'{nearest(command, COMMANDS)}; see kdrun --help", file=sys.stderr)
         return 2

@@ -35,6 +35,13 @@ def test_cosine_and_step_agree_with_torch() -> None:
     assert ours == pytest.approx(rates(torch.optim.lr_scheduler.MultiStepLR, milestones=[5, 20], gamma=0.3))
 
 
+def test_any_torch_scheduler_by_name() -> None:
+    ours = [schedules.torch_scheduler(at(10 * e), name="ExponentialLR", options={"gamma": 0.9}) for e in range(30)]
+    assert ours == pytest.approx(rates(torch.optim.lr_scheduler.ExponentialLR, gamma=0.9))
+    with pytest.raises(InputError, match="did you mean 'ExponentialLR'"):
+        schedules.torch_scheduler(at(0), name="ExponentalLR")
+
+
 def test_warmups_start_low_and_end_at_one() -> None:
     assert schedules.linear_warmup(at(0), epochs=20) == 0.0
     assert schedules.linear_warmup(at(100), epochs=20) == 0.5
@@ -96,6 +103,10 @@ def test_metrics_agree_with_torchmetrics() -> None:
     assert m.f1_score(logits, logits.argmax(-1)) == pytest.approx(1.0)
     assert m.auroc(logits * 0 + torch.nn.functional.one_hot(label, 4), label) == pytest.approx(1.0)
     assert m.agreement(logits, logits + 3) == 1.0
+    kappa = m.torchmetrics(logits, logits.argmax(-1), name="cohen_kappa")
+    assert kappa == pytest.approx(1.0)
+    with pytest.raises(InputError, match="no multiclass metric 'cohen_kapa' \\(did you mean 'cohen_kappa'"):
+        m.torchmetrics(logits, label, name="cohen_kapa")
     target = torch.arange(5.0)
     assert m.mean_absolute_error(target + 2, target) == pytest.approx(2.0)
     assert m.root_mean_squared_error(

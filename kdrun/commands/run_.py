@@ -22,20 +22,17 @@ Runs a recipe once, or with -m (--multirun) once for each combination of comma-s
   kdrun run kd -m seed=0,1,2 transfer=kd,none
 
 Hydra's flags work: --cfg job|hydra|all, --info, --resolve, --package, launchers by launcher=joblib,
-tab completion by --shell-completion. store=FOLDER chooses the store, runs=FOLDER the records."""
+tab completion: eval "$(kdrun -sc install=bash)". store=FOLDER chooses the store, runs=FOLDER the records."""
 
 
 def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP)
         return 0
-    completing = arguments[0].startswith(("-sc", "--shell-completion"))
-    recipe = None if completing else find_recipe(arguments[0])
-    rest = list(arguments if completing else arguments[1:])
-    if recipe is not None:
-        Composer(recipe).base()
+    recipe = find_recipe(arguments[0])
+    Composer(recipe).base()
     failures: list[KdrunError] = []
-    ran = _hydra_main(recipe, rest, failures)
+    ran = _hydra_main(recipe, list(arguments[1:]), failures)
     for error in failures:
         if ran > 1:
             continue

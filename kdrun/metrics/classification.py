@@ -5,12 +5,13 @@ Positional arguments are found by name among the model's outputs, its taps and t
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdrun.errors import InputError, nearest
 from kdrun.registry import metric
 from kdrun.types import Count
 
@@ -25,6 +26,7 @@ __all__ = [
     "mean_absolute_error",
     "nll",
     "root_mean_squared_error",
+    "torchmetrics",
 ]
 
 # Importing torchmetrics takes two seconds; accuracy and nll stand in every run and are three lines of torch.
@@ -74,6 +76,24 @@ def brier_score(logits: Tensor, label: Tensor) -> float:
     """Mean over rows of the squared distance of the probabilities from the label's indicator; from 0 to 2."""
     probabilities = logits.double().softmax(-1)
     return (probabilities - F.one_hot(label, logits.shape[1])).square().sum(1).mean().item()
+
+
+@metric
+def torchmetrics(logits: Tensor, label: Tensor, *, name: str, options: dict[str, Any] | None = None) -> float:
+    """Any multiclass metric of ``torchmetrics.functional.classification``, such as ``cohen_kappa``.
+
+    Raises ``InputError`` for an unknown name or options that it does not take.
+    """
+    from torchmetrics.functional import classification as library
+
+    known = {n.removeprefix("multiclass_"): n for n in library.__all__ if n.startswith("multiclass_")}
+    if name not in known:
+        raise InputError(f"torchmetrics has no multiclass metric '{name}'{nearest(name, known)}")
+    try:
+        value = getattr(library, known[name])(logits.softmax(-1), label, logits.shape[1], **(options or {}))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"metric {name}: {error}") from None
+    return float(value)
 
 
 @metric

@@ -7,34 +7,43 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdrun.registry import op
-from kdrun.types import Count
+from kdrun.types import Count, Positive
 
 __all__ = [
+    "add",
+    "capped",
     "concatenate",
     "detach",
     "flatten",
     "gather",
     "global_average_pool",
+    "hard_label",
+    "log_softmax",
+    "mean",
     "mix_losses",
+    "multiply",
     "normalize",
     "one_hot",
+    "resize_maps",
     "scale",
     "softmax",
-    "standard_normal",
-    "total",
-    "uniform",
+    "stack",
+    "subtract",
+    "sum_squares",
+    "tokens_from_map",
+    "weighted_sum",
 ]
 
 
 @op
 def gather(rows: Tensor, index: Tensor) -> Tensor:
-    """Rows of a matrix [count, ...] at ``index`` [batch] (int64): [batch, ...]."""
+    """Rows of a matrix [count, ...] at ``index`` (int64, any shape): [*index, ...]."""
     return rows[index]
 
 
 @op
 def detach(value: Tensor) -> Tensor:
-    """The value without its gradient."""
+    """The value without its gradient (stop-gradient)."""
     return value.detach()
 
 
@@ -45,8 +54,8 @@ def scale(value: Tensor, *, by: float) -> Tensor:
 
 
 @op
-def total(*values: Tensor) -> Tensor:
-    """Sum of tensors of one shape."""
+def add(*values: Tensor) -> Tensor:
+    """Sum of tensors that broadcast to one shape."""
     result = values[0]
     for value in values[1:]:
         result = result + value
@@ -54,9 +63,63 @@ def total(*values: Tensor) -> Tensor:
 
 
 @op
+def subtract(first: Tensor, second: Tensor) -> Tensor:
+    """``first - second``."""
+    return first - second
+
+
+@op
+def multiply(first: Tensor, second: Tensor) -> Tensor:
+    """Elementwise product; a weight a row [batch] is spread over the other axes of [batch, ...]."""
+    if first.dim() < second.dim():
+        first, second = second, first
+    return first * second.reshape(*second.shape, *(1,) * (first.dim() - second.dim()))
+
+
+@op
+def weighted_sum(*values: Tensor, weights: list[float]) -> Tensor:
+    """``Σ weights[i] · values[i]``; tensors of one shape, one weight each.
+
+    Raises ``ValueError`` if the numbers of weights and tensors differ.
+    """
+    if len(values) != len(weights):
+        raise ValueError(f"weighted_sum has {len(values)} tensors and {len(weights)} weights")
+    result = weights[0] * values[0]
+    for weight, value in zip(weights[1:], values[1:], strict=True):
+        result = result + weight * value
+    return result
+
+
+@op
+def mean(*values: Tensor) -> Tensor:
+    """Of one tensor, the mean over all its elements; of several of one shape, their elementwise mean."""
+    if len(values) == 1:
+        return values[0].mean()
+    return torch.stack(values).mean(0)
+
+
+@op
+def sum_squares(value: Tensor) -> Tensor:
+    """Sum of the squares of all elements."""
+    return value.square().sum()
+
+
+@op
+def capped(value: Tensor, *, cap: float) -> Tensor:
+    """``min(value, cap)``, with no gradient above the cap (Nix et al., 2023)."""
+    return value.clamp(max=cap)
+
+
+@op
 def concatenate(*values: Tensor, dim: int = 1) -> Tensor:
     """Tensors joined along an axis."""
     return torch.cat(values, dim=dim)
+
+
+@op
+def stack(*values: Tensor, dim: int = 0) -> Tensor:
+    """Tensors of one shape stacked along a new axis: ``count`` of [batch, ...] as [count, batch, ...]."""
+    return torch.stack(values, dim=dim)
 
 
 @op
@@ -72,15 +135,49 @@ def global_average_pool(maps: Tensor) -> Tensor:
 
 
 @op
-def normalize(value: Tensor, *, dim: int = 1) -> Tensor:
-    """Divide by the L2 norm along an axis; zero stays zero."""
-    return F.normalize(value, dim=dim)
+def resize_maps(maps: Tensor, like: Tensor) -> Tensor:
+    """Average-pool maps [batch, channels, h, w] to the size of ``like`` [batch, any, h', w'] where that is smaller."""
+    size = (min(maps.shape[2], like.shape[2]), min(maps.shape[3], like.shape[3]))
+    return maps if maps.shape[2:] == size else F.adaptive_avg_pool2d(maps, size)
 
 
 @op
-def softmax(logits: Tensor, *, temperature: float = 1.0) -> Tensor:
-    """Softmax of ``logits / temperature`` over the last axis."""
-    return (logits / temperature).softmax(-1)
+def tokens_from_map(maps: Tensor, *, grid: Count = 4) -> Tensor:
+    """Average-pool maps [batch, channels, h, w] to ``grid``² cells as tokens [batch, cells, channels].
+
+    A map that is no larger than the grid is used as it is.
+    """
+    size = (min(grid, maps.shape[2]), min(grid, maps.shape[3]))
+    return F.adaptive_avg_pool2d(maps, size).flatten(2).transpose(1, 2)
+
+
+@op
+def normalize(value: Tensor, *, dim: int = 1, order: Positive = 2.0) -> Tensor:
+    """Divide by the norm of this order (2: Euclidean) along an axis; zero stays zero."""
+    return F.normalize(value, p=order, dim=dim)
+
+
+@op
+def softmax(
+    logits: Tensor, temperatures: Tensor | None = None, *, temperature: Positive = 1.0, dim: int = -1
+) -> Tensor:
+    """Softmax of ``logits / temperature`` along an axis.
+
+    ``temperatures`` (the shape of ``logits`` without that axis) gives each row one of its own instead.
+    """
+    return (logits / (temperature if temperatures is None else temperatures.unsqueeze(dim))).softmax(dim)
+
+
+@op
+def log_softmax(logits: Tensor, *, temperature: Positive = 1.0, dim: int = -1) -> Tensor:
+    """Logarithm of the softmax of ``logits / temperature`` along an axis."""
+    return (logits / temperature).log_softmax(dim)
+
+
+@op
+def hard_label(logits: Tensor) -> Tensor:
+    """Index of the largest entry of the last axis: [batch, classes] to [batch] (int64)."""
+    return logits.argmax(-1)
 
 
 @op
@@ -91,18 +188,11 @@ def one_hot(labels: Tensor, *, classes: Count) -> Tensor:
 
 @op
 def mix_losses(first: Tensor, second: Tensor, alpha: Tensor) -> Tensor:
-    """Mean over the batch of ``alpha * first + (1 - alpha) * second``, all [batch]."""
+    """Mean over the batch of ``alpha * first + (1 - alpha) * second``, all [batch].
+
+    Raises ``ValueError`` if the shapes differ: an ``alpha`` [batch, 1] would mix every pair of rows.
+    """
+    if not first.shape == second.shape == alpha.shape:
+        shapes = ", ".join(str(list(value.shape)) for value in (first, second, alpha))
+        raise ValueError(f"mix_losses needs three tensors of one shape, got {shapes}")
     return (alpha * first + (1 - alpha) * second).mean()
-
-
-@op
-def standard_normal(like: Tensor, *, features: Count | None = None, generator: torch.Generator) -> Tensor:
-    """Standard normal noise of the shape of ``like``, or [batch, features]."""
-    shape = like.shape if features is None else (len(like), features)
-    return torch.randn(shape, generator=generator, device=generator.device).to(like.device)
-
-
-@op
-def uniform(like: Tensor, *, low: float = 0.0, high: float = 1.0, generator: torch.Generator) -> Tensor:
-    """One uniform number a row of ``like``: [batch]."""
-    return (torch.rand(len(like), generator=generator, device=generator.device) * (high - low) + low).to(like.device)

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from kdrun.errors import InputError
+from kdrun.errors import InputError, nearest
 from kdrun.registry import schedule
 from kdrun.types import Fraction, NonNegative, Per, Positive, Unsigned
 
-__all__ = ["Progress", "after", "constant", "cosine", "exponential", "linear", "linear_warmup", "step"]
+__all__ = [
+    "Progress",
+    "after",
+    "constant",
+    "cosine",
+    "exponential",
+    "linear",
+    "linear_warmup",
+    "step",
+    "torch_scheduler",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +84,44 @@ def linear(progress: Progress, *, start: float = 1.0, end: float = 0.0, per: Per
 def exponential(progress: Progress, *, gamma: Positive, per: Per = "epoch") -> float:
     """``gamma`` to the power of the epochs that lie behind."""
     return gamma ** progress.epochs_done(per)
+
+
+@schedule
+def torch_scheduler(
+    progress: Progress, *, name: str, options: dict[str, Any] | None = None, per: Per = "epoch"
+) -> float:
+    """Any scheduler of ``torch.optim.lr_scheduler`` by its class name, with its ``options``, as a factor.
+
+    Raises ``InputError`` for an unknown name or options that it does not take.
+    """
+    return _factors(name, json.dumps(options or {}, sort_keys=True))(
+        progress.epoch if per == "epoch" else progress.step
+    )
+
+
+@functools.cache
+def _factors(name: str, options: str) -> Callable[[int], float]:
+    """Step a scheduler over a parameter of rate 1 as far as asked, and remember the rates."""
+    import torch
+
+    known = torch.optim.lr_scheduler.__all__
+    if name not in known:
+        raise InputError(f"torch.optim.lr_scheduler has no '{name}'{nearest(name, known)}")
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    try:
+        scheduler = getattr(torch.optim.lr_scheduler, name)(optimizer, **json.loads(options))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"scheduler {name}: {error}") from None
+    rates = [float(optimizer.param_groups[0]["lr"])]
+
+    def factor(count: int) -> float:
+        while len(rates) <= count:
+            optimizer.step()
+            scheduler.step()
+            rates.append(float(optimizer.param_groups[0]["lr"]))
+        return rates[count]
+
+    return factor
 
 
 @schedule

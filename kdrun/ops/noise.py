@@ -1,0 +1,102 @@
+"""Random tensors, from the seeded generator that the engine hands to each op."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kdrun.registry import op
+from kdrun.types import Count, NonNegative, Positive
+
+__all__ = ["beta", "laplace_soft_targets", "mix_statistics", "permutation", "standard_normal", "uniform"]
+
+
+def _shape(like: Tensor, features: int | None, per_row: bool) -> tuple[int, ...]:
+    if per_row:
+        return (len(like),)
+    return tuple(like.shape) if features is None else (len(like), features)
+
+
+def _as(value: Tensor, like: Tensor) -> Tensor:
+    return value.to(device=like.device, dtype=like.dtype if like.is_floating_point() else value.dtype)
+
+
+@op
+def standard_normal(
+    like: Tensor, *, features: Count | None = None, per_row: bool = False, generator: torch.Generator
+) -> Tensor:
+    """Standard normal noise of the shape of ``like`` [batch, ...], or [batch, features], or [batch] with ``per_row``."""
+    shape = _shape(like, features, per_row)
+    return _as(torch.randn(shape, generator=generator, device=generator.device), like)
+
+
+@op
+def uniform(
+    like: Tensor,
+    *,
+    low: float = 0.0,
+    high: float = 1.0,
+    features: Count | None = None,
+    per_row: bool = False,
+    generator: torch.Generator,
+) -> Tensor:
+    """Uniform noise in [low, high) of the shape of ``like`` [batch, ...], or [batch, features], or [batch] with ``per_row``."""
+    shape = _shape(like, features, per_row)
+    return _as(torch.rand(shape, generator=generator, device=generator.device) * (high - low) + low, like)
+
+
+@op
+def beta(like: Tensor, *, first: Positive = 1.0, second: Positive = 1.0, generator: torch.Generator) -> Tensor:
+    """One Beta(first, second) number in [0, 1] a row of ``like``: [batch]."""
+    shape = torch.tensor([first, second], dtype=torch.float64, device=generator.device).expand(len(like), 2)
+    # Gamma variates of a small shape underflow; the boost G(a) = G(a + 1)·U^(1/a), taken in logarithms, does not.
+    gamma = torch._standard_gamma(shape + 1, generator=generator).log()
+    boost = torch.rand(shape.shape, generator=generator, device=generator.device, dtype=torch.float64)
+    logs = gamma + boost.clamp_min(1e-300).log() / shape
+    sample = (logs[:, 0] - logs[:, 1]).sigmoid()
+    return sample.to(device=like.device, dtype=like.dtype if like.is_floating_point() else torch.float32)
+
+
+@op
+def permutation(like: Tensor, *, generator: torch.Generator) -> Tensor:
+    """A random order of the rows of ``like``: [batch] (int64)."""
+    return torch.randperm(len(like), generator=generator, device=generator.device).to(like.device)
+
+
+@op
+def mix_statistics(image: Tensor, ratio: Tensor, order: Tensor, *, eps: Positive = 1e-6) -> Tensor:
+    """Give each image the mixed per-channel mean and deviation of itself and a partner (MixStyle: Zhou et al., 2021).
+
+    ``image`` [batch, channels, h, w]; ``ratio`` [batch] in [0, 1], the share of its own statistics; ``order``
+    [batch] (int64), the partner's row. Statistics are constants: no gradient flows through them.
+    """
+    mean = image.mean((2, 3), keepdim=True).detach()
+    deviation = (image.var((2, 3), keepdim=True) + eps).sqrt().detach()
+    share = ratio.reshape(-1, 1, 1, 1)
+    mixed_mean = share * mean + (1 - share) * mean[order]
+    mixed_deviation = share * deviation + (1 - share) * deviation[order]
+    return (image - mean) / deviation * mixed_deviation + mixed_mean
+
+
+@op
+def laplace_soft_targets(
+    probabilities: Tensor,
+    mask: Tensor,
+    *,
+    epsilon: Positive = 1.0,
+    least: NonNegative = 0.0,
+    generator: torch.Generator,
+) -> Tensor:
+    """Add Laplace noise of scale ``1 / (epsilon · classes)`` to soft targets where ``mask`` is true, and renormalise.
+
+    ``probabilities`` [..., classes]; ``mask`` [...] (bool). Noisy entries are clipped below at 0 first (Li et al.,
+    2022). A row that loses all its mass becomes uniform; ``least`` is added to every noisy entry before the division.
+    """
+    classes = probabilities.shape[-1]
+    shape = probabilities.shape
+    half = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64) - 0.5
+    noise = -half.sign() * (-2 * half.abs()).clamp_min(-1 + 1e-12).log1p() / (epsilon * classes)
+    noisy = (probabilities + noise.to(probabilities)).clamp_min(0) + least
+    total = noisy.sum(-1, keepdim=True)
+    noisy = torch.where(total > 0, noisy / total.clamp_min(1e-30), torch.full_like(noisy, 1 / classes))
+    return torch.where(mask.unsqueeze(-1), noisy, probabilities)
