@@ -5,7 +5,7 @@ No function detaches its inputs: a step graph says where gradients stop.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -82,17 +82,21 @@ def cross_entropy(
     ``labels`` [batch, ...] (int64; rows of ``ignore_index`` do not count) or soft targets in the shape of ``logits``;
     ``weights`` and ``mask`` (bool) [batch, ...]. ``mean`` divides by the number of rows that count.
     """
-    logits = logits.movedim(dim, 1)
     soft = labels.is_floating_point()
-    if soft:
-        rows = F.cross_entropy(logits, labels.movedim(dim, 1), label_smoothing=label_smoothing, reduction="none")
-    else:
-        rows = F.cross_entropy(
-            logits, labels, label_smoothing=label_smoothing, ignore_index=ignore_index, reduction="none"
-        )
-        if ignore_index >= 0 or labels.dim() > 1:
-            counted = labels != ignore_index
-            mask = counted if mask is None else mask & counted
+    if logits.dim() > 2:
+        logits, labels = logits.movedim(dim, 1), labels.movedim(dim, 1) if soft else labels
+    options: dict[str, Any] = {"label_smoothing": label_smoothing, "ignore_index": ignore_index}
+    if (
+        weights is None
+        and mask is None
+        and labels.dim() == logits.dim() - 1 == 1
+        and reduction in ("mean", "sum", "none")
+    ):
+        return F.cross_entropy(logits, labels, reduction=reduction, **options)
+    rows = F.cross_entropy(logits, labels, reduction="none", **options)
+    if not soft:
+        counted = labels != ignore_index
+        mask = counted if mask is None else mask & counted
     return reduce_rows(rows, reduction, weights, mask)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from kdrun.registry import op
-from kdrun.types import Count, NonNegative, Positive
+from kdrun.types import Count, Positive
 
 __all__ = ["beta", "laplace_soft_targets", "mix_statistics", "permutation", "standard_normal", "uniform"]
 
@@ -84,19 +84,18 @@ def laplace_soft_targets(
     mask: Tensor,
     *,
     epsilon: Positive = 1.0,
-    least: NonNegative = 0.0,
     generator: torch.Generator,
 ) -> Tensor:
     """Add Laplace noise of scale ``1 / (epsilon · classes)`` to soft targets where ``mask`` is true, and renormalise.
 
     ``probabilities`` [..., classes]; ``mask`` [...] (bool). Noisy entries are clipped below at 0 first (Li et al.,
-    2022). A row that loses all its mass becomes uniform; ``least`` is added to every noisy entry before the division.
+    2022). A row that loses all its mass becomes uniform.
     """
     classes = probabilities.shape[-1]
     shape = probabilities.shape
     half = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64) - 0.5
     noise = -half.sign() * (-2 * half.abs()).clamp_min(-1 + 1e-12).log1p() / (epsilon * classes)
-    noisy = (probabilities + noise.to(probabilities)).clamp_min(0) + least
+    noisy = (probabilities + noise.to(probabilities)).clamp_min(0)
     total = noisy.sum(-1, keepdim=True)
     noisy = torch.where(total > 0, noisy / total.clamp_min(1e-30), torch.full_like(noisy, 1 / classes))
     return torch.where(mask.unsqueeze(-1), noisy, probabilities)
