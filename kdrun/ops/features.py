@@ -129,11 +129,11 @@ def _attention(maps: Tensor) -> Tensor:
 
 
 @op
-def factor_transfer_loss(translator: Tensor, paraphraser: Tensor, *, order: Positive = 1.0) -> Tensor:
-    """Mean ``|f_s - f_t|^order`` of factors flattened and L2-normalised a row (Kim et al., 2018, eq. 4); one shape [batch, ...]."""
+def factor_transfer_loss(translator: Tensor, paraphraser: Tensor, *, p: Positive = 1.0) -> Tensor:
+    """Mean ``|f_s - f_t|^p`` of factors flattened and L2-normalised a row (Kim et al., 2018, eq. 4); one shape [batch, ...]."""
     require_same_shape(translator, paraphraser, "translator and paraphraser")
     difference = F.normalize(translator.flatten(1), dim=1) - F.normalize(paraphraser.flatten(1), dim=1)
-    return difference.abs().mean() if order == 1 else difference.abs().pow(order).mean()
+    return difference.abs().mean() if p == 1 else difference.abs().pow(p).mean()
 
 
 @op

@@ -1,0 +1,82 @@
+"""Similarity matrices, neighbours and losses on graphs of samples or tokens. No function detaches its inputs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdrun.ops.checks import require_same_batch
+from kdrun.registry import op
+from kdrun.types import Count, Positive
+
+__all__ = [
+    "cosine_similarity",
+    "cosine_similarity_matrix",
+    "inner_relation_kl",
+    "knn_indices",
+    "neighbourhood_kl",
+]
+
+
+@op
+def cosine_similarity(first: Tensor, second: Tensor, *, dim: int = -1) -> Tensor:
+    """Cosine along an axis of two tensors of one shape; 0 where one of them is 0."""
+    return (F.normalize(first, dim=dim) * F.normalize(second, dim=dim)).sum(dim)
+
+
+@op
+def cosine_similarity_matrix(first: Tensor, second: Tensor) -> Tensor:
+    """Cosines [n, m] of the rows of [n, dim] with the rows of [m, dim]."""
+    return F.normalize(first, dim=-1) @ F.normalize(second, dim=-1).transpose(-1, -2)
+
+
+@op
+def knn_indices(similarity: Tensor, *, k: Count, exclude_self: bool = True) -> Tensor:
+    """The ``k`` largest entries of each row of a similarity matrix [n, m]: indices [n, k] (int64), largest first.
+
+    ``exclude_self`` leaves the diagonal out. Raises ``ValueError`` if a row has fewer than ``k`` entries.
+    """
+    available = similarity.shape[-1] - int(exclude_self)
+    if k > available:
+        raise ValueError(f"k = {k}, but each row has {available} neighbours")
+    if exclude_self:
+        similarity = similarity.detach().clone()
+        similarity.diagonal(dim1=-2, dim2=-1).fill_(-torch.inf)
+    return similarity.topk(k, dim=-1).indices
+
+
+@op
+def neighbourhood_kl(
+    student_similarity: Tensor, teacher_similarity: Tensor, neighbours: Tensor, *, temperature: Positive = 0.1
+) -> Tensor:
+    """Mean KL(teacher ‖ student) of the softmax over each node's neighbours (local structure: Yang et al., 2020, eq. 4).
+
+    Similarities [n, m], ``neighbours`` [n, k] (int64), the same for both nets.
+    """
+    require_same_batch(student_similarity, teacher_similarity)
+    student = (student_similarity.gather(1, neighbours) / temperature).log_softmax(1)
+    teacher = (teacher_similarity.gather(1, neighbours) / temperature).log_softmax(1)
+    return (teacher.exp() * (teacher - student)).sum(1).mean()
+
+
+@op
+def inner_relation_kl(student: Tensor, teacher: Tensor, *, temperature: Positive = 0.1) -> Tensor:
+    """Mean KL(teacher ‖ student) of each token's relations to the other tokens of its own sample (Zhang et al., 2023).
+
+    Tokens [batch, tokens, dim], widths may differ. Relations are the softmax of cosines over the other tokens.
+    Raises ``ValueError`` for fewer than two tokens or different numbers of them.
+    """
+    if student.shape[:2] != teacher.shape[:2] or student.shape[1] < 2:
+        raise ValueError(
+            f"expected two or more tokens in the same number, got {list(student.shape)} and {list(teacher.shape)}"
+        )
+    itself = torch.eye(student.shape[1], dtype=torch.bool, device=student.device)
+    log_student, log_teacher = (_log_relations(tokens, itself, temperature) for tokens in (student, teacher))
+    return (log_teacher.exp() * (log_teacher - log_student)).sum(2).mean()
+
+
+def _log_relations(tokens: Tensor, itself: Tensor, temperature: float) -> Tensor:
+    cosines = cosine_similarity_matrix(tokens, tokens) / temperature
+    # A finite floor, not -inf: the masked entries then contribute exp(-large)·0 and no NaN.
+    return cosines.masked_fill(itself, -1e4).log_softmax(2)

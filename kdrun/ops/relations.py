@@ -1,0 +1,252 @@
+"""Losses on relations: among the samples of a batch, and between a network's own layers.
+
+Where only relations are compared, student and teacher may differ in width. No function detaches its inputs.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdrun.ops.checks import require_maps, require_same_batch, require_same_shape
+from kdrun.registry import op
+from kdrun.types import NonNegative, Positive, Unsigned
+
+__all__ = [
+    "affinity_loss",
+    "channel_similarity_loss",
+    "correlation_congruence_loss",
+    "dense_flow_loss",
+    "dense_flow_matrices",
+    "flow_matrix_loss",
+    "pairwise_probability_transfer",
+    "relational_angle_loss",
+    "relational_distance_loss",
+    "similarity_preserving_loss",
+]
+
+
+@op
+def relational_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Smooth-L1 of pairwise distances, each net's divided by its mean positive one (Park et al., 2019, eq. 6).
+
+    ``student`` and ``teacher`` [batch, ...], widths may differ; the mean is over all batch² pairs, the zero
+    diagonal included.
+    """
+    require_same_batch(student, teacher)
+    return F.smooth_l1_loss(_relative_distances(student), _relative_distances(teacher))
+
+
+def _relative_distances(feature: Tensor) -> Tensor:
+    rows = feature.flatten(1)
+    distances = (rows.unsqueeze(1) - rows.unsqueeze(0)).norm(dim=2)
+    positive = (distances > 0).sum().clamp_min(1)
+    average = distances.sum() / positive
+    return distances / average.clamp_min(torch.finfo(average.dtype).tiny)
+
+
+@op
+def relational_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Smooth-L1 of the cosines of all angles between triples of samples (Park et al., 2019, eq. 8).
+
+    ``student`` and ``teacher`` [batch, ...], widths may differ; the mean is over all batch³ triples, those that
+    name a sample twice included.
+    """
+    require_same_batch(student, teacher)
+    return F.smooth_l1_loss(_angles(student), _angles(teacher))
+
+
+def _angles(feature: Tensor) -> Tensor:
+    """Cosines [vertex, batch, batch] at each vertex between the directions to two samples."""
+    rows = feature.flatten(1)
+    directions = F.normalize(rows.unsqueeze(0) - rows.unsqueeze(1), dim=2)
+    return directions @ directions.transpose(1, 2)
+
+
+@op
+def similarity_preserving_loss(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    row_norm: Literal["l1", "l2"] = "l1",
+    divisor: Literal["batch_squared", "batch", "one"] = "batch_squared",
+) -> Tensor:
+    """Squared distance of the batch's Gram matrices with normalised rows (Tung & Mori, 2019, eq. 4).
+
+    ``student`` and ``teacher`` [batch, ...], flattened a sample; widths may differ. ``row_norm`` is the norm that
+    rows are divided by (l2 in the paper), ``divisor`` what the summed squares are divided by.
+    """
+    require_same_batch(student, teacher)
+    difference = _row_normalized_gram(student, row_norm) - _row_normalized_gram(teacher, row_norm)
+    return difference.square().sum() / {"batch_squared": len(student) ** 2, "batch": len(student), "one": 1}[divisor]
+
+
+def _row_normalized_gram(feature: Tensor, row_norm: str) -> Tensor:
+    rows = feature.flatten(1)
+    return F.normalize(rows @ rows.T, p=1.0 if row_norm == "l1" else 2.0, dim=1)
+
+
+@op
+def channel_similarity_loss(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    row_norm: Literal["l1", "l2"] = "l2",
+    divisor: Literal["channels_batch_squared", "channels_batch", "one"] = "channels_batch_squared",
+) -> Tensor:
+    """Squared distance of each sample's channel Gram matrices with normalised rows (Liu et al., 2021, ICKD).
+
+    Features [batch, channels, ...] with one number of channels; the trailing axes are flattened (none: one column).
+    The summed squares are divided by channels · batch², by channels · batch, or not at all.
+    """
+    require_same_batch(student, teacher)
+    if student.shape[1] != teacher.shape[1]:
+        raise ValueError(
+            f"student and teacher need the same number of channels, got {student.shape[1]} and {teacher.shape[1]}"
+        )
+    difference = _channel_gram(student, row_norm) - _channel_gram(teacher, row_norm)
+    batch, channels = student.shape[:2]
+    return (
+        difference.square().sum()
+        / {
+            "channels_batch_squared": channels * batch**2,
+            "channels_batch": channels * batch,
+            "one": 1,
+        }[divisor]
+    )
+
+
+def _channel_gram(feature: Tensor, row_norm: str) -> Tensor:
+    columns = feature.reshape(*feature.shape[:2], -1)
+    return F.normalize(columns @ columns.transpose(1, 2), p=1.0 if row_norm == "l1" else 2.0, dim=2)
+
+
+@op
+def pairwise_probability_transfer(student: Tensor, teacher: Tensor, *, eps: Positive = 1e-7) -> Tensor:
+    """Divergence of the probabilities that samples are neighbours (Passalis & Tefas, 2018, eq. 8, cosine kernel).
+
+    ``student`` and ``teacher`` [batch, ...], widths may differ. Rows of ``(cos + 1)/2`` divided by their sums; the
+    mean over all batch² entries of ``P_t log((P_t + eps)/(P_s + eps))``.
+    """
+    require_same_batch(student, teacher)
+    p, q = _neighbour_probabilities(teacher, eps), _neighbour_probabilities(student, eps)
+    return (p * ((p + eps) / (q + eps)).log()).mean()
+
+
+def _neighbour_probabilities(feature: Tensor, eps: float) -> Tensor:
+    rows = feature.flatten(1)
+    rows = rows / (rows.norm(dim=1, keepdim=True) + eps)
+    similarity = (rows @ rows.T + 1) / 2
+    return similarity / similarity.sum(1, keepdim=True).clamp_min(eps)
+
+
+@op
+def correlation_congruence_loss(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    kernel: Literal["gaussian", "bilinear"] = "gaussian",
+    gamma: Positive = 0.4,
+    max_p: Unsigned = 2,
+) -> Tensor:
+    """Frobenius distance of kernel matrices divided by batch², not squared (Peng et al., 2019, eqs. 4 and 7).
+
+    ``student`` and ``teacher`` [batch, ...] as embedded, widths may differ; nothing is normalised here. ``gaussian``
+    is the Taylor series ``e^{-2γ} Σ_{p=0}^{max_p} (2γ)^p/p! · <x_i, x_j>^p``, ``bilinear`` the inner product.
+    """
+    require_same_batch(student, teacher)
+    difference = _kernel(student, kernel, gamma, max_p) - _kernel(teacher, kernel, gamma, max_p)
+    return difference.norm() / len(student) ** 2
+
+
+def _kernel(feature: Tensor, kernel: str, gamma: float, max_p: int) -> Tensor:
+    rows = feature.flatten(1)
+    gram = rows @ rows.T
+    if kernel == "bilinear":
+        return gram
+    series = torch.ones_like(gram)
+    power = torch.ones_like(gram)
+    for p in range(1, max_p + 1):
+        power = power * gram
+        series = series + (2 * gamma) ** p / math.factorial(p) * power
+    return math.exp(-2 * gamma) * series
+
+
+@op
+def affinity_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Distance of each channel's affinities between places (He et al., 2019).
+
+    Maps of one shape [batch, channels, h, w]: a channel is L2-normalised over its h·w places, the difference of
+    the outer products is divided by h·w, its Frobenius norm summed over channels and averaged over the batch.
+    """
+    require_same_shape(student, teacher)
+    require_maps(student)
+    first, second = F.normalize(student.flatten(2), dim=2), F.normalize(teacher.flatten(2), dim=2)
+    difference = first.unsqueeze(3) * first.unsqueeze(2) - second.unsqueeze(3) * second.unsqueeze(2)
+    return (difference / first.shape[2]).flatten(2).norm(dim=2).sum(1).mean()
+
+
+@op
+def flow_matrix_loss(
+    student_first: Tensor, student_second: Tensor, teacher_first: Tensor, teacher_second: Tensor
+) -> Tensor:
+    """Distance of the flow from one map to a later one (Yim et al., 2017, eq. 2): summed column norms, not squared.
+
+    Maps [batch, channels, h, w], with equal channels in both nets. Each pair is max-pooled to the smaller size and
+    gives ``G = a bᵀ/(h·w)`` [batch, C_first, C_second]; the L2 norms over C_first are summed over C_second and
+    averaged over the batch.
+    """
+    difference = _flow(student_first, student_second) - _flow(teacher_first, teacher_second)
+    return difference.norm(dim=1).sum(1).mean()
+
+
+def _flow(first: Tensor, second: Tensor) -> Tensor:
+    require_maps(first, second)
+    size = (min(first.shape[2], second.shape[2]), min(first.shape[3], second.shape[3]))
+    a, b = (m if m.shape[2:] == size else F.adaptive_max_pool2d(m, size) for m in (first, second))
+    return a.flatten(2) @ b.flatten(2).transpose(1, 2) / (size[0] * size[1])
+
+
+@op
+def dense_flow_matrices(
+    *maps: Tensor,
+    pool_exponents: list[Unsigned] = (3, 2, 1),  # type: ignore[assignment]
+    per_sample: bool = True,
+    eps: NonNegative = 1e-5,
+) -> list[Tensor]:
+    """Flow matrices between all pairs of layers (Liu et al., 2020, eq. 5), pairs in lexicographic order.
+
+    ``maps`` [batch, C_i, H_i, W_i] of any number; the first are max-pooled by ``2^exponent`` (ceil mode), so that all
+    have one size; each channel is then standardised over its pixels (biased variance, ``eps``). Returns a list of
+    ``f_i f_jᵀ/(h·w)`` [batch, C_i, C_j], or [C_i, C_j] of the first sample alone where ``per_sample`` is false.
+    Raises ``ValueError`` where sizes differ after pooling.
+    """
+    require_maps(*maps)
+    exponents = [*pool_exponents, *[0] * len(maps)]
+    pooled = [
+        F.max_pool2d(m, 2**e, ceil_mode=True) if e else m for m, e in zip(maps, exponents[: len(maps)], strict=True)
+    ]
+    if len({m.shape[2:] for m in pooled}) > 1:
+        raise ValueError(
+            f"maps differ in size after pooling: {[list(m.shape[2:]) for m in pooled]}; set pool_exponents"
+        )
+    flat = [m.flatten(2) if per_sample else m[0].flatten(1) for m in pooled]
+    whitened = [(f - f.mean(-1, keepdim=True)) * (f.var(-1, unbiased=False, keepdim=True) + eps).rsqrt() for f in flat]
+    return [a @ b.transpose(-1, -2) / a.shape[-1] for a, b in combinations(whitened, 2)]
+
+
+@op
+def dense_flow_loss(
+    student: list[Tensor], teacher: list[Tensor], *, reduction: Literal["sum", "batch_mean"] = "sum"
+) -> Tensor:
+    """Summed squared differences of two lists of flow matrices, as ``dense_flow_matrices`` gives them.
+
+    ``batch_mean`` divides by the length of the first axis, for matrices a sample.
+    """
+    total = torch.stack([(s - t).square().sum() for s, t in zip(student, teacher, strict=True)]).sum()
+    return total if reduction == "sum" else total / len(student[0])
