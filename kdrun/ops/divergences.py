@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdrun.ops.checks import require_same_shape
+from kdrun.ops.tensors import indicator
 from kdrun.registry import op
 from kdrun.types import Fraction, NonNegative, Positive
 
@@ -217,7 +218,7 @@ def decoupled_kd(
     """
     require_same_shape(student_logits, teacher_logits)
     student, teacher = student_logits / temperature, teacher_logits / temperature
-    true = F.one_hot(labels, student.shape[1]).bool()
+    true = indicator(labels, student.shape[1])
     two_bins = _kl(_two_bins(student, true), _two_bins(teacher, true))
     lowered = 1000.0 * true.to(student.dtype)
     others = _kl(F.log_softmax(student - lowered, dim=1), F.log_softmax(teacher - lowered, dim=1))

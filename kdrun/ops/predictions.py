@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from kdrun.ops.checks import require_maps, require_rows, require_same_batch, require_same_shape
 from kdrun.ops.divergences import reduce_rows
+from kdrun.ops.tensors import indicator
 from kdrun.registry import op
 from kdrun.types import NonNegative, Positive
 
@@ -90,17 +91,17 @@ def pearson_relation_loss(
     *,
     beta: NonNegative = 2.0,
     gamma: NonNegative = 2.0,
-    tau: Positive = 1.0,
+    temperature: Positive = 1.0,
 ) -> Tensor:
-    """``τ²·(β·inter + γ·intra)``: one minus the mean Pearson correlation over rows, and over columns (Huang et al., 2022).
+    """``T²·(β·inter + γ·intra)``: one minus the mean Pearson correlation over rows, and over columns (Huang et al., 2022).
 
-    Logits [batch, classes] of softmax(z/τ); no cross-entropy inside. A constant row or column correlates 0.
+    Logits [batch, classes] of softmax(z/T); no cross-entropy inside. A constant row or column correlates 0.
     """
     require_same_shape(student_logits, teacher_logits)
-    student, teacher = (student_logits / tau).softmax(1), (teacher_logits / tau).softmax(1)
+    student, teacher = (student_logits / temperature).softmax(1), (teacher_logits / temperature).softmax(1)
     inter = 1 - _pearson(student, teacher, 1).mean()
     intra = 1 - _pearson(student, teacher, 0).mean()
-    return tau**2 * (beta * inter + gamma * intra)
+    return temperature**2 * (beta * inter + gamma * intra)
 
 
 def _pearson(first: Tensor, second: Tensor, dim: int) -> Tensor:
@@ -209,7 +210,7 @@ def trilateral_relation_features(
     """
     student, teacher = student_probs, teacher_probs
     require_same_shape(student, teacher)
-    onehot = F.one_hot(labels, student.shape[1]).to(student.dtype) if labels.dim() == 1 else labels.to(student.dtype)
+    onehot = indicator(labels, student.shape[1]).to(student.dtype) if labels.dim() == 1 else labels.to(student.dtype)
     if class_means is None:
         class_means = onehot.T @ teacher / onehot.sum(0).clamp_min(1).unsqueeze(1)
     means = onehot @ class_means.to(student.dtype)

@@ -44,7 +44,7 @@ def relational_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 def _relative_distances(feature: Tensor) -> Tensor:
     rows = feature.flatten(1)
-    distances = (rows.unsqueeze(1) - rows.unsqueeze(0)).norm(dim=2)
+    distances = _length(rows.unsqueeze(1) - rows.unsqueeze(0))
     positive = (distances > 0).sum().clamp_min(1)
     average = distances.sum() / positive
     return distances / average.clamp_min(torch.finfo(average.dtype).tiny)
@@ -64,8 +64,16 @@ def relational_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def _angles(feature: Tensor) -> Tensor:
     """Cosines [vertex, batch, batch] at each vertex between the directions to two samples."""
     rows = feature.flatten(1)
-    directions = F.normalize(rows.unsqueeze(0) - rows.unsqueeze(1), dim=2)
+    differences = rows.unsqueeze(0) - rows.unsqueeze(1)
+    directions = differences / _length(differences).clamp_min(1e-12).unsqueeze(2)
     return directions @ directions.transpose(1, 2)
+
+
+def _length(differences: Tensor) -> Tensor:
+    """L2 norms over the last axis. A sample's distance to itself is 0, where ``norm`` has no second derivative."""
+    squares = differences.square().sum(-1)
+    apart = squares > 0
+    return torch.where(apart, torch.where(apart, squares, 1.0).sqrt(), 0.0)
 
 
 @op

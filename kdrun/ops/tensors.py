@@ -18,6 +18,7 @@ __all__ = [
     "gather",
     "global_average_pool",
     "hard_label",
+    "indicator",
     "log_softmax",
     "mean",
     "mix_losses",
@@ -33,6 +34,11 @@ __all__ = [
     "tokens_from_map",
     "weighted_sum",
 ]
+
+
+def indicator(labels: Tensor, classes: int) -> Tensor:
+    """Boolean rows [..., classes] of labels [...]; unlike ``F.one_hot`` it never waits for the device to read values."""
+    return labels.unsqueeze(-1) == torch.arange(classes, device=labels.device)
 
 
 @op
@@ -183,7 +189,7 @@ def hard_label(logits: Tensor) -> Tensor:
 @op
 def one_hot(labels: Tensor, *, classes: Count) -> Tensor:
     """Labels [batch] (int64) as indicator rows [batch, classes], float32."""
-    return F.one_hot(labels, classes).float()
+    return indicator(labels, classes).float()
 
 
 @op
