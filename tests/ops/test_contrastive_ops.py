@@ -66,7 +66,9 @@ def test_soft_targets_and_masks_of_positives() -> None:
     np.testing.assert_allclose(rows_found[:3], [-logs[0, :2].mean(), -logs[1, :2].mean(), -logs[2, 2]])
     assert rows_found[3].item() == 0.0
     identity = torch.eye(4)
-    torch.testing.assert_close(C.info_nce(FIRST, SECOND, identity, symmetric=True), C.info_nce(FIRST, SECOND, symmetric=True))
+    torch.testing.assert_close(
+        C.info_nce(FIRST, SECOND, identity, symmetric=True), C.info_nce(FIRST, SECOND, symmetric=True)
+    )
 
 
 def test_symmetric_soft_targets_are_transposed_for_the_way_back() -> None:
@@ -87,7 +89,9 @@ class Banks:
         self.embeds = unit(3, 3, seed=3).requires_grad_(), unit(3, 3, seed=4).requires_grad_()
 
     def loss(self, constants: Tensor | None = None, **options: float) -> Tensor:
-        return C.memory_contrastive_loss(*self.embeds, self.student, self.teacher, self.own, self.columns, constants, **options)
+        return C.memory_contrastive_loss(
+            *self.embeds, self.student, self.teacher, self.own, self.columns, constants, **options
+        )
 
 
 def by_hand(embed: Tensor, bank: Tensor, columns: Tensor, constant: float | None = None) -> tuple[float, float]:
@@ -112,7 +116,9 @@ def test_memory_contrast_both_ways_in_loops() -> None:
 def test_own_rows_of_the_banks_move_towards_the_embeds_after_the_loss() -> None:
     banks, before = Banks(), Banks()
     banks.loss(momentum=0.75)
-    for bank, old, embed in zip((banks.student, banks.teacher), (before.student, before.teacher), banks.embeds, strict=True):
+    for bank, old, embed in zip(
+        (banks.student, banks.teacher), (before.student, before.teacher), banks.embeds, strict=True
+    ):
         mixed = 0.75 * old[banks.own] + 0.25 * embed.detach()
         torch.testing.assert_close(bank[banks.own], mixed / mixed.norm(dim=1, keepdim=True))
         others = [i for i in range(8) if i not in banks.own.tolist()]
@@ -122,7 +128,10 @@ def test_own_rows_of_the_banks_move_towards_the_embeds_after_the_loss() -> None:
 
 def test_constants_are_set_by_the_first_batch_and_then_kept() -> None:
     banks, constants = Banks(), torch.zeros(2, dtype=torch.float64)
-    first = [by_hand(e.detach(), b, banks.columns)[1] for e, b in zip(banks.embeds, (banks.teacher, banks.student), strict=True)]
+    first = [
+        by_hand(e.detach(), b, banks.columns)[1]
+        for e, b in zip(banks.embeds, (banks.teacher, banks.student), strict=True)
+    ]
     banks.loss(constants)
     np.testing.assert_allclose(constants, first)
     second = Banks()
@@ -146,7 +155,9 @@ def views(count: int, seed: int) -> tuple[Tensor, ...]:
     return tuple(rows(4 * count, width, seed=seed + i) for i, width in enumerate((5, 5, 3, 6)))
 
 
-def relation_by_hand(student: Tensor, teacher: Tensor, s: Tensor, t: Tensor, labels: Tensor, share: tuple[float, float]) -> list[float]:
+def relation_by_hand(
+    student: Tensor, teacher: Tensor, s: Tensor, t: Tensor, labels: Tensor, share: tuple[float, float]
+) -> list[float]:
     """The four terms from their definition: lists, sorting and scipy."""
     count = len(labels)
     normal, turned = list(range(0, 4 * count, 4)), [r for r in range(4 * count) if r % 4]

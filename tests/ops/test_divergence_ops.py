@@ -226,7 +226,10 @@ def test_direction_covariance_against_numpy() -> None:
 
 
 def test_the_surest_source_wins_and_ties_go_to_the_first() -> None:
-    unsure, sure = torch.tensor([[0.0, 0.5], [3.0, 0.0], [1.0, 0.0]]), torch.tensor([[0.0, 2.0], [1.0, 0.0], [0.0, 1.0]])
+    unsure, sure = (
+        torch.tensor([[0.0, 0.5], [3.0, 0.0], [1.0, 0.0]]),
+        torch.tensor([[0.0, 2.0], [1.0, 0.0], [0.0, 1.0]]),
+    )
     assert P.confidence_partition(unsure, sure).tolist() == [1, 0, 0]
     assert P.supervised_confidence_partition(torch.tensor([0, 0, 1]), unsure, sure).tolist() == [0, 0, 1]
     chosen = P.gather_source(torch.tensor([1, 0, 0]), unsure, sure)

@@ -63,7 +63,9 @@ def test_attention_on_maps_of_two_sizes_and_shapes() -> None:
 
     d = attention(pooled) - attention(teacher.numpy())
     assert T.attention_transfer(student, teacher).item() == pytest.approx((d**2).mean())
-    assert T.attention_transfer(student, teacher, mode="paper").item() == pytest.approx(np.linalg.norm(d, axis=1).mean())
+    assert T.attention_transfer(student, teacher, mode="paper").item() == pytest.approx(
+        np.linalg.norm(d, axis=1).mean()
+    )
 
 
 def test_factors_are_compared_as_unit_vectors() -> None:

@@ -75,7 +75,9 @@ def test_relations_forget_the_order_of_the_batch(loss) -> None:
 
 def test_two_equal_samples_are_no_trouble() -> None:
     twice = torch.cat([STUDENT, STUDENT]).requires_grad_()
-    value = R.relational_distance_loss(twice, torch.cat([TEACHER, TEACHER])) + R.relational_angle_loss(twice, twice.detach() + 0)
+    value = R.relational_distance_loss(twice, torch.cat([TEACHER, TEACHER])) + R.relational_angle_loss(
+        twice, twice.detach() + 0
+    )
     value.backward()
     assert torch.isfinite(twice.grad).all()
 
