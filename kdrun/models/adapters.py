@@ -22,6 +22,7 @@ __all__ = [
     "conv_projector",
     "linear_projector",
     "log_variance_head",
+    "mlp_codec",
     "standardized_linear",
     "translator",
 ]
@@ -66,6 +67,15 @@ def conv_projector(*, in_channels: Size = "auto", out_channels: Size = "auto", f
 def linear_projector(*, in_features: Size = "auto", out_features: Size = "auto", bias: bool = True) -> nn.Module:
     """A linear map of the last axis."""
     return nn.Linear(int(in_features), int(out_features), bias=bias)
+
+
+@model
+def mlp_codec(
+    *, in_features: Size = "auto", out_features: Size = "auto", hidden: Count = 128, normalize: bool = True
+) -> nn.Module:
+    """Two linear layers with GELU between, and layer norm at the output: hidden states [..., in] to messages [..., out]."""
+    layers: list[nn.Module] = [nn.Linear(int(in_features), hidden), nn.GELU(), nn.Linear(hidden, int(out_features))]
+    return nn.Sequential(*layers, *([nn.LayerNorm(int(out_features))] if normalize else []))
 
 
 @model

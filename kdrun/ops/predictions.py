@@ -15,10 +15,11 @@ from kdrun.ops.checks import require_maps, require_rows, require_same_batch, req
 from kdrun.ops.divergences import reduce_rows
 from kdrun.ops.tensors import indicator
 from kdrun.registry import op
-from kdrun.types import NonNegative, Positive
+from kdrun.types import Fraction, NonNegative, Positive
 
 __all__ = [
     "channel_correlation_loss",
+    "class_adaptive_confidence_select",
     "confidence_partition",
     "direction_covariance_loss",
     "gather_source",
@@ -177,6 +178,24 @@ def _first_largest(confidence: Tensor) -> Tensor:
 def gather_source(index: Tensor, *logits: Tensor) -> Tensor:
     """Each sample's row of the predictor that ``index`` [batch] (int64) names: [batch, classes] of several of that shape."""
     return torch.stack(logits)[index, torch.arange(len(index), device=index.device)]
+
+
+@op
+def class_adaptive_confidence_select(
+    student_logits: Tensor, teacher_logits: Tensor, *, teacher_weight: Fraction, cutoff: Fraction = 0.95
+) -> Tensor:
+    """Rows [chosen] (int64) whose mixed prediction is surer than a bar that is lower for rarer pseudo-classes (Tang et al., 2023).
+
+    Logits [samples, classes] of a whole data set, mixed as ``a·teacher + (1-a)·student`` with a ``teacher_weight``.
+    With n_k samples of pseudo-class k and β_k = n_k / max n, its bar is ``cutoff · β_k / (2 - β_k)``.
+    """
+    require_same_shape(student_logits, teacher_logits)
+    mixed = teacher_weight * teacher_logits + (1 - teacher_weight) * student_logits
+    confidence, pseudo_class = mixed.softmax(1).max(1)
+    counts = indicator(pseudo_class, mixed.shape[1]).sum(0)
+    commonness = counts / counts.max()
+    bar = cutoff * commonness / (2 - commonness)
+    return (confidence > bar[pseudo_class]).nonzero().squeeze(1)
 
 
 @op

@@ -40,7 +40,15 @@ def test_map_adapters_change_channels(name, options, size) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["linear_projector", "log_variance_head", "standardized_linear", "embedding_adapter", "normalised_linear"]
+    "name",
+    [
+        "linear_projector",
+        "log_variance_head",
+        "standardized_linear",
+        "embedding_adapter",
+        "normalised_linear",
+        "mlp_codec",
+    ],
 )
 def test_row_adapters_change_width(name) -> None:
     module = make(name, in_features=5, out_features=8)
