@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 
 from kdrun.config.compose import Composer
+from kdrun.config.paths import conf_dir
 from kdrun.errors import InputError
 
 HEADER = "# @package _global_\ndefaults: [{override /transfer: none}]\n"
@@ -56,8 +59,10 @@ def test_a_recipe_cannot_import_or_choose_where_to_write(tmp_path, key) -> None:
         Composer.named(stranger(tmp_path, key + "\n")).base()
 
 
-@pytest.mark.parametrize("value", ["${oc.env:HOME}", "${oc.decode:1}", "${hydra:runtime.cwd}"])
+@pytest.mark.parametrize("value", ["${oc.env:HOME}", "${oc.decode:1}", "${hydra:runtime.cwd}", "${now:%Y}"])
 def test_a_recipe_cannot_read_the_machine(tmp_path, value) -> None:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        HydraConfig.instance().set_config(compose("config", return_hydra_config=True))
     with pytest.raises(InputError):
         Composer.named(stranger(tmp_path, f"leak: '{value}'\n")).base()
 

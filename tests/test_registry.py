@@ -91,7 +91,7 @@ def test_wrong_parameters_are_named_with_the_nearest_spelling() -> None:
 
 
 def test_inputs_bind_by_order_or_by_name() -> None:
-    part = catalog().get("op", "kl_divergence")
+    part = catalog().get("op", "relational_distance_loss")
     assert part.bind(["a", "b"], key="k") == part.bind({"teacher": "b", "student": "a"}, key="k")
     with pytest.raises(InputError, match="takes 2 inputs"):
         part.bind(["a", "b", "c"], key="k")

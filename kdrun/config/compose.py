@@ -14,7 +14,7 @@ from typing import Any
 
 from kdrun.config.locate import locate
 from kdrun.config.paths import RecipeFile, conf_dir, find_recipe, group_options, groups, search_path
-from kdrun.config.resolvers import register
+from kdrun.config.resolvers import harmless, register
 from kdrun.errors import InputError, KdrunError, nearest
 
 __all__ = ["Composer", "Experiment", "from_hydra", "overrides_for_hydra"]
@@ -183,7 +183,8 @@ def _experiment(
         OmegaConf.set_struct(container, False)
         if seed is not None:
             container.seed = seed
-        resolved = OmegaConf.to_container(container, resolve=True)
+        with harmless():
+            resolved = OmegaConf.to_container(container, resolve=True)
     except OmegaConfBaseException as error:
         raise InputError(str(error).split("\n", 1)[0], key=getattr(error, "full_key", None)) from None
     assert isinstance(resolved, dict)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["register"]
+__all__ = ["harmless", "register"]
 
-_KEPT = ("hydra", "now", "oc.select", "oc.dict.keys", "oc.dict.values", "oc.create", "oc.deprecated")
+_HYDRA = ("hydra", "now")
+_KEPT = (*_HYDRA, "oc.select", "oc.dict.keys", "oc.dict.values", "oc.create", "oc.deprecated")
 
 
 def _choose(condition: Any, yes: Any, no: Any) -> Any:
@@ -43,3 +45,16 @@ def register() -> None:
     }
     for name, function in arithmetic.items():
         OmegaConf.register_new_resolver(name, function, replace=True)
+
+
+@contextlib.contextmanager
+def harmless() -> Iterator[None]:
+    """Resolve without Hydra's own resolvers, which name folders, users' settings and the time of day."""
+    from omegaconf.basecontainer import BaseContainer
+
+    registered = BaseContainer._resolvers
+    aside = {name: registered.pop(name) for name in _HYDRA if name in registered}
+    try:
+        yield
+    finally:
+        registered.update(aside)

@@ -218,7 +218,7 @@ def _check_update(update: Update, step: Step, roles: _Roles) -> None:
             raise InputError(f"a weight is a number or a schedule, got {weight!r}", key=f"{update.key}.minimize.{name}")
         for kind, part, params, key in nested_parts(weight, f"{update.key}.minimize.{name}"):
             catalog().get(kind, part, key=key).validate({k: v for k, v in params.items() if k != "value"}, key=key)
-    for role in update.train:
+    for role in update.roles():
         if roles.types.get(role) != "model":
             models = roles.of("model")
             raise InputError(f"there is no model '{role}' to train{nearest(role, models)}", key=f"{update.key}.train")
@@ -243,5 +243,5 @@ def _check_update(update: Update, step: Step, roles: _Roles) -> None:
     if update.through is not None and update.through.get("update") not in names:
         raise InputError(f"through names an update: one of {', '.join(names)}", key=f"{update.key}.through")
     for role in update.average:
-        if role not in update.train:
+        if role not in update.roles():
             raise InputError(f"average names '{role}', which this update does not train", key=f"{update.key}.average")

@@ -41,8 +41,8 @@ def class_mean(
     values = values.flatten(1)
     classes = data.info.classes or int(columns["label"].max()) + 1
     sums = torch.zeros(classes, values.shape[1]).index_add_(0, columns["label"], values)
-    counts = torch.bincount(columns["label"], minlength=classes).clamp_min(1)
-    means = sums / counts[:, None]
+    counts = torch.zeros(classes).index_add_(0, columns["label"], torch.ones(len(values)))
+    means = sums / counts.clamp_min(1)[:, None]
     if normalize:
         means = torch.nn.functional.normalize(means, dim=1)
     if permute:

@@ -193,8 +193,8 @@ def _modules(step: Step, handed: Mapping[str, Model], found: Trace, context: Con
         elif spec.get("weights"):
             load_weights(module, spec["weights"], key=f"{role}.weights")
         module.train(role in trained)
-        if role not in trained:
-            module.requires_grad_(False)
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(parameter.requires_grad and step.trains(role, name))
         modules[role] = context.hardware.prepare(module)
     return modules
 

@@ -151,7 +151,7 @@ class Compiler:
                 for earlier in segments:
                     earlier.retain = True
             segments.append(segment)
-            changed = set(update.train)
+            changed = set(update.roles())
         return segments
 
     def _plain(self, update: Update, done: dict[tuple[str, str], int]) -> Segment:
@@ -162,8 +162,10 @@ class Compiler:
         """An update evaluated after differentiable virtual steps of another one."""
         assert update.through is not None
         inner = next(u for u in self.step.updates if u.name == update.through["update"])
-        virtual = {role: self.layout.new() for role in inner.train}
-        kept = {k: r for k, r in done.items() if not self._depends[k[0].split(".")[0]] & {*inner.train, *update.train}}
+        virtual = {role: self.layout.new() for role in inner.roles()}
+        kept = {
+            k: r for k, r in done.items() if not self._depends[k[0].split(".")[0]] & {*inner.roles(), *update.roles()}
+        }
         inside = _Emitter(self, inner.batch, dict(kept), virtual)
         inner_segment = Segment(inner, inside.instructions, inside.terms(inner))
         outside = _Emitter(self, update.batch, dict(kept), virtual)
@@ -173,7 +175,7 @@ class Compiler:
                 {
                     k: r
                     for k, r in emitter.done.items()
-                    if not self._depends[k[0].split(".")[0]] & {*inner.train, *update.train}
+                    if not self._depends[k[0].split(".")[0]] & {*inner.roles(), *update.roles()}
                 }
             )
         return segment

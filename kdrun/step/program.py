@@ -89,7 +89,10 @@ def make_trainable(
     """Build the optimizer of an update from its node ``{optimizer: sgd, lr: ..., schedule: ..., groups: ...}``."""
     options = {k: v for k, v in content.items() if k not in ("optimizer", "schedule", "groups")}
     named: dict[str, Tensor] = {
-        f"{role}.{n}": p for role in update.train for n, p in modules[role].named_parameters() if p.requires_grad
+        f"{role}.{n}": p
+        for role in update.roles()
+        for n, p in modules[role].named_parameters()
+        if p.requires_grad and update.trains(role, n)
     }
     groups = _groups(named, {**content.get("groups", {}), **update.groups}, options)
     optimizer = catalog().get("optimizer", content["optimizer"]).load()(groups, **options)
@@ -238,7 +241,7 @@ class StepProgram:
         second = options.get("order", "second") == "second"
         current: dict[str, dict[str, Tensor]] = {
             role: {n: p for n, p in self.compiler.roles.modules[role].named_parameters() if p.requires_grad}
-            for role in segment.inner.update.train
+            for role in segment.inner.update.roles()
         }
         for _ in range(int(options.get("steps", 1))):
             for role, register in segment.virtual.items():

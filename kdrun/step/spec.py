@@ -65,6 +65,15 @@ class Update:
     batch: str = "data"
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    def roles(self) -> tuple[str, ...]:
+        """The models that the update trains, in whole or (``student.blocks``) in part."""
+        return tuple(dict.fromkeys(entry.split(".")[0] for entry in self.train))
+
+    def trains(self, role: str, parameter: str) -> bool:
+        """Whether the update trains the parameter of that name in the model ``role``."""
+        name = f"{role}.{parameter}"
+        return any(name == entry or name.startswith(f"{entry}.") for entry in self.train)
+
 
 @dataclass(frozen=True)
 class Step:
@@ -76,7 +85,11 @@ class Step:
 
     def trained(self) -> tuple[str, ...]:
         """Roles that some update trains, in order of first mention."""
-        return tuple(dict.fromkeys(role for update in self.updates for role in update.train))
+        return tuple(dict.fromkeys(role for update in self.updates for role in update.roles()))
+
+    def trains(self, role: str, parameter: str) -> bool:
+        """Whether some update trains the parameter of that name in the model ``role``."""
+        return any(update.trains(role, parameter) for update in self.updates)
 
     def ancestors(self, names: Iterator[str] | list[str]) -> set[str]:
         """The nodes that ``names`` need, themselves included."""

@@ -120,7 +120,10 @@ class _Tracer:
         module.train(trained)
         state = {
             name: torch.empty(
-                value.shape, dtype=value.dtype, device="cpu", requires_grad=trained and value.requires_grad
+                value.shape,
+                dtype=value.dtype,
+                device="cpu",
+                requires_grad=value.requires_grad and self.step.trains(role, name),
             )
             for name, value in [*module.named_parameters(), *module.named_buffers()]
         }
@@ -155,12 +158,15 @@ class _Tracer:
     def _gradients(self, update: Update, loss: Tensor) -> None:
         wanted = {
             f"{role}.{name}": self.parameters[role][name]
-            for role in update.train
+            for role in update.roles()
             if role in self.modules
             for name, _ in self.modules[role].named_parameters()
-            if self.parameters[role][name].requires_grad
+            if self.parameters[role][name].requires_grad and update.trains(role, name)
         }
-        for role in update.train:
+        for entry in update.train:
+            if "." in entry and not any(name == entry or name.startswith(f"{entry}.") for name in wanted):
+                raise InputError(f"'{entry}' names no parameters of a trained model", key=f"{update.key}.train")
+        for role in update.roles():
             if role not in self.modules:
                 raise InputError(
                     f"'{role}' is trained but never called: no gradient reaches it", key=f"{update.key}.train"
