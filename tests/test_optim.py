@@ -103,10 +103,10 @@ def test_metrics_agree_with_torchmetrics() -> None:
     assert m.f1_score(logits, logits.argmax(-1)) == pytest.approx(1.0)
     assert m.auroc(logits * 0 + torch.nn.functional.one_hot(label, 4), label) == pytest.approx(1.0)
     assert m.agreement(logits, logits + 3) == 1.0
-    kappa = m.torchmetrics(logits, logits.argmax(-1), name="cohen_kappa")
+    kappa = m.torchmetrics(logits, logits.argmax(-1), function="cohen_kappa")
     assert kappa == pytest.approx(1.0)
     with pytest.raises(InputError, match="no multiclass metric 'cohen_kapa' \\(did you mean 'cohen_kappa'"):
-        m.torchmetrics(logits, label, name="cohen_kapa")
+        m.torchmetrics(logits, label, function="cohen_kapa")
     target = torch.arange(5.0)
     assert m.mean_absolute_error(target + 2, target) == pytest.approx(2.0)
     assert m.root_mean_squared_error(

@@ -70,6 +70,10 @@ class Dataset:
     def __len__(self) -> int:
         raise NotImplementedError
 
+    def index_bound(self) -> int:
+        """One more than the largest ``index``: the length of a table with an entry a row."""
+        raise NotImplementedError
+
     def rows(self, indices: Tensor | None = None) -> Batch:
         """Decode rows (all of them by default) into one batch, without random transforms."""
         raise NotImplementedError
@@ -122,6 +126,9 @@ class MemoryDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.columns["index"])
+
+    def index_bound(self) -> int:
+        return int(self.columns["index"].max()) + 1 if len(self) else 0
 
     def rows(self, indices: Tensor | None = None) -> Batch:
         if indices is None:
@@ -195,6 +202,9 @@ class FileDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    def index_bound(self) -> int:
+        return int(self.positions.max()) + 1 if len(self) else 0
 
     def select(self, indices: Tensor) -> FileDataset:
         extra = {name: column[indices] for name, column in self.extra.items()}

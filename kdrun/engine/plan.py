@@ -19,7 +19,7 @@ from kdrun.engine.artifacts import Model
 from kdrun.engine.building import build, resolve, sizes_from_data
 from kdrun.engine.executor import main_role
 from kdrun.errors import InputError, KdrunError, nearest
-from kdrun.graph.check import ENGINE_KEYS
+from kdrun.graph.check import ENGINE_KEYS, step_readers
 from kdrun.graph.keys import Keys
 from kdrun.graph.nodes import SOURCES, Graph, Node, Ref
 from kdrun.graph.types import part_of
@@ -100,8 +100,8 @@ class _Planner:
             "kind": f"{node.part}{f' by {node.by}' if node.by else ''}",
             "key": self.keys[node.name],
         }
-        if node.verb == "stage" and node.by is None and node.part == "train":
-            return self._train(node, values, base)
+        if node.verb == "stage" and node.by is None and "step" in node.params:
+            return self._stepped(node, values, base)
         if node.verb == "stage" and node.by is None:
             self._metrics(node, values)
             self.known[node.name] = {"": UNKNOWN}
@@ -143,7 +143,7 @@ class _Planner:
             self.infos[node.name] = part_of(node).load()(**own).info()
         return self.infos[node.name]
 
-    def _train(self, node: Node, values: dict[str, Any], base: dict[str, Any]) -> StagePlan:
+    def _stepped(self, node: Node, values: dict[str, Any], base: dict[str, Any]) -> StagePlan:
         named = (
             {n: self._value(i) for n, i in node.inputs.items() if not isinstance(i, list)}
             if isinstance(node.inputs, dict)
@@ -171,13 +171,15 @@ class _Planner:
             columns={n: i.columns for n, i in infos.items()},
             batch_size=batch_size,
             sizes=sizes_from_data(infos["data"]),
+            rows=infos["data"].size,
+            read=[ref for refs, _ in step_readers(node) for ref in refs],
         )
-        self.known[node.name] = _trained_models(found, step.updates)
+        self.known[node.name] = _trained_models(found, step.updates) if step.updates else {"": UNKNOWN}
         return StagePlan(
             **base,
             parameters=found.parameters,
             flops=found.flops,
-            steps=_steps(node.params, infos["data"].size, batch_size),
+            steps=_steps(node.params, infos["data"].size, batch_size) if step.updates else None,
             batch_size=batch_size,
             memory=found.parameter_bytes,
             shapes=found.shapes,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from kdrun.errors import InputError, nearest
-from kdrun.graph.nodes import Graph, Node, Ref, parse_graph
+from kdrun.graph.nodes import Graph, Node, Ref, parse_graph, parse_inputs, parse_node
 from kdrun.graph.types import expected, part_of, value_type
 from kdrun.registry import BY_KINDS, KINDS, catalog
 from kdrun.step.spec import Step, StepNode, Update, parse_step
@@ -19,6 +19,7 @@ ENGINE_KEYS: dict[str, tuple[str, ...]] = {
     "optimizer": ("schedule", "groups"),
     "model": ("weights",),
     "stage": ("seed",),
+    "metric": ("name",),
 }
 """Keys beside a part's own parameters that the engine reads, per verb."""
 
@@ -41,7 +42,7 @@ def _is_used(node: Node, graph: Graph) -> bool:
 
 
 def _normalized(node: Node, config: Mapping[str, Any]) -> Node:
-    """Replace names by what they stand for: named steps, metrics given as bare strings."""
+    """Replace names by what they stand for: named steps, metrics given as bare strings; leave out what is null."""
     params = dict(node.params)
     if isinstance(params.get("step"), str):
         steps = config.get("steps") or {}
@@ -50,9 +51,18 @@ def _normalized(node: Node, config: Mapping[str, Any]) -> Node:
                 f"no step is called '{params['step']}'{nearest(params['step'], steps)}", key=f"{node.key}.step"
             )
         params["step"] = steps[params["step"]]
+    if isinstance(params.get("step"), dict):
+        params["step"] = {k: _without_nulls(v) for k, v in params["step"].items()}
+    if "models" in params:
+        params["models"] = _without_nulls(params["models"])
     if isinstance(params.get("metrics"), list):
         params["metrics"] = [{"metric": m} if isinstance(m, str) else m for m in params["metrics"]]
     return replace(node, params=params)
+
+
+def _without_nulls(content: Any) -> Any:
+    """A node set to null by a later layer is gone."""
+    return {k: v for k, v in content.items() if v is not None} if isinstance(content, dict) else content
 
 
 def _sorted(graph: Graph) -> Graph:
@@ -136,7 +146,7 @@ def nested_parts(content: Any, key: str) -> Iterator[tuple[str, str, dict[str, A
 class _Roles:
     """What the names inside a step stand for: models, data, tensors and optimizers handed in."""
 
-    def __init__(self, node: Node, graph: Graph) -> None:
+    def __init__(self, step: Step, node: Node, graph: Graph) -> None:
         inputs = node.inputs if isinstance(node.inputs, dict) else {}
         if not isinstance(node.inputs, dict):
             raise InputError("a train stage names its inputs: from: {student: ..., data: ...}", key=f"{node.key}.from")
@@ -144,6 +154,10 @@ class _Roles:
         for name, item in inputs.items():
             first = item[0] if isinstance(item, list) else item
             self.types[name] = value_type(first, graph, key=f"{node.key}.from.{name}")
+        for name in step.state:
+            if name in self.types:
+                raise InputError(f"'{name}' already names something handed in", key=f"{step.key}.state.{name}")
+            self.types[name] = "tensor"
         for name in node.params.get("models") or {}:
             if name in self.types:
                 raise InputError(f"'{name}' stands under both from and models", key=f"{node.key}.models.{name}")
@@ -154,18 +168,54 @@ class _Roles:
 
 
 def _check_step(step: Step, node: Node, graph: Graph) -> None:
-    roles = _Roles(node, graph)
+    roles = _Roles(step, node, graph)
+    for entry in step.state.values():
+        part = catalog().get("op", entry.part, key=f"{entry.key}.op")
+        part.validate(entry.params, key=entry.key)
+        part.bind([], key=entry.key)
     for name, step_node in step.nodes.items():
         if name in roles.types or name == "batch":
             raise InputError(f"'{name}' already names something handed in", key=step_node.node.key)
         _check_step_node(step_node, step, roles)
     step.order()
-    if not step.updates:
-        return
     if "data" not in roles.types:
-        raise InputError("a train stage needs data: from: {..., data: data.train}", key=f"{node.key}.from")
+        raise InputError(f"'{node.part}' needs data: from: {{..., data: data.train}}", key=f"{node.key}.from")
+    for refs, key in step_readers(node):
+        for ref in refs:
+            _check_step_ref(ref, step, roles, key=key)
+    _check_readers(node)
     for update in step.updates:
         _check_update(update, step, roles)
+
+
+def step_readers(node: Node) -> Iterator[tuple[list[Ref], str]]:
+    """References into a step that stand outside it (what metrics and a refresh read), each with its key."""
+    given = [(m.get("from"), f"{node.key}.metrics.{i}.from") for i, m in enumerate(node.params.get("metrics") or [])]
+    if isinstance(node.params.get("refresh"), dict):
+        given.append((node.params["refresh"].get("from"), f"{node.key}.refresh.from"))
+    for content, key in given:
+        inputs = parse_inputs(content, key=key)
+        items = inputs.values() if isinstance(inputs, dict) else inputs
+        yield [ref for item in items for ref in (item if isinstance(item, list) else [item])], key
+
+
+def _check_readers(node: Node) -> None:
+    """Arguments of the metrics and of the refresh that read a step."""
+    for i, content in enumerate(node.params.get("metrics") or []):
+        key = f"{node.key}.metrics.{i}"
+        part = catalog().get("metric", content["metric"], key=f"{key}.metric")
+        if "from" not in content:
+            raise InputError("say what this metric reads: {metric: NAME, from: [node, ...]}", key=key)
+        part.bind(parse_inputs(content["from"], key=f"{key}.from"), key=key)
+    refresh = node.params.get("refresh")
+    if refresh is None:
+        return
+    inner = parse_node("refresh", refresh, key=f"{node.key}.refresh", verbs=("op",))
+    part = catalog().get("op", inner.part, key=f"{inner.key}.op")
+    scheduled = {k for k, v in inner.params.items() if isinstance(v, dict) and "schedule" in v}
+    own = {k: v for k, v in inner.params.items() if k != "every" and k not in scheduled}
+    part.validate(own, key=inner.key, later=scheduled)
+    part.bind(inner.inputs, key=inner.key)
 
 
 def _check_step_node(step_node: StepNode, step: Step, roles: _Roles) -> None:

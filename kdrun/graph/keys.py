@@ -66,11 +66,18 @@ class Keys:
         }
         if node.verb in ("stage", "op"):
             content["numerics"] = self.numerics
-        if _is_random(node, part):
+        if self._is_random(node, part):
             content["seed"] = self.seed_of(node)
             content["stream"] = node.name
         content.update(_outside(node, part))
         return content
+
+    def _is_random(self, node: Node, part: Part) -> bool:
+        """Whether a stage draws random numbers: it has a step, its part takes a generator, or a model is new."""
+        if node.verb not in ("stage", "op"):
+            return False
+        new = any(self.graph.nodes[ref.name].verb == "model" for ref in node.refs())
+        return new or "step" in node.params or "generator" in part.injected
 
     def _inputs(self, node: Node) -> Any:
         def one(item: Ref | list[Ref]) -> Any:
@@ -86,21 +93,18 @@ class Keys:
         """Parts named inside a node's parameters, those of its step included."""
         for kind, name, _, key in nested_parts(node.params, node.key):
             yield catalog().get(kind, name, key=key)
+        if isinstance(node.params.get("refresh"), dict):
+            yield catalog().get("op", node.params["refresh"]["op"], key=node.key)
         if isinstance(node.params.get("step"), dict):
             step = parse_step(node.params["step"], key=f"{node.key}.step")
-            for step_node in step.nodes.values():
-                if step_node.node.verb == "op":
-                    yield catalog().get("op", step_node.node.part, key=step_node.node.key)
+            for op_node in [*(n.node for n in step.nodes.values()), *step.state.values()]:
+                if op_node.verb == "op":
+                    yield catalog().get("op", op_node.part, key=op_node.key)
             for update in step.updates:
                 inline = update.optimizer if isinstance(update.optimizer, Mapping) else {}
                 content = [dict(update.minimize), dict(inline), list(update.gradient)]
                 for kind, name, _, key in nested_parts(content, update.key):
                     yield catalog().get(kind, name, key=key)
-
-
-def _is_random(node: Node, part: Part) -> bool:
-    """Whether a stage draws random numbers: it trains, or its part takes a generator."""
-    return node.verb in ("stage", "op") and (part.name == "train" or "generator" in part.injected)
 
 
 def _outside(node: Node, part: Part) -> dict[str, Any]:

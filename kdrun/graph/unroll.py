@@ -37,6 +37,7 @@ class _Builder:
         """Add the nodes of one block; names of the block shadow those outside."""
         if not isinstance(body, dict):
             raise InputError(f"expected a mapping of nodes, got {body!r}", key=key)
+        body = {name: content for name, content in body.items() if content is not None}  # null takes a node away
         own = {name: Ref(prefix + name) for name in body}
         inner: Scope = {**scope, **own}
         plain = {n: c for n, c in body.items() if not (isinstance(c, dict) and "foreach" in c)}

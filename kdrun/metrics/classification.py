@@ -79,7 +79,7 @@ def brier_score(logits: Tensor, label: Tensor) -> float:
 
 
 @metric
-def torchmetrics(logits: Tensor, label: Tensor, *, name: str, options: dict[str, Any] | None = None) -> float:
+def torchmetrics(logits: Tensor, label: Tensor, *, function: str, options: dict[str, Any] | None = None) -> float:
     """Any multiclass metric of ``torchmetrics.functional.classification``, such as ``cohen_kappa``.
 
     Raises ``InputError`` for an unknown name or options that it does not take.
@@ -87,12 +87,12 @@ def torchmetrics(logits: Tensor, label: Tensor, *, name: str, options: dict[str,
     from torchmetrics.functional import classification as library
 
     known = {n.removeprefix("multiclass_"): n for n in library.__all__ if n.startswith("multiclass_")}
-    if name not in known:
-        raise InputError(f"torchmetrics has no multiclass metric '{name}'{nearest(name, known)}")
+    if function not in known:
+        raise InputError(f"torchmetrics has no multiclass metric '{function}'{nearest(function, known)}")
     try:
-        value = getattr(library, known[name])(logits.softmax(-1), label, logits.shape[1], **(options or {}))
+        value = getattr(library, known[function])(logits.softmax(-1), label, logits.shape[1], **(options or {}))
     except (TypeError, ValueError) as error:
-        raise InputError(f"metric {name}: {error}") from None
+        raise InputError(f"metric {function}: {error}") from None
     return float(value)
 
 

@@ -88,7 +88,8 @@ class VisionTransformer(nn.Module):
         self.blocks = nn.Sequential(*[Block(dim, heads, ratio, dropout, causal=False) for _ in range(depth)])
         self.norm = nn.LayerNorm(dim)
         self.head = nn.Linear(dim, int(num_classes))
-        self.tap_points = _points(depth, feature="head:input")
+        maps = {f"map_{i + 1}": f"blocks.{i}:map" for i in range(depth)}
+        self.tap_points = _points(depth, feature="head:input", map="norm:map", **maps)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits [batch, classes] of images [batch, channels, size, size]."""

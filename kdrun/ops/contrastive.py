@@ -16,7 +16,7 @@ from kdrun.ops.divergences import reduce_rows
 from kdrun.registry import op
 from kdrun.types import Count, Fraction, NonNegative, Positive
 
-__all__ = ["info_nce", "memory_contrastive_loss", "self_supervised_relation_loss"]
+__all__ = ["info_nce", "memory_contrastive_loss", "self_supervised_relation_loss", "view_matching_loss"]
 
 
 @op
@@ -179,6 +179,20 @@ def self_supervised_relation_loss(
         ),
     )
     return torch.stack([weight * term for weight, term in zip(loss_weights, terms, strict=True)]).sum()
+
+
+@op
+def view_matching_loss(embeds: Tensor, *, temperature: Positive = 0.5) -> Tensor:
+    """Cross-entropy of each transformed view finding its own image (Xu et al., 2020, eq. 1).
+
+    ``embeds`` [4n, dim]: four views an image in rows 4i..4i+3, the first untransformed; scores are cosines over the
+    temperature. Raises ``ValueError`` unless the rows are a multiple of 4.
+    """
+    if len(embeds) % 4:
+        raise ValueError(f"expected 4 views an image, got {len(embeds)} rows")
+    count = len(embeds) // 4
+    own = torch.arange(count, device=embeds.device).repeat_interleave(3)
+    return F.cross_entropy(_view_similarity(embeds, count) / temperature, own)
 
 
 def _view_similarity(head: Tensor, count: int) -> Tensor:

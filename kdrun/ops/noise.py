@@ -6,9 +6,19 @@ import torch
 from torch import Tensor
 
 from kdrun.registry import op
-from kdrun.types import Count, Positive
+from kdrun.types import Count, Fraction, Positive, Size
 
-__all__ = ["beta", "laplace_soft_targets", "mix_statistics", "permutation", "standard_normal", "uniform"]
+__all__ = [
+    "beta",
+    "laplace_soft_targets",
+    "mix_statistics",
+    "permutation",
+    "random_partners",
+    "random_rows",
+    "standard_normal",
+    "uniform",
+    "unit_rows",
+]
 
 
 def _shape(like: Tensor, features: int | None, per_row: bool) -> tuple[int, ...]:
@@ -61,6 +71,34 @@ def beta(like: Tensor, *, first: Positive = 1.0, second: Positive = 1.0, generat
 def permutation(like: Tensor, *, generator: torch.Generator) -> Tensor:
     """A random order of the rows of ``like``: [batch] (int64)."""
     return torch.randperm(len(like), generator=generator, device=generator.device).to(like.device)
+
+
+@op
+def unit_rows(*, rows: Size = "auto", features: Count, generator: torch.Generator) -> Tensor:
+    """Random directions, uniform on the sphere: [rows, features]; the first content of a memory bank."""
+    drawn = torch.randn(int(rows), features, generator=generator, device=generator.device)
+    return torch.nn.functional.normalize(drawn, dim=1)
+
+
+@op
+def random_partners(index: Tensor, bank: Tensor, *, count: Count, generator: torch.Generator) -> Tensor:
+    """Each row's own place in ``bank`` [rows, ...], then ``count`` other places at random, with replacement.
+
+    ``index`` [batch] and the result [batch, 1 + count] are int64.
+    """
+    shape = (len(index), count)
+    shift = torch.randint(1, max(len(bank), 2), shape, generator=generator, device=generator.device).to(index.device)
+    return torch.cat([index[:, None], (index[:, None] + shift) % len(bank)], dim=1)
+
+
+@op
+def random_rows(
+    like: Tensor, *, count: Count | None = None, share: Fraction | None = None, generator: torch.Generator
+) -> Tensor:
+    """Numbers [chosen] (int64, sorted) of ``count`` rows of ``like`` [rows, ...], or of a ``share``, without replacement."""
+    chosen = count if count is not None else max(round((1.0 if share is None else share) * len(like)), 1)
+    order = torch.randperm(len(like), generator=generator, device=generator.device)
+    return order[:chosen].sort().values.to(like.device)
 
 
 @op

@@ -24,6 +24,7 @@ __all__ = [
     "direction_covariance_loss",
     "gather_source",
     "information_maximization",
+    "is_correct",
     "pearson_relation_loss",
     "prediction_entropy",
     "probability_mse",
@@ -237,3 +238,9 @@ def trilateral_relation_features(
     inner = [(onehot - student).square(), (teacher - student).square(), (teacher - onehot).square()]
     edges = [(means - student).square(), *inner, (means - onehot).square()] if inter_sample else inner
     return torch.cat({"all": [*vertices, *edges], "vertices": vertices, "edges": edges}[terms], dim=1)
+
+
+@op
+def is_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Whether the most likely class is the label: bool [batch] of logits [batch, classes] and labels [batch]."""
+    return logits.argmax(1) == labels

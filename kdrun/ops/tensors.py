@@ -13,6 +13,7 @@ __all__ = [
     "add",
     "capped",
     "concatenate",
+    "constant",
     "detach",
     "flatten",
     "gather",
@@ -26,9 +27,11 @@ __all__ = [
     "normalize",
     "one_hot",
     "resize_maps",
+    "rotation_views",
     "scale",
     "softmax",
     "stack",
+    "standardize",
     "subtract",
     "sum_squares",
     "tokens_from_map",
@@ -45,6 +48,12 @@ def indicator(labels: Tensor, classes: int) -> Tensor:
 def gather(rows: Tensor, index: Tensor) -> Tensor:
     """Rows of a matrix [count, ...] at ``index`` (int64, any shape): [*index, ...]."""
     return rows[index]
+
+
+@op
+def constant(*, shape: list[Count], value: float = 0.0) -> Tensor:
+    """A tensor of this shape, filled with one value."""
+    return torch.full(shape, value)
 
 
 @op
@@ -155,6 +164,18 @@ def tokens_from_map(maps: Tensor, *, grid: Count = 4) -> Tensor:
     """
     size = (min(grid, maps.shape[2]), min(grid, maps.shape[3]))
     return F.adaptive_avg_pool2d(maps, size).flatten(2).transpose(1, 2)
+
+
+@op
+def rotation_views(image: Tensor) -> Tensor:
+    """Each image turned by 0, 90, 180 and 270 degrees: [batch, channels, n, n] to [4·batch, ...], rows 4i..4i+3 of image i."""
+    return torch.stack([image.rot90(turns, (2, 3)) for turns in range(4)], dim=1).flatten(0, 1)
+
+
+@op
+def standardize(value: Tensor, *, eps: Positive = 1e-5) -> Tensor:
+    """Subtract each feature's mean over the batch and divide by its (biased) deviation: batch norm without parameters."""
+    return (value - value.mean(0)) / (value.var(0, unbiased=False) + eps).sqrt()
 
 
 @op

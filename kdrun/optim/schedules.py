@@ -19,6 +19,7 @@ __all__ = [
     "constant",
     "cosine",
     "exponential",
+    "gaussian_fade",
     "linear",
     "linear_warmup",
     "step",
@@ -133,3 +134,13 @@ def after(
         raise InputError("the schedule 'after' takes either steps or epochs")
     reached = progress.step >= steps if steps is not None else progress.epochs_done("step") >= (epochs or 0)
     return value if reached else 0.0
+
+
+@schedule
+def gaussian_fade(progress: Progress, *, until: Positive, scale: Positive, sharpness: Positive = 5.0) -> float:
+    """``1 - exp(-sharpness·((e + 1)/scale - 1)²)`` in epoch e = 1, 2, … before ``until``, then 0 (Tang et al., 2023).
+
+    ``until`` and ``scale`` are in epochs.
+    """
+    epoch = progress.epoch + 1
+    return 1 - math.exp(-sharpness * ((epoch + 1) / scale - 1) ** 2) if epoch < until else 0.0

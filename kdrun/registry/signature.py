@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,8 +112,8 @@ class Part:
         """Whether ``from`` may name inputs of any kind: a stage whose function ends in ``**inputs``."""
         return self.kind == "stage" and self.open_parameters
 
-    def validate(self, values: Mapping[str, Any], *, key: str) -> dict[str, Any]:
-        """Check parameters by name, type and range. Defaults are not filled in.
+    def validate(self, values: Mapping[str, Any], *, key: str, later: Collection[str] = ()) -> dict[str, Any]:
+        """Check parameters by name, type and range. Defaults are not filled in; those named ``later`` get a value then.
 
         Raises ``InputError`` for an unknown, missing or ill-typed parameter.
         """
@@ -131,7 +131,7 @@ class Part:
                     f"{nearest(name, self.parameters)}; it takes: {known}",
                     key=f"{key}.{name}",
                 )
-        missing = [p.name for p in self.parameters.values() if p.default is MISSING and p.name not in values]
+        missing = [p.name for p in self.parameters.values() if p.default is MISSING and p.name not in {*values, *later}]
         if missing:
             raise InputError(f"{self.kind} '{self.name}' needs the parameter '{missing[0]}'", key=key)
         return checked

@@ -10,18 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdrun.data.dataset import Column, Dataset
+from kdrun.data.dataset import Dataset
 from kdrun.engine.artifacts import Artifact, Model, Table
-from kdrun.engine.building import build, load_state, load_weights, sizes_from_data
 from kdrun.engine.checkpoint import flatten, unflatten
 from kdrun.engine.context import Context
 from kdrun.errors import InputError
+from kdrun.graph.nodes import parse_node
 from kdrun.optim.schedules import Progress
-from kdrun.registry import stage
-from kdrun.step.compiler import Compiler, Roles
-from kdrun.step.program import StepProgram, Trainable, make_trainable
+from kdrun.registry import catalog, stage
+from kdrun.stages.roles import Handed, StepFunction, compiler_for
+from kdrun.step.compiler import Compiler
+from kdrun.step.program import StepProgram, Trainable, make_schedule, make_trainable
 from kdrun.step.spec import Step, parse_step
-from kdrun.step.trace import Trace, trace
+from kdrun.step.trace import initial_state
 from kdrun.types import Count
 
 __all__ = ["train"]
@@ -41,6 +42,7 @@ def train(
     batch_sizes: dict[str, int] | None = None,
     drop_last: bool = False,
     shuffle: bool = True,
+    refresh: dict[str, Any] | None = None,
     context: Context,
     **inputs: Any,
 ) -> dict[str, Artifact]:
@@ -48,16 +50,20 @@ def train(
 
     ``epochs`` passes over ``data``, or a number of ``steps``; further loaders are cycled. Fields of the result:
     each trained model by its role, ``average`` (and ``average.ROLE``) for moving averages, ``log`` (loss terms
-    by epoch). Raises ``InputError`` for what does not fit, ``Diverged`` when a loss becomes NaN or infinite.
+    by epoch). ``refresh: {op: NAME, from: [nodes], every: 1}`` chooses the rows of the coming epochs: the op gets the
+    nodes' values over all of ``data``, models in eval mode, and returns row numbers [chosen]. A parameter of it may be
+    a schedule. Raises ``InputError`` for what does not fit, ``Diverged`` when a loss becomes NaN or infinite.
     """
     if (epochs is None) == (steps is None):
         raise InputError("a train stage needs either epochs or steps", key=context.config_key)
     parsed = parse_step(step, key=f"{context.config_key}.step")
-    job = _Job.prepare(parsed, dict(models or {}), inputs, batch_size, batch_sizes or {}, context)
+    if refresh is not None and epochs is None:
+        raise InputError("rows are chosen anew every so many epochs: give epochs, not steps", key=context.config_key)
+    job = _Job.prepare(parsed, dict(models or {}), inputs, batch_size, batch_sizes or {}, refresh, context)
     per_epoch = _steps_per_epoch(job.loaders["data"], job.sizes["data"], drop_last, context)
     total = steps if steps is not None else int(epochs or 0) * per_epoch
     plan = Plan(total, per_epoch, drop_last, shuffle)
-    rows = _fit(job, plan, context)
+    rows = _fit(job, plan, context) if job.refresh is None else _fit_chosen(job, plan, context)
     return job.result(rows)
 
 
@@ -91,14 +97,15 @@ class _Job:
     """Everything one train stage works with, built and on the device."""
 
     step: Step
-    modules: dict[str, nn.Module]
     specs: dict[str, dict[str, Any]]
     loaders: dict[str, Dataset]
     sizes: dict[str, int]
     program: StepProgram
     trainables: dict[str, Trainable]
-    generator: torch.Generator
     context: Context
+    buffers: dict[str, Tensor]
+    refresh: Refresh | None
+    rows: Tensor | None = None
 
     @classmethod
     def prepare(
@@ -108,36 +115,39 @@ class _Job:
         inputs: Mapping[str, Any],
         batch_size: int,
         batch_sizes: Mapping[str, int],
+        refresh: Mapping[str, Any] | None,
         context: Context,
     ) -> _Job:
-        handed = {n: v for n, v in inputs.items() if isinstance(v, Model)}
-        loaders = {n: v for n, v in inputs.items() if isinstance(v, Dataset)}
-        tensors = {
-            n: _to_device(v, context) for n, v in inputs.items() if isinstance(v, Tensor | dict) and n not in handed
-        }
+        handed = Handed.sort(inputs, context)
         optimizers = {n: v.content for n, v in inputs.items() if isinstance(v, OptimizerSpec)}
-        found = trace(
-            step,
-            specs={n: m.spec for n, m in handed.items()},
-            extra=models,
-            tensors=_columns(tensors),
-            columns={n: d.info.columns for n, d in loaders.items()},
-            batch_size=min(batch_size, 8),
-            sizes=sizes_from_data(loaders["data"].info),
-        )
-        modules = _modules(step, handed, found, context)
-        generator = torch.Generator(device=context.device).manual_seed(context.seed_for("step") % (1 << 62))
+        found = handed.trace(step, models, min(batch_size, 8))
+        state = {
+            name: initial_state(node, handed.loaders["data"].index_bound(), context.generator("state", name)).to(
+                context.device
+            )
+            for name, node in step.state.items()
+        }
+        compiler = compiler_for(step, handed, found, context, state)
         torch.manual_seed(context.seed_for("global"))
-        compiler = Compiler(step, Roles(modules, tensors, tuple(loaders)), found.outputs, generator)
+        modules = compiler.roles.modules
         trainables = {
-            u.name: make_trainable(u, modules, _optimizer(u.optimizer, optimizers), tensors)
+            u.name: make_trainable(u, modules, _optimizer(u.optimizer, optimizers), compiler.roles.tensors)
             for u in step.updates
             if u.every
         }
+        chosen = Refresh(refresh, compiler, key=f"{context.config_key}.refresh") if refresh is not None else None
         hardware = context.hardware
         program = StepProgram(step, compiler, trainables, autocast=hardware.autocast(), scaler=hardware.scaler())
-        sizes = {n: batch_sizes.get(n, batch_size) for n in loaders}
-        return cls(step, modules, found.specs, loaders, sizes, program, trainables, generator, context)
+        sizes = {n: batch_sizes.get(n, batch_size) for n in handed.loaders}
+        return cls(step, found.specs, handed.loaders, sizes, program, trainables, context, state, chosen)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        return self.program.compiler.roles.modules
+
+    @property
+    def generator(self) -> torch.Generator:
+        return self.program.compiler.generator
 
     def state(self) -> dict[str, Any]:
         """All that a resumed run needs to end with the same bytes."""
@@ -145,9 +155,12 @@ class _Job:
             "modules": {role: self.modules[role].state_dict() for role in self.step.trained()},
             "optimizers": {name: t.optimizer.state_dict() for name, t in self.trainables.items()},
             "averages": {role: average.parameters for role, average in self.program.averages.items()},
+            "buffers": self.buffers,
             "generator": self.generator.get_state(),
             "torch": torch.get_rng_state(),
         }
+        if self.rows is not None:
+            state["rows"] = self.rows
         if self.context.device.type == "cuda":
             state["cuda"] = torch.cuda.get_rng_state(self.context.device)
         if self.program.scaler is not None:
@@ -162,8 +175,11 @@ class _Job:
         for role, parameters in state["averages"].items():
             for own, saved in zip(self.program.averages[role].parameters, parameters, strict=True):
                 own.copy_(saved)
+        for name, saved in state["buffers"].items():
+            self.buffers[name].copy_(saved)
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["torch"])
+        self.rows = state.get("rows")
         if "cuda" in state:
             torch.cuda.set_rng_state(state["cuda"], self.context.device)
         if "scaler" in state and self.program.scaler is not None:
@@ -181,38 +197,8 @@ class _Job:
         return fields
 
 
-def _modules(step: Step, handed: Mapping[str, Model], found: Trace, context: Context) -> dict[str, nn.Module]:
-    """Build every role: trained ones in training mode, all others frozen in eval mode."""
-    trained = set(step.trained())
-    modules = {}
-    for role, spec in found.specs.items():
-        module = build(spec, seed=(context.seed, context.name, "weights", role))
-        model = handed.get(role)
-        if model is not None and model.state is not None:
-            load_state(module, model.state, source=f"the model handed in as '{role}'")
-        elif spec.get("weights"):
-            load_weights(module, spec["weights"], key=f"{role}.weights")
-        module.train(role in trained)
-        for name, parameter in module.named_parameters():
-            parameter.requires_grad_(parameter.requires_grad and step.trains(role, name))
-        modules[role] = context.hardware.prepare(module)
-    return modules
-
-
 def _optimizer(given: Any, named: Mapping[str, Any]) -> Mapping[str, Any]:
     return named[given] if isinstance(given, str) else given
-
-
-def _to_device(value: Any, context: Context) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(context.device)
-    return {k: _to_device(v, context) for k, v in value.items()}
-
-
-def _columns(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return Column(tuple(value.shape), value.dtype)
-    return {k: _columns(v) for k, v in value.items()}
 
 
 @dataclass(frozen=True)
@@ -233,29 +219,39 @@ class _Feed:
         """Batches from global ``step`` on."""
         epoch, skip = divmod(step, self.per_epoch)
         while True:
-            order = None
-            if self.plan.shuffle:
-                order = torch.randperm(len(self.data), generator=self.context.generator("order", self.name, epoch))
-            batches = self.data.batches(
-                self.size,
-                order=order,
-                drop_last=self.plan.drop_last,
-                device=self.context.device,
-                workers=self.context.hardware.workers,
-                start=skip,
-            )
-            if not self.data.transforms:
-                yield from batches
-            else:
-                yield from self._transformed(batches, epoch, skip)
+            yield from self.epoch(epoch, skip=skip)
             epoch, skip = epoch + 1, 0
+
+    def epoch(self, epoch: int, rows: Tensor | None = None, skip: int = 0) -> Iterator[dict[str, Tensor]]:
+        """The batches of one epoch, of all rows or of ``rows``, from batch number ``skip`` on."""
+        order = rows
+        if self.plan.shuffle:
+            count = len(self.data) if rows is None else len(rows)
+            order = torch.randperm(count, generator=self.context.generator("order", self.name, epoch))
+            order = order if rows is None else rows[order]
+        batches = self.data.batches(
+            self.size,
+            order=order,
+            drop_last=self.plan.drop_last,
+            device=self.context.device,
+            workers=self.context.hardware.workers,
+            start=skip,
+        )
+        if not self.data.transforms:
+            yield from batches
+        else:
+            yield from self._transformed(batches, epoch, skip)
 
     def _transformed(self, batches: Iterator[dict[str, Tensor]], epoch: int, skip: int) -> Iterator[dict[str, Tensor]]:
         for i, batch in enumerate(batches, skip):
-            generator = self.context.generator("augment", self.name, epoch, i)
-            for transform in self.data.transforms:
-                batch = transform(batch, generator)
-            yield batch
+            yield self.augmented(batch, "augment", epoch, i)
+
+    def augmented(self, batch: dict[str, Tensor], *labels: object) -> dict[str, Tensor]:
+        """The batch after the data's random transforms, whose numbers depend on ``labels``."""
+        generator = self.context.generator(labels[0], self.name, *labels[1:])
+        for transform in self.data.transforms:
+            batch = transform(batch, generator)
+        return batch
 
 
 def _fit(job: _Job, plan: Plan, context: Context) -> list[dict[str, Any]]:
@@ -285,6 +281,77 @@ def _fit(job: _Job, plan: Plan, context: Context) -> list[dict[str, Any]]:
     return record.rows
 
 
+class Refresh:
+    """Rows of ``data`` chosen anew by an op, from what step nodes say of all of them."""
+
+    def __init__(self, content: Mapping[str, Any], compiler: Compiler, *, key: str) -> None:
+        node = parse_node("refresh", dict(content), key=key, verbs=("op",))
+        self.part = catalog().get("op", node.part, key=f"{key}.op")
+        bound = self.part.bind(node.inputs, key=key)
+        self.names = list(bound)
+        self.values = StepFunction(compiler, node.refs())
+        self.every = int(node.params.get("every", 1))
+        self.options = {k: v for k, v in node.params.items() if k != "every"}
+        self.schedules = {k: make_schedule(v) for k, v in self.options.items() if isinstance(v, dict)}
+
+    def rows(self, feed: _Feed, progress: Progress, context: Context) -> Tensor:
+        """Row numbers [chosen] (int64) for the epochs from ``progress.epoch`` on."""
+
+        def augment(number: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+            return feed.augmented(batch, "refresh", progress.epoch, number)
+
+        found = self.values.over(
+            feed.data, batch_size=512, context=context, augment=augment if feed.data.transforms else None
+        )
+        options = {**self.options, **{k: schedule(progress) for k, schedule in self.schedules.items()}}
+        if "generator" in self.part.injected:
+            options["generator"] = context.generator("refresh", progress.epoch)
+        chosen = self.part.load()(**dict(zip(self.names, found, strict=True)), **options)
+        if len(chosen) == 0:
+            raise InputError(f"refresh chose no row in epoch {progress.epoch}", key=f"{context.config_key}.refresh")
+        return torch.as_tensor(chosen)
+
+
+def _fit_chosen(job: _Job, plan: Plan, context: Context) -> list[dict[str, Any]]:
+    """As ``_fit``, with each epoch over the rows that ``refresh`` has chosen for it.
+
+    Schedules see an epoch as long as one over all rows.
+    """
+    assert job.refresh is not None
+    record = _Record(plan.per_epoch)
+    epochs = plan.steps // plan.per_epoch
+    context.reporter.stage_started(context.name, plan.steps)
+    count = _resume(job, record, context)
+    epoch, within = record.position
+    main = _Feed("data", job.loaders["data"], job.sizes["data"], plan, context)
+    needed = job.program.loaders() - {"data"}
+    feeds = {n: _Feed(n, job.loaders[n], job.sizes[n], plan, context).start(count) for n in needed}
+    saved = time.monotonic()
+    while epoch < epochs:
+        if within == 0 and epoch % job.refresh.every == 0:
+            job.rows = job.refresh.rows(main, plan.progress(epoch * plan.per_epoch), context)
+        assert job.rows is not None
+        length = -(-len(job.rows) // main.size)
+        for batch in main.epoch(epoch, job.rows, within):
+            progress = plan.progress(epoch * plan.per_epoch + within * plan.per_epoch // length)
+            job.program.run({"data": batch, **{n: next(feed) for n, feed in feeds.items()}}, progress, count)
+            count, within = count + 1, within + 1
+            if within % DRAIN_EVERY == 0:
+                record.add(job.program.drain())
+                context.reporter.advanced(context.name, progress.step, **record.latest)
+            if time.monotonic() - saved >= context.checkpoint_seconds:
+                record.add(job.program.drain())
+                record.position = (epoch, within)
+                _save(job, record, count, context)
+                saved = time.monotonic()
+        record.add(job.program.drain())
+        row = record.close(count, epoch=epoch + 1, rows=len(job.rows))
+        context.reporter.log(context.name, count, {k: v for k, v in row.items() if k not in ("epoch", "step")})
+        epoch, within = epoch + 1, 0
+        context.reporter.advanced(context.name, epoch * plan.per_epoch, **record.latest)
+    return record.rows
+
+
 class _Record:
     """Mean loss terms by epoch, and the running sums of the epoch at hand."""
 
@@ -293,15 +360,16 @@ class _Record:
         self.rows: list[dict[str, Any]] = []
         self.sums: dict[str, list[float]] = {}
         self.latest: dict[str, float] = {}
+        self.position = (0, 0)
 
     def add(self, values: Mapping[str, list[float]]) -> None:
         for name, numbers in values.items():
             self.sums.setdefault(name, []).extend(numbers)
             self.latest[name] = numbers[-1]
 
-    def close(self, step: int) -> dict[str, Any]:
+    def close(self, step: int, **more: int) -> dict[str, Any]:
         means = {name: sum(numbers) / len(numbers) for name, numbers in self.sums.items()}
-        row = {"epoch": -(-step // self.per_epoch), "step": step, **means}
+        row = {"epoch": -(-step // self.per_epoch), "step": step, **more, **means}
         self.rows.append(row)
         self.sums = {}
         return row
@@ -309,7 +377,8 @@ class _Record:
 
 def _save(job: _Job, record: _Record, step: int, context: Context) -> None:
     tensors, meta = flatten(job.state())
-    context.checkpoints.save(step, tensors, {"state": meta, "rows": record.rows, "sums": record.sums})
+    content = {"state": meta, "rows": record.rows, "sums": record.sums, "position": list(record.position)}
+    context.checkpoints.save(step, tensors, content)
 
 
 def _resume(job: _Job, record: _Record, context: Context) -> int:
@@ -320,5 +389,6 @@ def _resume(job: _Job, record: _Record, context: Context) -> int:
     step, tensors, meta = found
     job.restore(unflatten(tensors, meta["state"]))
     record.rows, record.sums = meta["rows"], meta["sums"]
+    record.position = (meta["position"][0], meta["position"][1])
     context.reporter.message(f"{context.name}: resumed at step {step}")
     return step

@@ -24,7 +24,7 @@ from kdrun.errors import InputError
 from kdrun.graph.nodes import Ref
 from kdrun.registry import catalog
 from kdrun.step.spec import Step, StepNode, Update
-from kdrun.step.taps import tap
+from kdrun.step.taps import Detour, tap
 
 __all__ = ["Call", "Compiler", "Instruction", "Roles", "Segment"]
 
@@ -50,7 +50,11 @@ class Call:
         self.detach = node.detach
         self.mode = node.mode
         self.no_grad = not node.grad
-        self.plain = not (self.detach or self.no_grad or self.options or self._switches(trained))
+        partial_forward = bool(node.patch or node.until)
+        self.detour = Detour(module, node.patch, node.until, key=node.node.key) if partial_forward else None
+        self.plain = not (
+            self.detach or self.no_grad or self.options or self.detour is not None or self._switches(trained)
+        )
 
     def _switches(self, trained: bool) -> bool:
         return self.mode is not None and (self.mode == "train") != trained
@@ -73,6 +77,8 @@ class Call:
         if self.detach:
             inputs = tuple(i.detach() for i in inputs)
         with torch.no_grad() if self.no_grad else contextlib.nullcontext(), _mode(self.module, self.mode):
+            if self.detour is not None:
+                return self.detour.run(target, inputs, self.options)
             return target(*inputs, **self.options)
 
 
@@ -137,6 +143,12 @@ class Compiler:
         return {n.node.part for n in nodes if n.node.verb == "call"} | {
             ref.name for n in nodes for ref in n.node.refs() if ref.name in self.roles.modules
         }
+
+    def function(self, refs: Iterable[Ref], batch: str = "data") -> tuple[list[Instruction], list[int]]:
+        """Instructions that compute ``refs`` from a batch, and the registers in which they end up."""
+        emit = _Emitter(self, batch, {})
+        registers = [emit.value(ref) for ref in refs]
+        return emit.instructions, registers
 
     def compile(self, active: Iterable[Update]) -> list[Segment]:
         """Segments for the ``active`` updates of one step, in order."""

@@ -169,9 +169,9 @@ class StepProgram:
         """Loaders whose batches the step reads."""
         return {loader for _, loader, _ in self.compiler.layout.columns}
 
-    def run(self, batches: Mapping[str, Batch], progress: Progress) -> None:
-        """Perform the updates that are due at ``progress.step``."""
-        segments = self._all if self.always else self._due(progress.step)
+    def run(self, batches: Mapping[str, Batch], progress: Progress, count: int | None = None) -> None:
+        """Perform the updates that are due at step number ``count`` (``progress.step`` unless given)."""
+        segments = self._all if self.always else self._due(progress.step if count is None else count)
         r = self._template.copy()
         for register, loader, column in self.compiler.layout.columns:
             r[register] = batches[loader][column]

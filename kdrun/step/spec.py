@@ -11,7 +11,7 @@ from kdrun.graph.nodes import Node, Ref, parse_node
 
 __all__ = ["CALL_WORDS", "Step", "StepNode", "Update", "parse_step"]
 
-CALL_WORDS = ("taps", "grad", "detach", "mode", "tap_grad")
+CALL_WORDS = ("taps", "grad", "detach", "mode", "patch", "until")
 """Keys of a ``call`` that the engine reads; any other key is passed to the model's forward."""
 
 UPDATE_WORDS = (
@@ -37,6 +37,8 @@ class StepNode:
     grad: bool = True
     detach: bool = False
     mode: str | None = None
+    patch: tuple[str, ...] = ()
+    until: str | None = None
 
     @property
     def name(self) -> str:
@@ -77,11 +79,12 @@ class Update:
 
 @dataclass(frozen=True)
 class Step:
-    """A step graph: nodes by name, and updates in the order in which they run."""
+    """A step graph: nodes by name, updates in the order in which they run, and tensors that live across steps."""
 
     nodes: Mapping[str, StepNode]
     updates: tuple[Update, ...]
     key: str
+    state: Mapping[str, Node] = field(default_factory=dict)
 
     def trained(self) -> tuple[str, ...]:
         """Roles that some update trains, in order of first mention."""
@@ -126,19 +129,26 @@ class Step:
 
 
 def parse_step(content: Any, *, key: str) -> Step:
-    """Read ``{nodes: ..., updates: ...}``; without updates it is a function, used for scores and metrics."""
+    """Read ``{nodes: ..., updates: ..., state: ...}``; without updates it is a function, used for scores and metrics."""
     if not isinstance(content, dict) or not isinstance(content.get("nodes"), dict):
         raise InputError("a step reads {nodes: {...}, updates: {...}}", key=key)
-    unknown = set(content) - {"nodes", "updates", "value"}
-    if unknown:
-        raise InputError(
-            f"a step has nodes, updates and value; not '{sorted(unknown)[0]}'", key=f"{key}.{sorted(unknown)[0]}"
-        )
+    for word in content:
+        if word not in ("nodes", "updates", "state"):
+            raise InputError(f"a step has nodes, updates and state; not '{word}'", key=f"{key}.{word}")
     nodes = {name: _step_node(name, body, f"{key}.nodes.{name}") for name, body in content["nodes"].items()}
     updates = content.get("updates") or {}
     if not isinstance(updates, dict):
         raise InputError("updates are a mapping from names to updates", key=f"{key}.updates")
-    return Step(nodes, tuple(_update(n, u, f"{key}.updates.{n}") for n, u in updates.items()), key)
+    state = {
+        name: parse_node(name, body, key=f"{key}.state.{name}", verbs=("op",))
+        for name, body in (content.get("state") or {}).items()
+    }
+    for node in state.values():
+        if list(node.refs()):
+            raise InputError(
+                "state starts from parameters and chance alone: it takes no 'from'", key=f"{node.key}.from"
+            )
+    return Step(nodes, tuple(_update(n, u, f"{key}.updates.{n}") for n, u in updates.items()), key, state)
 
 
 def _step_node(name: str, body: Any, key: str) -> StepNode:
@@ -154,7 +164,17 @@ def _step_node(name: str, body: Any, key: str) -> StepNode:
     for flag in ("grad", "detach"):
         if not isinstance(node.params.get(flag, False), bool):
             raise InputError(f"{flag} is true or false", key=f"{key}.{flag}")
-    return StepNode(node, taps, node.params.get("grad", True), node.params.get("detach", False), mode)
+    patch = node.params.get("patch") or []
+    if not isinstance(patch, list) or (patch and not (isinstance(node.inputs, list) and len(node.inputs) > len(patch))):
+        raise InputError(
+            "patch lists the modules whose outputs the last inputs replace: from: [batch.image, hidden], patch: [map_2]",
+            key=f"{key}.patch",
+        )
+    until = node.params.get("until")
+    if until is not None and not isinstance(until, str):
+        raise InputError(f"until names the module where the call ends, got {until!r}", key=f"{key}.until")
+    grad, detach = node.params.get("grad", True), node.params.get("detach", False)
+    return StepNode(node, taps, grad, detach, mode, tuple(patch), until)
 
 
 def _update(name: str, body: Any, key: str) -> Update:

@@ -1,14 +1,19 @@
-"""Reading inner modules: a tap is a module path, its output or (``path:input``) its input, without editing the model."""
+"""Reading inner modules without editing the model.
+
+A tap is a module path: its output, its input (``path:input``), or its output tokens laid out as a map (``path:map``).
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from kdrun.errors import InputError, nearest
 
-__all__ = ["Slot", "resolve_tap", "tap"]
+__all__ = ["Detour", "Slot", "resolve_tap", "tap"]
 
 
 class Slot:
@@ -24,8 +29,8 @@ class Slot:
         return value
 
 
-def resolve_tap(module: nn.Module, path: str, *, key: str | None = None) -> tuple[nn.Module, bool]:
-    """Return the submodule that ``path`` names and whether its input is meant.
+def resolve_tap(module: nn.Module, path: str, *, key: str | None = None) -> tuple[nn.Module, str]:
+    """Return the submodule that ``path`` names, and ``input``, ``output`` or ``map``.
 
     ``path`` is a module path, or a name from the model's ``tap_points`` (``feature``, ``map``, ``head``).
     Raises ``InputError`` with the nearest known name.
@@ -33,30 +38,104 @@ def resolve_tap(module: nn.Module, path: str, *, key: str | None = None) -> tupl
     points: dict[str, str] = getattr(module, "tap_points", {})
     full = points.get(path, path)
     name, _, side = full.partition(":")
-    if side not in ("", "input", "output"):
-        raise InputError(f"a tap ends in :input or :output, got '{path}'", key=key)
+    if side not in ("", "input", "output", "map"):
+        raise InputError(f"a tap ends in :input, :output or :map, got '{path}'", key=key)
     modules = dict(module.named_modules())
     if name not in modules:
         model = getattr(module, "kdrun_spec", {}).get("model", type(module).__name__)
         hint = nearest(path, [*points, *modules])
         names = f"; its named taps: {', '.join(points)}" if points else ""
         raise InputError(f"model '{model}' has no module '{path}'{hint}{names}", key=key)
-    return modules[name], side == "input"
+    return modules[name], side or "output"
+
+
+def tokens_as_map(tokens: Tensor) -> Tensor:
+    """Patch tokens [batch, count, dim] as a map [batch, dim, side, side]; leading class tokens are left out.
+
+    Raises ``InputError`` if they are no tokens of a square image.
+    """
+    if tokens.dim() != 3:
+        raise InputError(f"a :map tap reads tokens [batch, count, dim], got {list(tokens.shape)}")
+    side = math.isqrt(tokens.shape[1])
+    patches = tokens[:, tokens.shape[1] - side * side :]
+    return patches.transpose(1, 2).unflatten(2, (side, side))
 
 
 def tap(module: nn.Module, path: str, *, key: str | None = None) -> Slot:
     """Attach a hook that keeps what passes at ``path``, and return where it is kept."""
-    inner, is_input = resolve_tap(module, path, key=key)
+    inner, side = resolve_tap(module, path, key=key)
     slot = Slot()
 
     def read_input(_: nn.Module, inputs: tuple[Any, ...]) -> None:
         slot.value = inputs[0]
 
     def read_output(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
-        slot.value = output[0] if isinstance(output, tuple) and isinstance(output[0], Tensor) else output
+        value = output[0] if isinstance(output, tuple) and isinstance(output[0], Tensor) else output
+        slot.value = tokens_as_map(value) if side == "map" else value
 
-    if is_input:
+    if side == "input":
         inner.register_forward_pre_hook(read_input)
     else:
         inner.register_forward_hook(read_output)
     return slot
+
+
+class _Reached(Exception):
+    def __init__(self, output: Any) -> None:
+        self.output = output
+
+
+class Detour:
+    """A partial forward: inner modules whose outputs are given (``patch``), and one where the call ends (``until``).
+
+    Patched and stopping modules behave as always outside ``run``.
+    """
+
+    def __init__(self, module: nn.Module, patch: Sequence[str], until: str | None, *, key: str) -> None:
+        self._given: list[Any] = [None] * len(patch)
+        self._armed = False
+        for i, path in enumerate(patch):
+            inner, side = resolve_tap(module, path, key=f"{key}.patch")
+            if side == "map":
+                raise InputError(f"'{path}' is a view of tokens: patch the tokens themselves", key=f"{key}.patch")
+            if side == "input":
+                inner.register_forward_pre_hook(self._replace_input(i))
+            else:
+                inner.register_forward_hook(self._replace_output(i))
+        if until is not None:
+            inner, side = resolve_tap(module, until, key=f"{key}.until")
+            if side == "input":
+                inner.register_forward_pre_hook(self._stop_at_input)
+            else:
+                inner.register_forward_hook(self._stop_at_map if side == "map" else self._stop)
+
+    def run(self, target: Callable[..., Any], inputs: Sequence[Any], options: dict[str, Any]) -> Any:
+        """Call ``target`` on the leading inputs; the last ones are what the patched modules give."""
+        count = len(inputs) - len(self._given)
+        self._given[:] = inputs[count:]
+        self._armed = True
+        try:
+            return target(*inputs[:count], **options)
+        except _Reached as reached:
+            return reached.output
+        finally:
+            self._armed = False
+            self._given[:] = [None] * len(self._given)
+
+    def _replace_output(self, place: int) -> Callable[..., Any]:
+        return lambda _, __, ___: self._given[place] if self._armed else None
+
+    def _replace_input(self, place: int) -> Callable[..., Any]:
+        return lambda _, inputs: (self._given[place], *inputs[1:]) if self._armed else None
+
+    def _stop(self, _: nn.Module, __: Any, output: Any) -> None:
+        if self._armed:
+            raise _Reached(output)
+
+    def _stop_at_map(self, _: nn.Module, __: Any, output: Tensor) -> None:
+        if self._armed:
+            raise _Reached(tokens_as_map(output))
+
+    def _stop_at_input(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if self._armed:
+            raise _Reached(inputs[0])

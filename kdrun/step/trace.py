@@ -7,7 +7,7 @@ parameter counts and FLOPs. Works for models far larger than this machine's memo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,12 +20,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from kdrun.data.dataset import Column
 from kdrun.engine.building import build, is_resolved, resolve
 from kdrun.errors import InputError, KdrunError, nearest
-from kdrun.graph.nodes import Ref
+from kdrun.graph.nodes import Node, Ref
 from kdrun.registry import catalog
 from kdrun.step.spec import Step, StepNode, Update
-from kdrun.step.taps import Slot, tap
+from kdrun.step.taps import Detour, Slot, tap
 
-__all__ = ["Trace", "trace"]
+__all__ = ["Trace", "initial_state", "trace"]
 
 IN_SIZES = ("in_features", "in_channels")
 OUT_SIZES = ("out_features", "out_channels", "num_classes")
@@ -58,6 +58,8 @@ def trace(
     batch_size: int,
     sizes: Mapping[str, int],
     extra: Mapping[str, Mapping[str, Any]] | None = None,
+    rows: int | None = None,
+    read: Sequence[Ref] = (),
     backward: bool = True,
 ) -> Trace:
     """Push one fake batch through ``step``.
@@ -65,13 +67,14 @@ def trace(
     ``specs`` are the specifications of the models handed in, whose ``auto`` sizes come from the data (``sizes``);
     ``extra`` those of the step's own models, whose sizes come from what they are fed and compared with;
     ``tensors`` the shapes and dtypes of tensors handed in
-    (``Column`` including all axes, or a nested mapping of them), ``columns`` the row shapes of each loader.
+    (``Column`` including all axes, or a nested mapping of them), ``columns`` the row shapes of each loader,
+    ``rows`` the number of rows of ``data``, for state with one entry a row, ``read`` what is read from outside.
     Raises ``InputError`` for shapes that do not fit, a missing column, tap or field, a loss that is not a
     scalar, or a trained parameter that no gradient reaches.
     """
     resolved = {role: resolve(spec, sizes) for role, spec in specs.items()}
     resolved.update({role: resolve(spec, {}) for role, spec in (extra or {}).items()})
-    return _Tracer(step, resolved, tensors, columns, batch_size).run(backward)
+    return _Tracer(step, resolved, tensors, columns, batch_size, rows or batch_size).run(backward, read)
 
 
 class _Tracer:
@@ -82,10 +85,12 @@ class _Tracer:
         tensors: Mapping[str, Any],
         columns: Mapping[str, Mapping[str, Column]],
         batch_size: int,
+        rows: int,
     ) -> None:
+        self.rows = rows
         self.step, self.specs, self.columns, self.batch_size = step, specs, columns, batch_size
         self.mode = FakeTensorMode(allow_non_fake_inputs=True)
-        self.tensors = tensors
+        self.tensors = dict(tensors)
         self.found = Trace()
         self.modules: dict[str, nn.Module] = {}
         self.parameters: dict[str, dict[str, Tensor]] = {}
@@ -94,9 +99,11 @@ class _Tracer:
         self.batches: dict[str, dict[str, Tensor]] = {}
         self.loader = "data"
 
-    def run(self, backward: bool) -> Trace:
+    def run(self, backward: bool, read: Sequence[Ref]) -> Trace:
         counter = FlopCounterMode(display=False)
         with self.mode, counter:
+            for name, node in self.step.state.items():
+                self.tensors[name] = initial_state(node, self.rows, torch.Generator())
             for role, spec in self.specs.items():
                 if is_resolved(spec):
                     self._build(role)
@@ -106,6 +113,9 @@ class _Tracer:
             if not self.step.updates:
                 for name in self.step.order():
                     self._value(Ref(name))
+            self.loader = "data"
+            for ref in read:
+                self._value(ref)
         self.found.flops = counter.get_total_flops()
         self.found.specs = self.specs
         shapes = {name: _shape(value) for (name, _), value in self.values.items() if name in self.step.nodes}
@@ -177,7 +187,17 @@ class _Tracer:
             )
         # The graph is kept: another update may read the same values.
         gradients = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True, retain_graph=True)
-        unreached = [name for name, gradient in zip(wanted, gradients, strict=True) if gradient is None]
+        # A model that is only ever called up to an inner module keeps what lies behind as it is.
+        cut = {
+            r
+            for r in update.roles()
+            if all(n.until for n in self.step.nodes.values() if n.node.verb == "call" and n.node.part == r)
+        }
+        unreached = [
+            name
+            for name, gradient in zip(wanted, gradients, strict=True)
+            if gradient is None and name.split(".")[0] not in cut
+        ]
         if unreached:
             more = f" and {len(unreached) - 1} more" if len(unreached) > 1 else ""
             raise InputError(f"trained, but no gradient reaches {unreached[0]}{more}", key=f"{update.key}.train")
@@ -278,6 +298,7 @@ class _Tracer:
             self._build(role)
         module = self.modules[role]
         slots = {name: self._slot(role, path, f"{node.node.key}.taps.{name}") for name, path in node.taps.items()}
+        detour = Detour(module, node.patch, node.until, key=node.node.key)
         if node.detach:
             inputs = [i.detach() for i in inputs]
         names = list(node.node.inputs) if isinstance(node.node.inputs, dict) else []
@@ -286,7 +307,11 @@ class _Tracer:
 
         def run() -> Any:
             with torch.set_grad_enabled(node.grad):
-                return torch.func.functional_call(module, self.parameters[role], tuple(positional), options)
+                return detour.run(
+                    lambda *given, **more: torch.func.functional_call(module, self.parameters[role], given, more),
+                    positional,
+                    options,
+                )
 
         value = self._guarded(node, run, inputs)
         kind = "tensor" if isinstance(value, Tensor) else "mapping" if isinstance(value, Mapping) else "object"
@@ -353,6 +378,17 @@ class _Tracer:
                 f"'{node.name}' ({node.node.verb} {node.node.part}) does not fit its inputs {given}: {reason}",
                 key=node.node.key,
             ) from error
+
+
+def initial_state(node: Node, rows: int, generator: torch.Generator) -> Tensor:
+    """What an entry of a step's ``state`` starts as; a size left ``auto`` is the number of rows of the data."""
+    part = catalog().get("op", node.part)
+    options = {k: rows if v == "auto" else v for k, v in node.params.items()}
+    if "generator" in part.injected:
+        options["generator"] = generator
+    value = part.load()(**options)
+    assert isinstance(value, Tensor)
+    return value
 
 
 def _fake(column: Any) -> Any:
