@@ -253,7 +253,7 @@ def test_nan_stops_with_step_update_and_term(session, tmp_path) -> None:
 
 
 def test_sizes_left_open_are_found_from_what_is_compared(session) -> None:
-    ready = session("kd", "transfer=hint")
+    ready = session("kd", "transfer=hint_joint")
     found = {s.name: s for s in ready.plan().stages}
     assert found["fit_student"].parameters["adapter"] == 32 * 128 + 2 * 128
     assert found["fit_student"].shapes["adapted"] == [64, 128, 2, 2]
