@@ -3,6 +3,7 @@
 A claim's test names metrics as ``arm.path``::
 
     test: {greater: [kd.test.accuracy, scratch.test.accuracy], by: 0.0}
+    test: {share: [test.accuracy, scratch.test.accuracy], by: -0.005, least: 0.7}     # of the other arms
 
 The verdict comes from the differences paired by seed and their 95 % Student-t interval: ``reproduced`` if the
 whole interval lies on the claimed side of the threshold, ``contradicted`` if it lies on the other side,
@@ -23,9 +24,9 @@ __all__ = ["Results", "Verdict", "check_claims", "judge", "judge_all"]
 Results = Mapping[str, Mapping[int, Mapping[str, float]]]
 """arm → seed → metric path → value."""
 
-PAIRS = ("greater", "less", "within")
+PAIRS = ("greater", "less", "within", "share")
 SINGLES = ("above", "below")
-OPTIONS = ("by", "every_seed", "confidence")
+OPTIONS = ("by", "every_seed", "confidence", "least")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ def check_claims(claims: Mapping[str, Any], arms: Sequence[str]) -> None:
         if not isinstance(claim, dict) or not isinstance(claim.get("test"), dict) or not claim.get("says"):
             raise InputError("a claim reads {says: ..., test: {greater: [arm.metric, arm.metric]}}", key=key)
         word, paths = _parse(claim["test"], key=f"{key}.test")
-        for path in paths:
+        if word == "share" and not isinstance(claim["test"].get("least"), int | float):
+            raise InputError("a share is compared with a number: least: 0.7", key=f"{key}.test")
+        for path in paths[1:] if word == "share" else paths:
             arm = path.split(".", 1)[0]
             if arm not in arms:
                 raise InputError(f"there is no arm '{arm}'{nearest(arm, arms)} in '{path}'", key=f"{key}.test.{word}")
@@ -84,10 +87,16 @@ def judge(name: str, claim: Mapping[str, Any], results: Results) -> Verdict:
     """Judge one claim. Raises ``InputError`` if a metric it names was not measured."""
     test = claim["test"]
     word, paths = _parse(test, key=f"claims.{name}.test")
-    columns = [_column(path, results, key=f"claims.{name}.test.{word}") for path in paths]
+    key = f"claims.{name}.test.{word}"
+    columns = [_column(path, results, key=key) for path in (paths[1:] if word == "share" else paths)]
     seeds = sorted(set.intersection(*[set(c) for c in columns]))
     margin = float(test.get("by", 0.0))
-    if word in SINGLES:
+    if word == "share":
+        threshold = float(test["least"])
+        differences = [
+            _share(paths[0], paths[1].split(".", 1)[0], columns[0][s] + margin, s, results, key) for s in seeds
+        ]
+    elif word in SINGLES:
         threshold = float(test[word][1])
         differences = [columns[0][s] for s in seeds]
     else:
@@ -108,9 +117,20 @@ def judge(name: str, claim: Mapping[str, Any], results: Results) -> Verdict:
     )
 
 
+def _share(metric: str, baseline: str, bar: float, seed: int, results: Results, key: str) -> float:
+    """The share of the arms other than ``baseline`` whose ``metric`` at ``seed`` reaches ``bar``."""
+    values = [runs[seed][metric] for arm, runs in results.items() if arm != baseline and metric in runs.get(seed, {})]
+    if not values:
+        raise InputError(f"no other arm measured '{metric}'", key=key)
+    return sum(value >= bar for value in values) / len(values)
+
+
 def _text(word: str, test: Mapping[str, Any]) -> str:
-    sign = {"greater": ">", "less": "<", "within": "≈", "above": ">", "below": "<"}[word]
     first, second = test[word]
+    if word == "share":
+        offset = f" {test['by']:+}" if test.get("by") else ""
+        return f"share of arms with {first} ≥ {second}{offset}, at least {test['least']}"
+    sign = {"greater": ">", "less": "<", "within": "≈", "above": ">", "below": "<"}[word]
     margin = (
         f" + {test['by']}"
         if test.get("by") and word != "within"
@@ -159,4 +179,4 @@ def _side(word: str, value: float, threshold: float) -> float:
     """Positive on the claimed side of the threshold."""
     if word == "within":
         return threshold - abs(value)
-    return (value - threshold) * (1 if word in ("greater", "above") else -1)
+    return (value - threshold) * (1 if word in ("greater", "above", "share") else -1)

@@ -15,6 +15,7 @@ from kdrun.engine.progress import make_reporter
 from kdrun.engine.session import Outcome, Session, environment
 from kdrun.engine.sweep import Job, run_all, workers_for
 from kdrun.errors import InputError, KdrunError
+from kdrun.report.leaderboard import check_leaderboard
 
 __all__ = ["main"]
 
@@ -36,20 +37,38 @@ def main(arguments: Sequence[str]) -> int:
     claims = {} if options.arms else base.config.get("claims") or {}
     try:
         check_claims(claims, arms)
+        board = _board(base, options, arms)
     except KdrunError as error:
         raise base.explain(error) from None
     jobs = _jobs(composer, arms, seeds, scale)
     outcomes = _outcomes(jobs, options)
     results = {arm: {seed: outcomes[_label(arm, seed)].metrics for seed in seeds} for arm in arms}
     verdicts = judge_all(claims, results)
-    from kdrun.report.tables import headline
+    from kdrun.report.leaderboard import leaderboard
+    from kdrun.report.tables import headline, text_table
 
     print(f"{base.recipe}{f' at scale {scale}' if scale else ''}, seeds {', '.join(map(str, seeds))}\n")
     print(headline(results, verdicts))
+    ranking = leaderboard(board, results, _costs(jobs, outcomes)) if board else None
+    if ranking is not None:
+        print("\n" + text_table(*ranking))
     folder = Path(base.config.get("runs") or "runs") / base.recipe.replace("/", "-") / f"reproduce-{scale or 'default'}"
-    page = _write(folder, base, jobs, outcomes, results, verdicts, scale)
+    page = _write(folder, base, jobs, outcomes, results, verdicts, scale, ranking)
     print(f"\nreport: {page}")
     return 3 if options.strict and any(v.outcome == "contradicted" for v in verdicts) else 0
+
+
+def _board(base: Experiment, options: Any, arms: Sequence[str]) -> dict[str, Any] | None:
+    """The recipe's leaderboard, unless the arm that it compares with was left out."""
+    content = base.config.get("leaderboard")
+    if content is None:
+        return None
+    check_leaderboard(content, list(base.config.get("arms") or {}))
+    return content if content["against"] in arms else None
+
+
+def _costs(jobs: Sequence[Job], outcomes: Any) -> dict[str, dict[str, float]]:
+    return {str(job.experiment.arm): outcomes[job.label].costs for job in jobs}
 
 
 def _label(arm: str, seed: int) -> str:
@@ -126,7 +145,14 @@ def _outcomes(jobs: Sequence[Job], options: Any) -> dict[str, Outcome]:
 
 
 def _write(
-    folder: Path, base: Experiment, jobs: Any, outcomes: Any, results: Any, verdicts: Any, scale: str | None
+    folder: Path,
+    base: Experiment,
+    jobs: Any,
+    outcomes: Any,
+    results: Any,
+    verdicts: Any,
+    scale: str | None,
+    ranking: Any,
 ) -> Path:
     import dataclasses
 
@@ -140,6 +166,7 @@ def _write(
         "scale": scale,
         "results": results,
         "verdicts": [dataclasses.asdict(v) for v in verdicts],
+        "leaderboard": ranking,
     }
     write_record(folder / "results.json", record)
     write_record(folder / "environment.json", environment())
@@ -149,7 +176,7 @@ def _write(
         seed = int(job.experiment.config["seed"])
         curves.setdefault(str(job.experiment.arm), {})[seed] = outcomes[job.label].curves
     write_record(folder / "curves.json", curves)
-    page = Page.of(base, scale=scale, results=results, verdicts=verdicts, curves=curves)
+    page = Page.of(base, scale=scale, results=results, verdicts=verdicts, curves=curves, ranking=ranking)
     path = folder / "report.html"
     write_page(path, page)
     if sys.stdout.isatty():

@@ -36,6 +36,7 @@ class Outcome:
     curves: list[dict[str, Any]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
 
 
 class Session:
@@ -96,7 +97,18 @@ class Session:
             curves = self._curves()
         except KdrunError as error:
             raise self.experiment.explain(error) from None
-        return Outcome(flat_metrics(tables), curves, dict(self.executor.counts), dict(self.executor.seconds))
+        counts, seconds = dict(self.executor.counts), dict(self.executor.seconds)
+        return Outcome(flat_metrics(tables), curves, counts, seconds, self._costs())
+
+    def _costs(self) -> dict[str, float]:
+        """FLOPs of one epoch of every train stage."""
+        found = {}
+        for node in self.graph.stages():
+            key = self.keys[node.name]
+            if node.part == "train" and self.store.contains(key):
+                row = self.store.read(key, fields=["cost"])["cost"].rows[0]  # type: ignore[attr-defined]
+                found[node.name] = row["flops_per_row"] * row["rows"]
+        return found
 
     def _curves(self) -> list[dict[str, Any]]:
         """The training log of every train stage, as rows with the stage's name."""

@@ -68,7 +68,7 @@ def _fields(node: Node, graph: Graph) -> _Fields:
 
 def _train_fields(node: Node) -> _Fields:
     roles = [*(node.inputs if isinstance(node.inputs, dict) else {}), *dict(node.params.get("models") or {})]
-    return _Fields("model", {**dict.fromkeys(roles, "model"), "log": "table", "average": "model"})
+    return _Fields("model", {**dict.fromkeys(roles, "model"), "log": "table", "cost": "table", "average": "model"})
 
 
 def value_type(ref: Ref, graph: Graph, *, key: str) -> str:

@@ -30,10 +30,18 @@ class Page:
     config: str
     environment: Mapping[str, Any]
     overrides: Sequence[str] = ()
+    ranking: tuple[list[str], list[list[str]]] | None = None
 
     @classmethod
     def of(
-        cls, base: Experiment, *, scale: str | None, results: Results, verdicts: Sequence[Verdict], curves: Curves
+        cls,
+        base: Experiment,
+        *,
+        scale: str | None,
+        results: Results,
+        verdicts: Sequence[Verdict],
+        curves: Curves,
+        ranking: tuple[list[str], list[list[str]]] | None = None,
     ) -> Page:
         """Collect a page from a recipe's experiment and its results."""
         import yaml
@@ -53,6 +61,7 @@ class Page:
             config=yaml.safe_dump(base.config, sort_keys=False, width=100),
             environment=environment(),
             overrides=base.overrides,
+            ranking=ranking,
         )
 
 

@@ -50,7 +50,7 @@ def train(
 
     ``epochs`` passes over ``data``, or a number of ``steps``; further loaders are cycled. Fields of the result:
     each trained model by its role, ``average`` (and ``average.ROLE``) for moving averages, ``log`` (loss terms
-    by epoch). ``refresh: {op: NAME, from: [nodes], every: 1}`` chooses the rows of the coming epochs: the op gets the
+    by epoch), ``cost`` (FLOPs a row of a step, forward and backward, when every update runs). ``refresh: {op: NAME, from: [nodes], every: 1}`` chooses the rows of the coming epochs: the op gets the
     nodes' values over all of ``data``, models in eval mode, and returns row numbers [chosen]. A parameter of it may be
     a schedule. Raises ``InputError`` for what does not fit, ``Diverged`` when a loss becomes NaN or infinite.
     """
@@ -105,6 +105,7 @@ class _Job:
     context: Context
     buffers: dict[str, Tensor]
     refresh: Refresh | None
+    flops_per_row: float
     rows: Tensor | None = None
 
     @classmethod
@@ -120,7 +121,8 @@ class _Job:
     ) -> _Job:
         handed = Handed.sort(inputs, context)
         optimizers = {n: v.content for n, v in inputs.items() if isinstance(v, OptimizerSpec)}
-        found = handed.trace(step, models, min(batch_size, 8))
+        traced = min(batch_size, 8)
+        found = handed.trace(step, models, traced)
         state = {
             name: initial_state(node, handed.loaders["data"].index_bound(), context.generator("state", name)).to(
                 context.device
@@ -139,7 +141,8 @@ class _Job:
         hardware = context.hardware
         program = StepProgram(step, compiler, trainables, autocast=hardware.autocast(), scaler=hardware.scaler())
         sizes = {n: batch_sizes.get(n, batch_size) for n in handed.loaders}
-        return cls(step, found.specs, handed.loaders, sizes, program, trainables, context, state, chosen)
+        flops = found.flops / traced
+        return cls(step, found.specs, handed.loaders, sizes, program, trainables, context, state, chosen, flops)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -186,7 +189,8 @@ class _Job:
             self.program.scaler.load_state_dict(state["scaler"])
 
     def result(self, rows: list[dict[str, Any]]) -> dict[str, Artifact]:
-        fields: dict[str, Artifact] = {"log": Table(rows)}
+        cost = {"flops_per_row": self.flops_per_row, "rows": len(self.loaders["data"])}
+        fields: dict[str, Artifact] = {"log": Table(rows), "cost": Table([cost])}
         for role in dict.fromkeys([*self.step.trained(), *self.modules]):
             if role in self.step.trained():
                 fields[role] = self.context.model(self.modules[role], self.specs[role])

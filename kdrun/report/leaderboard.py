@@ -1,0 +1,58 @@
+"""The leaderboard of a recipe: arms ranked by one metric, with what an epoch of each costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kdrun.claims import mean_interval
+from kdrun.claims.verdicts import Results
+from kdrun.errors import InputError, nearest
+from kdrun.report.tables import format_interval
+
+__all__ = ["check_leaderboard", "leaderboard"]
+
+KEYS = ("metric", "against", "cost")
+
+
+def check_leaderboard(content: Any, arms: Sequence[str]) -> None:
+    """Raise ``InputError`` (key ``leaderboard``) unless it reads ``{metric: ..., against: ARM, cost: STAGE}``."""
+    if not isinstance(content, dict) or set(content) != set(KEYS):
+        raise InputError("a leaderboard reads {metric: test.accuracy, against: ARM, cost: STAGE}", key="leaderboard")
+    if content["against"] not in arms:
+        raise InputError(
+            f"there is no arm '{content['against']}'{nearest(content['against'], arms)}", key="leaderboard.against"
+        )
+
+
+def leaderboard(
+    content: Mapping[str, Any], results: Results, costs: Mapping[str, Mapping[str, float]]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows, best mean first.
+
+    ``costs`` holds each arm's FLOPs an epoch by stage; the column is the stage ``cost`` relative to the arm
+    ``against``. Differences from that arm are paired by seed. Raises ``InputError`` if no arm measured the metric.
+    """
+    metric, against, stage = (str(content[k]) for k in KEYS)
+    base = {seed: values[metric] for seed, values in results[against].items() if metric in values}
+    ranked = []
+    for arm, runs in results.items():
+        values = [runs[s][metric] for s in sorted(runs) if metric in runs[s]]
+        if values:
+            gains = [runs[s][metric] - base[s] for s in sorted(runs) if metric in runs[s] and s in base]
+            cost = costs.get(arm, {}).get(stage, 0.0) / costs.get(against, {}).get(stage, float("inf"))
+            ranked.append((mean_interval(values).mean, arm, values, gains, cost))
+    if not ranked:
+        raise InputError(f"no arm measured '{metric}'", key="leaderboard.metric")
+    ranked.sort(key=lambda row: (-row[0], row[1]))
+    header = ["rank", "arm", metric, f"over {against}", "cost of an epoch"]
+    return header, [
+        [
+            str(place),
+            arm,
+            format_interval(values),
+            format_interval(gains) if arm != against else "",
+            f"{cost:.2f} ×" if cost else "",
+        ]
+        for place, (_, arm, values, gains, cost) in enumerate(ranked, 1)
+    ]
