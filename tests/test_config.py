@@ -30,7 +30,7 @@ def test_arm_scale_and_user_apply_in_that_order() -> None:
 def test_a_transfer_method_builds_on_another_one() -> None:
     graph = Composer.named("kd", ["transfer=norm_direction"]).base().config["graph"]
     assert set(graph["fit_student"]["step"]["nodes"]) == {"s", "ce", "t", "kd", "e", "direction"}
-    assert graph["fit_student"]["step"]["updates"]["main"]["train"] == ["student", "embed"]
+    assert graph["fit_student"]["step"]["updates"]["main"]["train"] == {"student": True, "embed": True}
 
 
 def test_seeds_of_a_grid_reach_interpolations(tmp_path) -> None:

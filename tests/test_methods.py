@@ -43,14 +43,15 @@ def test_methods_run(session, method) -> None:
 
 
 def test_an_update_may_train_a_part_of_a_model(session) -> None:
-    part = "graph.fit_student.step.updates.main.train=[student.head]"
-    ready = session("kd", "transfer=none", "epochs=1", part)
+    key = "graph.fit_student.step.updates.main.train"
+    part = (f"{key}.student=false", f"+{key}={{student.head: true}}")
+    ready = session("kd", "transfer=none", "epochs=1", *part)
     ready.run()
     after = ready.executor.value(Ref("fit_student")).state
-    whole = session("kd", "transfer=none", "epochs=1", part, "optimizer.lr=1e-9")
+    whole = session("kd", "transfer=none", "epochs=1", *part, "optimizer.lr=1e-9")
     whole.run()
     before = whole.executor.value(Ref("fit_student")).state
     assert (after["blocks.0.1.weight"] == before["blocks.0.1.weight"]).all()
     assert not (after["head.weight"] == before["head.weight"]).all()
     with pytest.raises(InputError, match="'student.hed' names no parameters"):
-        session("kd", "transfer=none", "graph.fit_student.step.updates.main.train=[student, student.hed]").plan()
+        session("kd", "transfer=none", f"+{key}={{student.hed: true}}").plan()

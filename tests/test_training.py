@@ -233,7 +233,7 @@ def test_a_scheduled_weight_starts_at_zero(session) -> None:
         ),
         ("+graph.fit_student.step.nodes.s.taps={feature: head.inputt}", "no module 'head.inputt'"),
         ("+graph.fit_student.step.nodes.kd.reduction=none", "'kd' is no scalar"),
-        ("graph.fit_student.step.updates.main.train=[student, teacher]", "no gradient reaches teacher"),
+        ("+graph.fit_student.step.updates.main.train.teacher=true", "no gradient reaches teacher"),
         (
             "graph.fit_student.step.nodes.kd.from=[s.logit, t.logits]",
             "has no field 'logit' \\(did you mean 'logits'\\?\\)",

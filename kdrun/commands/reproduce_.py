@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str]) -> int:
     outcomes = _outcomes(jobs, options)
     results = {arm: {seed: outcomes[_label(arm, seed)].metrics for seed in seeds} for arm in arms}
     verdicts = judge_all(claims, results)
+    if scale == "smoke":
+        verdicts = [replace(v, outcome="undecided", note="scale smoke only tries all arms") for v in verdicts]
     from kdrun.report.leaderboard import leaderboard
     from kdrun.report.tables import headline, text_table
 

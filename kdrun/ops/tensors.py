@@ -15,6 +15,7 @@ __all__ = [
     "concatenate",
     "constant",
     "detach",
+    "divide",
     "flatten",
     "gather",
     "global_average_pool",
@@ -28,6 +29,7 @@ __all__ = [
     "one_hot",
     "resize_maps",
     "rotation_views",
+    "row_norm",
     "scale",
     "softmax",
     "stack",
@@ -89,6 +91,18 @@ def multiply(first: Tensor, second: Tensor) -> Tensor:
     if first.dim() < second.dim():
         first, second = second, first
     return first * second.reshape(*second.shape, *(1,) * (first.dim() - second.dim()))
+
+
+@op
+def divide(first: Tensor, second: Tensor, *, eps: Positive = 1e-12) -> Tensor:
+    """Elementwise quotient; a divisor below ``eps`` counts as ``eps``."""
+    return first / second.clamp_min(eps)
+
+
+@op
+def row_norm(value: Tensor, *, order: Positive = 2.0) -> Tensor:
+    """The norm of each row, flattened: [batch] of [batch, ...]."""
+    return value.flatten(1).norm(p=order, dim=1)
 
 
 @op

@@ -90,7 +90,8 @@ def curves_plot(stage: str, curves: Curves) -> str:
         {k for runs in curves.values() for rows in runs.values() for r in rows if r["stage"] == stage for k in r}
         - {"stage", "epoch", "step"}
     )
-    figure = _figure(min(3.4 * len(terms), 10.2), 2.6 * math.ceil(len(terms) / 3))
+    legend_rows = math.ceil(len(curves) / 5)
+    figure = _figure(max(min(3.4 * len(terms), 10.2), 5.0), 2.6 * math.ceil(len(terms) / 3) + 0.22 * legend_rows)
     panels = figure.subplots(math.ceil(len(terms) / 3), min(len(terms), 3), squeeze=False).flatten()
     for axes, term in zip(panels, terms, strict=False):
         for i, (arm, runs) in enumerate(curves.items()):
@@ -116,7 +117,8 @@ def curves_plot(stage: str, curves: Curves) -> str:
         axes.set_title(term, fontsize=9)
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.2)
-    panels[0].legend(fontsize=8, frameon=False)
+    shown = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(shown.values(), shown, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     for axes in panels[len(terms) :]:
         axes.set_visible(False)
     return _svg(figure)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kdrun.data.dataset import Column, Dataset
 from kdrun.engine.artifacts import Model
-from kdrun.engine.building import build, load_state, load_weights, sizes_from_data
+from kdrun.engine.building import build, is_resolved, load_state, load_weights, sizes_from_data
 from kdrun.engine.context import Context
 from kdrun.graph.nodes import Ref
 from kdrun.step.compiler import Compiler, Roles
@@ -56,6 +56,8 @@ def modules_for(step: Step, handed: Handed, found: Trace, context: Context) -> d
     trained = set(step.trained())
     modules = {}
     for role, spec in found.specs.items():
+        if not is_resolved(spec):
+            continue  # called by terms of weight 0 alone
         module = build(spec, seed=(context.seed, context.name, "weights", role))
         model = handed.models.get(role)
         if model is not None and model.state is not None:

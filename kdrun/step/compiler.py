@@ -133,7 +133,7 @@ class Compiler:
         self.calls = {
             name: Call(roles.modules[node.node.part], node, trained=node.node.part in trained)
             for name, node in step.nodes.items()
-            if node.node.verb == "call"
+            if node.node.verb == "call" and node.node.part in roles.modules
         }
         self._fixed: dict[Any, int] = {}
         self._depends = {name: self._roles_of(name) for name in step.nodes}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kdrun.errors import InputError, nearest
@@ -148,7 +148,21 @@ def parse_step(content: Any, *, key: str) -> Step:
             raise InputError(
                 "state starts from parameters and chance alone: it takes no 'from'", key=f"{node.key}.from"
             )
-    return Step(nodes, tuple(_update(n, u, f"{key}.updates.{n}") for n, u in updates.items()), key, state)
+    step = Step(nodes, tuple(_update(n, u, f"{key}.updates.{n}") for n, u in updates.items()), key, state)
+    return replace(step, updates=tuple(_without_silent(u, step) for u in step.updates))
+
+
+def _without_silent(update: Update, step: Step) -> Update:
+    """Leave out of ``train`` what only terms of weight 0 would call: with the term, its adapter goes."""
+
+    def called(names: list[str]) -> set[str]:
+        nodes = [step.nodes[n].node for n in step.ancestors([n.split(".")[0] for n in names])]
+        return {n.part for n in nodes if n.verb == "call"} | {r.name for n in nodes for r in n.refs()}
+
+    loud = called([n for n, w in update.minimize.items() if isinstance(w, dict) or w != 0])
+    silent = called(list(update.minimize)) - loud
+    kept = tuple(entry for entry in update.train if entry.split(".")[0] not in silent)
+    return replace(update, train=kept or update.train)
 
 
 def _step_node(name: str, body: Any, key: str) -> StepNode:
@@ -192,14 +206,12 @@ def _update(name: str, body: Any, key: str) -> Update:
     every = body.get("every", 1)
     if isinstance(every, bool) or not isinstance(every, int) or every < 0:
         raise InputError(f"every is a whole number of steps (0: never), got {every!r}", key=f"{key}.every")
-    train = body["train"]
-    if not isinstance(train, list) or not train:
-        raise InputError("train lists what the update trains", key=f"{key}.train")
+    train = _trained(body["train"], f"{key}.train")
     return Update(
         name=name,
         key=key,
         minimize=dict(minimize),
-        train=tuple(train),
+        train=train,
         optimizer=body["optimizer"],
         every=every,
         start=int(body.get("start", 0)),
@@ -209,6 +221,14 @@ def _update(name: str, body: Any, key: str) -> Update:
         batch=body.get("batch", "data"),
         groups=dict(body.get("groups") or {}),
     )
+
+
+def _trained(content: Any, key: str) -> tuple[str, ...]:
+    """A list of roles, or a mapping ``{student: true, adapter: true}``, which later layers can add to."""
+    chosen = [name for name, wanted in content.items() if wanted] if isinstance(content, dict) else content
+    if not isinstance(chosen, list) or not chosen or not all(isinstance(name, str) for name in chosen):
+        raise InputError("train names what the update trains: [student], or {student: true, adapter: true}", key=key)
+    return tuple(chosen)
 
 
 def _transforms(content: Any, key: str) -> Iterator[Mapping[str, Any]]:
