@@ -257,3 +257,27 @@ def test_sizes_left_open_are_found_from_what_is_compared(session) -> None:
     found = {s.name: s for s in ready.plan().stages}
     assert found["fit_student"].parameters["adapter"] == 32 * 128 + 2 * 128
     assert found["fit_student"].shapes["adapted"] == [64, 128, 2, 2]
+
+
+def test_virtual_steps_leave_running_statistics_alone(session) -> None:
+    weights = {}
+    for every in (0, 1):
+        ready = session(
+            "distillation/tgeo_kd",
+            *SMALL_TGEO,
+            f"ratio_every={every}",
+            "graph.fit_student.step.updates.ratio.optimizer.lr=1e-30",
+        )
+        weights[every] = trained(ready)
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name
+
+
+SMALL_TGEO = (
+    "epochs=1",
+    "teacher_epochs=1",
+    "data.per_class=3",
+    "data.valid_per_class=2",
+    "data.test_per_class=1",
+    "data.teacher_per_class=2",
+)

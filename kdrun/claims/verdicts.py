@@ -26,7 +26,7 @@ Results = Mapping[str, Mapping[int, Mapping[str, float]]]
 
 PAIRS = ("greater", "less", "within", "share")
 SINGLES = ("above", "below")
-OPTIONS = ("by", "every_seed", "confidence", "least")
+OPTIONS = ("by", "times", "every_seed", "confidence", "least")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,8 @@ def judge(name: str, claim: Mapping[str, Any], results: Results) -> Verdict:
         differences = [columns[0][s] for s in seeds]
     else:
         threshold = margin
-        differences = [columns[0][s] - columns[1][s] for s in seeds]
+        times = float(test.get("times", 1.0))
+        differences = [columns[0][s] - times * columns[1][s] for s in seeds]
     interval = mean_interval(differences, float(test.get("confidence", 0.95)))
     outcome, note = _outcome(word, differences, interval, threshold, every=bool(test.get("every_seed", False)))
     return Verdict(
@@ -138,7 +139,8 @@ def _text(word: str, test: Mapping[str, Any]) -> str:
         if word == "within"
         else ""
     )
-    return f"{first} {sign} {second}{margin}{' in every seed' if test.get('every_seed') else ''}"
+    times = f"{test['times']} × " if test.get("times") else ""
+    return f"{first} {sign} {times}{second}{margin}{' in every seed' if test.get('every_seed') else ''}"
 
 
 def _column(path: str, results: Results, *, key: str) -> dict[int, float]:

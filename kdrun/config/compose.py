@@ -123,7 +123,7 @@ class Composer:
                 raise InputError(
                     f"recipe '{self.recipe.name}' has no {kind} '{name}'{nearest(name, options)}; it has: {', '.join(options)}"
                 )
-            layers.append(options[name] if name is not None else [])
+            layers.append(_flat(options[name]) if name is not None else [])
         user = list(self.overrides)
         while True:
             try:
@@ -163,6 +163,11 @@ class Composer:
             config = compose("config", overrides=overrides, return_hydra_config=True)
             _reject_code(config, layers)
             return config
+
+
+def _flat(overrides: Any) -> list[str]:
+    """Overrides with nested lists (what arms share, by a YAML anchor) joined into one."""
+    return [o for item in overrides or [] for o in (_flat(item) if isinstance(item, list) else [item])]
 
 
 def from_hydra(config: Any, recipe: str) -> Experiment:

@@ -41,7 +41,8 @@ class Glyphs:
     ``typefaces`` is a number (the first so many by name), a list of names, or None for all; ``rotation`` in
     degrees, ``shift`` and ``scale`` as shares of the side, ``noise`` the standard deviation at a contrast of 1.
     The draw depends on ``seed`` alone; the splits are drawn independently. ``teacher_train`` has
-    ``teacher_per_class`` rows a class: a teacher may have seen more than its student.
+    ``teacher_per_class`` rows a class, in the first ``teacher_typefaces`` alone: a teacher may have seen more than its
+    student, or not all of it.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Glyphs:
         test_per_class: Count = 60,
         teacher_per_class: Count = 200,
         typefaces: int | list[str] | None = 20,
+        teacher_typefaces: int | None = None,
         rotation: NonNegative = 12.0,
         shift: NonNegative = 0.08,
         scale: NonNegative = 0.12,
@@ -70,7 +72,7 @@ class Glyphs:
             "test": test_per_class,
             "teacher_train": teacher_per_class,
         }
-        self.faces = typefaces
+        self.faces, self.teacher_faces = typefaces, teacher_typefaces
         self.rotation, self.shift, self.scale, self.noise = rotation, shift, scale, noise
 
     def info(self) -> dict[str, DataInfo]:
@@ -89,7 +91,9 @@ class Glyphs:
         masters = _masters(self.characters, tuple(self._chosen()))
         info = self.info()
         return {
-            name: self._split(masters, count, info[name], number)
+            name: self._split(
+                masters[: self.teacher_faces] if name == "teacher_train" else masters, count, info[name], number
+            )
             for number, (name, count) in enumerate(self.counts.items())
         }
 

@@ -48,19 +48,34 @@ def run_all(
     reporter: Reporter,
     on_done: Callable[[Job, Outcome], None] = lambda job, outcome: None,
 ) -> dict[str, Outcome]:
-    """Run all jobs; return their outcomes by label. The first error ends the sweep once running jobs stop.
+    """Run all jobs; return their outcomes by label.
 
-    What was computed is in the store: the same call again goes on from there.
+    A run that fails (a loss that diverges) does not stop the others: ``RunError`` names it at the end. Bad input or
+    an interrupt ends the sweep at once. What was computed is in the store: the same call again goes on from there.
     """
+    failures: dict[str, KdrunError] = {}
+
+    def failed(job: Job, error: KdrunError) -> None:
+        if error.exit_code != RunError.exit_code:
+            raise error
+        failures[job.label] = error
+        reporter.message(f"{job.label} failed: {error}")
+
     if workers <= 1:
-        return {job.label: _here(job, reporter, on_done) for job in jobs}
-    return _spread(jobs, workers, reporter, on_done)
-
-
-def _here(job: Job, reporter: Reporter, on_done: Callable[[Job, Outcome], None]) -> Outcome:
-    outcome = Session(job.experiment, _Labelled(reporter, job.label)).run()
-    on_done(job, outcome)
-    return outcome
+        outcomes = {}
+        for job in jobs:
+            try:
+                outcomes[job.label] = Session(job.experiment, _Labelled(reporter, job.label)).run()
+            except KdrunError as error:
+                failed(job, error)
+            else:
+                on_done(job, outcomes[job.label])
+    else:
+        outcomes = _spread(jobs, workers, reporter, on_done, failed)
+    if failures:
+        label, first = next(iter(failures.items()))
+        raise RunError(f"{len(failures)} of {len(jobs)} runs failed; the first is {label}: {first}")
+    return outcomes
 
 
 class _Labelled(Reporter):
@@ -125,7 +140,11 @@ def _work(job: Job) -> Outcome:
 
 
 def _spread(
-    jobs: Sequence[Job], workers: int, reporter: Reporter, on_done: Callable[[Job, Outcome], None]
+    jobs: Sequence[Job],
+    workers: int,
+    reporter: Reporter,
+    on_done: Callable[[Job, Outcome], None],
+    failed: Callable[[Job, KdrunError], None],
 ) -> dict[str, Outcome]:
     context = multiprocessing.get_context("spawn")
     events = context.Queue()
@@ -139,15 +158,19 @@ def _spread(
             _relay(events, labelled)
             for future in done:
                 job = pending.pop(future)
-                outcomes[job.label] = _result(future)
-                on_done(job, outcomes[job.label])
+                try:
+                    outcomes[job.label] = _result(future)
+                except KdrunError as error:
+                    failed(job, error)
+                else:
+                    on_done(job, outcomes[job.label])
     except BaseException:
         for process in list((pool._processes or {}).values()):
             process.terminate()
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     pool.shutdown()
-    return {job.label: outcomes[job.label] for job in jobs}
+    return {job.label: outcomes[job.label] for job in jobs if job.label in outcomes}
 
 
 def _relay(events: Any, labelled: dict[str, _Labelled]) -> None:

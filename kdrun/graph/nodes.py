@@ -107,7 +107,7 @@ def parse_node(name: str, content: Any, *, key: str, verbs: tuple[str, ...]) -> 
     """Read one node. Raises ``InputError`` if it has no verb, two verbs, or is not a mapping."""
     if not isinstance(content, dict):
         raise InputError(f"a node is a mapping with one of {', '.join(verbs)}; got {content!r}", key=key)
-    found = [verb for verb in verbs if verb in content]
+    found = [verb for verb in verbs if content.get(verb) is not None]  # a layer may take a verb away by null
     if len(found) != 1:
         if len(found) > 1:
             raise InputError(f"a node has one verb, this has {' and '.join(found)}", key=key)
@@ -120,7 +120,7 @@ def parse_node(name: str, content: Any, *, key: str, verbs: tuple[str, ...]) -> 
     by = content.get("by") if verb == "stage" else None
     if by is not None and not isinstance(by, str):
         raise InputError(f"'by' names a registered part, got {by!r}", key=f"{key}.by")
-    params = {k: v for k, v in content.items() if k not in (verb, "from") and not (k == "by" and by is not None)}
+    params = {k: v for k, v in content.items() if k not in (*verbs, "from") and not (k == "by" and by is not None)}
     return Node(
         name=name,
         verb=verb,

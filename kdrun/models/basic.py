@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from kdrun.registry import model
 from kdrun.types import Count, Fraction, Size
 
-__all__ = ["ConvolutionalNetwork", "MultilayerPerceptron", "linear"]
+__all__ = ["ConvolutionalNetwork", "MultilayerPerceptron", "RowValues", "linear"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -114,3 +115,16 @@ class LinearClassifier(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Logits [batch, classes]."""
         return self.head(image.flatten(1))
+
+
+@model(name="row_values")
+class RowValues(nn.Module):
+    """One free number in (0, 1) for each row of the training data, ``initial`` at first."""
+
+    def __init__(self, *, rows: Size = "auto", initial: Fraction = 0.5) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.full((int(rows),), initial).logit())
+
+    def forward(self, index: Tensor) -> Tensor:
+        """[batch] of row numbers [batch] (int64)."""
+        return self.logits[index].sigmoid()

@@ -25,6 +25,7 @@ __all__ = [
     "gather_source",
     "information_maximization",
     "is_correct",
+    "loss_ratio",
     "pearson_relation_loss",
     "prediction_entropy",
     "probability_mse",
@@ -197,6 +198,12 @@ def class_adaptive_confidence_select(
     commonness = counts / counts.max()
     bar = cutoff * commonness / (2 - commonness)
     return (confidence > bar[pseudo_class]).nonzero().squeeze(1)
+
+
+@op
+def loss_ratio(student_loss: Tensor, teacher_loss: Tensor) -> Tensor:
+    """``1 - exp(-student/teacher)`` of losses [batch], in [0, 1]: near 1 where the student is far behind (Lu et al., 2021)."""
+    return 1 - (-student_loss / teacher_loss.clamp_min(1e-12)).exp()
 
 
 @op

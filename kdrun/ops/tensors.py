@@ -16,6 +16,7 @@ __all__ = [
     "constant",
     "detach",
     "divide",
+    "filled",
     "flatten",
     "gather",
     "global_average_pool",
@@ -91,6 +92,12 @@ def multiply(first: Tensor, second: Tensor) -> Tensor:
     if first.dim() < second.dim():
         first, second = second, first
     return first * second.reshape(*second.shape, *(1,) * (first.dim() - second.dim()))
+
+
+@op
+def filled(like: Tensor, *, value: float) -> Tensor:
+    """A tensor of the shape of ``like``, filled with one value; no gradient."""
+    return torch.full_like(like, value)
 
 
 @op

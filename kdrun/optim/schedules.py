@@ -11,7 +11,7 @@ from typing import Any
 
 from kdrun.errors import InputError, nearest
 from kdrun.registry import schedule
-from kdrun.types import Fraction, NonNegative, Per, Positive, Unsigned
+from kdrun.types import Count, Fraction, NonNegative, Per, Positive, Unsigned
 
 __all__ = [
     "Progress",
@@ -22,6 +22,7 @@ __all__ = [
     "gaussian_fade",
     "linear",
     "linear_warmup",
+    "staircase",
     "step",
     "torch_scheduler",
 ]
@@ -79,6 +80,13 @@ def linear_warmup(progress: Progress, *, epochs: Positive, per: Per = "epoch") -
 def linear(progress: Progress, *, start: float = 1.0, end: float = 0.0, per: Per = "step") -> float:
     """A straight line from ``start`` to ``end`` over all of training."""
     return start + (end - start) * progress.fraction(per)
+
+
+@schedule
+def staircase(progress: Progress, *, start: float = 1.0, end: float = 0.0, stairs: Count = 10) -> float:
+    """From ``start`` to ``end`` over all of training in equal falls after equal times; the last stair stands at ``end``."""
+    done = min(math.floor(progress.fraction("step") * (stairs + 1)), stairs)
+    return start + (end - start) * done / stairs
 
 
 @schedule

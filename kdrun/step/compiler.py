@@ -71,7 +71,9 @@ class Call:
         return self._run(partial(self._at, parameters), inputs)
 
     def _at(self, parameters: dict[str, Tensor], *inputs: Any, **options: Any) -> Any:
-        return torch.func.functional_call(self.module, parameters, inputs, options)
+        # Running statistics that virtual steps would move are those of copies.
+        buffers = {name: buffer.clone() for name, buffer in self.module.named_buffers()}
+        return torch.func.functional_call(self.module, {**buffers, **parameters}, inputs, options)
 
     def _run(self, target: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
         if self.detach:

@@ -73,7 +73,7 @@ def trace(
     scalar, or a trained parameter that no gradient reaches.
     """
     resolved = {role: resolve(spec, sizes) for role, spec in specs.items()}
-    resolved.update({role: resolve(spec, {}) for role, spec in (extra or {}).items()})
+    resolved.update({role: resolve(spec, {"rows": rows or batch_size}) for role, spec in (extra or {}).items()})
     return _Tracer(step, resolved, tensors, columns, batch_size, rows or batch_size).run(backward, read)
 
 
