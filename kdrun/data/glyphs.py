@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
 from kdrun.errors import DataError, nearest
 from kdrun.registry import data
-from kdrun.types import Count, NonNegative, Unsigned
+from kdrun.types import Count, Fraction, NonNegative, Unsigned
 
 __all__ = ["Glyphs", "typefaces"]
 
@@ -40,6 +40,8 @@ class Glyphs:
 
     ``typefaces`` is a number (the first so many by name), a list of names, or None for all; ``rotation`` in
     degrees, ``shift`` and ``scale`` as shares of the side, ``noise`` the standard deviation at a contrast of 1.
+    Of the images a share ``invert`` is dark on light; contrast falls by up to ``contrast``, brightness moves by up to
+    ``brightness``, a Gaussian blurs by up to ``blur`` pixels (standard deviation), uniformly drawn an image.
     The draw depends on ``seed`` alone; the splits are drawn independently. ``teacher_train`` has
     ``teacher_per_class`` rows a class, in the first ``teacher_typefaces`` alone: a teacher may have seen more than its
     student, or not all of it.
@@ -60,12 +62,16 @@ class Glyphs:
         shift: NonNegative = 0.08,
         scale: NonNegative = 0.12,
         noise: NonNegative = 0.25,
-        invert: bool = False,
+        invert: Fraction = 0.0,
+        contrast: Fraction = 0.0,
+        brightness: NonNegative = 0.0,
+        blur: NonNegative = 0.0,
         seed: Unsigned = 0,
         limit: Count | None = None,
     ) -> None:
         self.characters = characters or string.digits + string.ascii_uppercase + string.ascii_lowercase
-        self.size, self.seed, self.limit, self.invert = size, seed, limit, invert
+        self.size, self.seed, self.limit = size, seed, limit
+        self.invert, self.contrast, self.brightness, self.blur = invert, contrast, brightness, blur
         self.counts = {
             "train": per_class,
             "valid": valid_per_class,
@@ -137,8 +143,34 @@ class Glyphs:
             drawn = F.grid_sample(part[:, None].float().div(255), grid, align_corners=False)
             images.append(F.avg_pool2d(drawn, 2))
         image = torch.cat(images)
-        image = 1 - image if self.invert else image
+        image = self._styled(image, generator)
         return image + self.noise * torch.randn(image.shape, generator=generator) if self.noise else image
+
+    def _styled(self, image: Tensor, generator: torch.Generator) -> Tensor:
+        """Inversion, contrast, brightness and blur, each drawn for an image by itself."""
+
+        def drawn() -> Tensor:
+            return torch.rand((len(image), 1, 1, 1), generator=generator)
+
+        if self.blur:
+            image = _blurred(image, drawn().flatten() * self.blur)
+        if self.contrast:
+            image = image * (1 - drawn() * self.contrast)
+        if self.invert:
+            image = torch.where(drawn() < self.invert, 1 - image, image)
+        return image + (2 * drawn() - 1) * self.brightness if self.brightness else image
+
+
+def _blurred(image: Tensor, deviation: Tensor) -> Tensor:
+    """Each image [rows, 1, h, w] convolved with a Gaussian of its own ``deviation`` [rows] in pixels."""
+    reach = 3
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float32)
+    kernel = (-(offsets**2) / (2 * deviation.clamp_min(1e-3)[:, None] ** 2)).exp()
+    kernel = kernel / kernel.sum(1, keepdim=True)
+    rows, _, height, width = image.shape
+    across = F.conv2d(image.view(1, rows, height, width), kernel.view(rows, 1, 1, -1), padding=(0, reach), groups=rows)
+    both = F.conv2d(across, kernel.view(rows, 1, -1, 1), padding=(reach, 0), groups=rows)
+    return both.view(rows, 1, height, width)
 
 
 @functools.lru_cache(maxsize=4)

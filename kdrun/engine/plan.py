@@ -175,6 +175,8 @@ class _Planner:
             read=[ref for refs, _ in step_readers(node) for ref in refs],
         )
         self.known[node.name] = _trained_models(found, step.updates) if step.updates else {"": UNKNOWN}
+        if node.params.get("refresh"):
+            self.known[node.name]["chosen"] = Column((infos["data"].size or batch_size,), torch.int64)
         return StagePlan(
             **base,
             parameters=found.parameters,

@@ -68,7 +68,8 @@ def _fields(node: Node, graph: Graph) -> _Fields:
 
 def _train_fields(node: Node) -> _Fields:
     roles = [*(node.inputs if isinstance(node.inputs, dict) else {}), *dict(node.params.get("models") or {})]
-    return _Fields("model", {**dict.fromkeys(roles, "model"), "log": "table", "cost": "table", "average": "model"})
+    fields = {**dict.fromkeys(roles, "model"), "log": "table", "cost": "table", "average": "model"}
+    return _Fields("model", {**fields, "chosen": "tensor"} if node.params.get("refresh") else fields)
 
 
 def value_type(ref: Ref, graph: Graph, *, key: str) -> str:

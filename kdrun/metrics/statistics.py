@@ -7,13 +7,20 @@ from torch import Tensor
 
 from kdrun.registry import metric
 
-__all__ = ["group_means", "mean_value", "median", "standard_deviation"]
+__all__ = ["group_means", "mean_value", "median", "standard_deviation", "weighted_mean"]
 
 
 @metric
 def mean_value(values: Tensor) -> float:
     """Mean over all elements."""
     return values.double().mean().item()
+
+
+@metric
+def weighted_mean(values: Tensor, weights: Tensor) -> float:
+    """Mean of ``values`` with ``weights`` (not negative) of the same shape; NaN if all weights are 0."""
+    weights = weights.double()
+    return ((values.double() * weights).sum() / weights.sum()).item()
 
 
 @metric

@@ -26,6 +26,7 @@ __all__ = [
     "information_maximization",
     "is_correct",
     "loss_ratio",
+    "max_probability",
     "pearson_relation_loss",
     "prediction_entropy",
     "probability_mse",
@@ -184,12 +185,19 @@ def gather_source(index: Tensor, *logits: Tensor) -> Tensor:
 
 @op
 def class_adaptive_confidence_select(
-    student_logits: Tensor, teacher_logits: Tensor, *, teacher_weight: Fraction, cutoff: Fraction = 0.95
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    *,
+    teacher_weight: Fraction,
+    cutoff: Fraction = 0.95,
+    at_random: bool = False,
+    generator: torch.Generator,
 ) -> Tensor:
     """Rows [chosen] (int64) whose mixed prediction is surer than a bar that is lower for rarer pseudo-classes (Tang et al., 2023).
 
     Logits [samples, classes] of a whole data set, mixed as ``a·teacher + (1-a)·student`` with a ``teacher_weight``.
-    With n_k samples of pseudo-class k and β_k = n_k / max n, its bar is ``cutoff · β_k / (2 - β_k)``.
+    With n_k samples of pseudo-class k and β_k = n_k / max n, its bar is ``cutoff · β_k / (2 - β_k)``. ``at_random``
+    returns as many rows drawn without replacement: the control.
     """
     require_same_shape(student_logits, teacher_logits)
     mixed = teacher_weight * teacher_logits + (1 - teacher_weight) * student_logits
@@ -197,7 +205,17 @@ def class_adaptive_confidence_select(
     counts = indicator(pseudo_class, mixed.shape[1]).sum(0)
     commonness = counts / counts.max()
     bar = cutoff * commonness / (2 - commonness)
-    return (confidence > bar[pseudo_class]).nonzero().squeeze(1)
+    chosen = (confidence > bar[pseudo_class]).nonzero().squeeze(1)
+    if not at_random:
+        return chosen
+    order = torch.randperm(len(mixed), generator=generator, device=generator.device).to(mixed.device)
+    return order[: len(chosen)].sort().values
+
+
+@op
+def max_probability(logits: Tensor) -> Tensor:
+    """The confidence of each prediction: the largest probability, [batch] of logits [batch, classes]."""
+    return logits.softmax(-1).max(-1).values
 
 
 @op

@@ -16,6 +16,7 @@ __all__ = [
     "constant",
     "detach",
     "divide",
+    "equals",
     "filled",
     "flatten",
     "gather",
@@ -92,6 +93,12 @@ def multiply(first: Tensor, second: Tensor) -> Tensor:
     if first.dim() < second.dim():
         first, second = second, first
     return first * second.reshape(*second.shape, *(1,) * (first.dim() - second.dim()))
+
+
+@op
+def equals(values: Tensor, *, value: float) -> Tensor:
+    """Where the elements are this value: bool of the same shape."""
+    return values == value
 
 
 @op

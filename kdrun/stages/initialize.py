@@ -5,16 +5,33 @@ from __future__ import annotations
 from torch import nn
 from torch.nn import Module
 
+from kdrun.engine.building import build
 from kdrun.errors import InputError
 from kdrun.registry import initialize
+from kdrun.step.taps import resolve_tap
 
-__all__ = ["copied_weights", "random_weights"]
+__all__ = ["copied_weights", "inner_linear", "random_weights"]
 
 
 @initialize
 def random_weights(model: Module) -> Module:
     """The model with the first weights that its constructor drew, from this stage's random stream."""
     return model
+
+
+@initialize
+def inner_linear(model: Module, *, module: str = "head") -> Module:
+    """The linear layer at ``module`` of a model, as a model of its own, with its weights.
+
+    Raises ``InputError`` if there is no such module or it is not linear.
+    """
+    inner, _ = resolve_tap(model, module)
+    if not isinstance(inner, nn.Linear):
+        raise InputError(f"'{module}' is no linear layer but {type(inner).__name__}")
+    spec = {"in_features": inner.in_features, "out_features": inner.out_features, "bias": inner.bias is not None}
+    layer = build({"model": "linear", **spec})
+    layer.load_state_dict(inner.state_dict())
+    return layer
 
 
 @initialize

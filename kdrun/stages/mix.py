@@ -12,9 +12,10 @@ __all__ = ["concatenate_rows"]
 
 
 @mix
-def concatenate_rows(*data: Dataset) -> Dataset:
+def concatenate_rows(*data: Dataset, source: str | None = None) -> Dataset:
     """The rows of several data sets with the same columns, one after the other; decoded into memory.
 
+    ``source`` names a column that is added: the number of the data set from which each row comes (int64).
     Raises ``InputError`` if columns or their shapes differ.
     """
     first = data[0].info
@@ -27,4 +28,7 @@ def concatenate_rows(*data: Dataset) -> Dataset:
     columns = {name: torch.cat([r[name] for r in rows]) for name in first.columns}
     joined = MemoryDataset(columns, first)
     joined.transforms = data[0].transforms
-    return joined
+    if source is None:
+        return joined
+    numbers = torch.cat([torch.full((len(r["index"]),), i) for i, r in enumerate(rows)])
+    return joined.with_columns({source: numbers})

@@ -10,19 +10,24 @@ from torch import Tensor
 from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError
 from kdrun.registry import select
-from kdrun.types import Count
+from kdrun.types import Count, Fraction
 
 __all__ = ["random_rows", "top_k"]
 
 
 @select
-def top_k(scores: Tensor, data: Dataset, *, k: Count, largest: bool = True) -> Dataset:
-    """The ``k`` rows with the largest (or smallest) ``scores`` [rows], ties in row order.
+def top_k(
+    scores: Tensor, data: Dataset, *, k: Count | None = None, share: Fraction | None = None, largest: bool = True
+) -> Dataset:
+    """The ``k`` rows (or a ``share`` of them) with the largest (or smallest) ``scores`` [rows], ties in row order.
 
     Raises ``InputError`` if there are fewer rows than ``k`` or not one score a row.
     """
     if scores.shape != (len(data),):
         raise InputError(f"select by top_k takes one score a row: got {list(scores.shape)} for {len(data)} rows")
+    if (k is None) == (share is None):
+        raise InputError("select by top_k takes either k or share")
+    k = k if k is not None else max(round(float(share or 0) * len(data)), 1)
     if k > len(data):
         raise InputError(f"cannot select {k} of {len(data)} rows")
     order = torch.argsort(scores, descending=largest, stable=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kdrun.data.dataset import Dataset
-from kdrun.engine.artifacts import Artifact, Model, Table
+from kdrun.engine.artifacts import Artifact, Model, Table, Tensors
 from kdrun.engine.checkpoint import flatten, unflatten
 from kdrun.engine.context import Context
 from kdrun.errors import InputError
@@ -52,7 +52,7 @@ def train(
     each trained model by its role, ``average`` (and ``average.ROLE``) for moving averages, ``log`` (loss terms
     by epoch), ``cost`` (FLOPs a row of a step, forward and backward, when every update runs). ``refresh: {op: NAME, from: [nodes], every: 1}`` chooses the rows of the coming epochs: the op gets the
     nodes' values over all of ``data``, models in eval mode, and returns row numbers [chosen]. A parameter of it may be
-    a schedule. Raises ``InputError`` for what does not fit, ``Diverged`` when a loss becomes NaN or infinite.
+    a schedule; the field ``chosen`` [rows] counts the epochs that used each row. Raises ``InputError`` for what does not fit, ``Diverged`` when a loss becomes NaN or infinite.
     """
     if (epochs is None) == (steps is None):
         raise InputError("a train stage needs either epochs or steps", key=context.config_key)
@@ -107,6 +107,7 @@ class _Job:
     refresh: Refresh | None
     flops_per_row: float
     rows: Tensor | None = None
+    times: Tensor | None = None
 
     @classmethod
     def prepare(
@@ -162,8 +163,8 @@ class _Job:
             "generator": self.generator.get_state(),
             "torch": torch.get_rng_state(),
         }
-        if self.rows is not None:
-            state["rows"] = self.rows
+        if self.rows is not None and self.times is not None:
+            state["rows"], state["times"] = self.rows, self.times
         if self.context.device.type == "cuda":
             state["cuda"] = torch.cuda.get_rng_state(self.context.device)
         if self.program.scaler is not None:
@@ -182,7 +183,7 @@ class _Job:
             self.buffers[name].copy_(saved)
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["torch"])
-        self.rows = state.get("rows")
+        self.rows, self.times = state.get("rows"), state.get("times")
         if "cuda" in state:
             torch.cuda.set_rng_state(state["cuda"], self.context.device)
         if "scaler" in state and self.program.scaler is not None:
@@ -191,6 +192,8 @@ class _Job:
     def result(self, rows: list[dict[str, Any]]) -> dict[str, Artifact]:
         cost = {"flops_per_row": self.flops_per_row, "rows": len(self.loaders["data"])}
         fields: dict[str, Artifact] = {"log": Table(rows), "cost": Table([cost])}
+        if self.times is not None:
+            fields["chosen"] = Tensors({"": self.times})
         for role in dict.fromkeys([*self.step.trained(), *self.modules]):
             if role in self.step.trained():
                 fields[role] = self.context.model(self.modules[role], self.specs[role])
@@ -335,6 +338,10 @@ def _fit_chosen(job: _Job, plan: Plan, context: Context) -> list[dict[str, Any]]
         if within == 0 and epoch % job.refresh.every == 0:
             job.rows = job.refresh.rows(main, plan.progress(epoch * plan.per_epoch), context)
         assert job.rows is not None
+        if job.times is None:
+            job.times = torch.zeros(len(main.data), dtype=torch.int64)
+        if within == 0:
+            job.times[job.rows] += 1
         length = -(-len(job.rows) // main.size)
         for batch in main.epoch(epoch, job.rows, within):
             progress = plan.progress(epoch * plan.per_epoch + within * plan.per_epoch // length)

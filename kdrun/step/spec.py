@@ -66,15 +66,17 @@ class Update:
     average: Mapping[str, float] = field(default_factory=dict)
     batch: str = "data"
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    frozen: tuple[str, ...] = ()
 
     def roles(self) -> tuple[str, ...]:
         """The models that the update trains, in whole or (``student.blocks``) in part."""
         return tuple(dict.fromkeys(entry.split(".")[0] for entry in self.train))
 
     def trains(self, role: str, parameter: str) -> bool:
-        """Whether the update trains the parameter of that name in the model ``role``."""
+        """Whether the update trains the parameter of that name in the model ``role``: the longest entry decides."""
         name = f"{role}.{parameter}"
-        return any(name == entry or name.startswith(f"{entry}.") for entry in self.train)
+        found = [e for e in (*self.train, *self.frozen) if name == e or name.startswith(f"{e}.")]
+        return bool(found) and max(found, key=len) in self.train
 
 
 @dataclass(frozen=True)
@@ -206,12 +208,13 @@ def _update(name: str, body: Any, key: str) -> Update:
     every = body.get("every", 1)
     if isinstance(every, bool) or not isinstance(every, int) or every < 0:
         raise InputError(f"every is a whole number of steps (0: never), got {every!r}", key=f"{key}.every")
-    train = _trained(body["train"], f"{key}.train")
+    train, frozen = _trained(body["train"], f"{key}.train")
     return Update(
         name=name,
         key=key,
         minimize=dict(minimize),
         train=train,
+        frozen=frozen,
         optimizer=body["optimizer"],
         every=every,
         start=int(body.get("start", 0)),
@@ -223,12 +226,16 @@ def _update(name: str, body: Any, key: str) -> Update:
     )
 
 
-def _trained(content: Any, key: str) -> tuple[str, ...]:
-    """A list of roles, or a mapping ``{student: true, adapter: true}``, which later layers can add to."""
+def _trained(content: Any, key: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is trained and what is not: a list, or a mapping ``{student: true, student.head: false}``.
+
+    Later layers can add to a mapping.
+    """
+    frozen = [name for name, wanted in content.items() if not wanted] if isinstance(content, dict) else []
     chosen = [name for name, wanted in content.items() if wanted] if isinstance(content, dict) else content
     if not isinstance(chosen, list) or not chosen or not all(isinstance(name, str) for name in chosen):
         raise InputError("train names what the update trains: [student], or {student: true, adapter: true}", key=key)
-    return tuple(chosen)
+    return tuple(chosen), tuple(frozen)
 
 
 def _transforms(content: Any, key: str) -> Iterator[Mapping[str, Any]]:
