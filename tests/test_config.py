@@ -83,3 +83,18 @@ def test_yaml_tags_are_refused(tmp_path) -> None:
 def test_errors_name_file_and_line(tmp_path, kdrun) -> None:
     answer = kdrun("check", stranger(tmp_path, "graph:\n  test:\n    stage: evaluate\n    metrics: [acuracy]\n"))
     assert answer.err.startswith("kdrun: stranger.yaml:6: graph.test.metrics.0.metric:")
+
+
+def test_what_a_recipe_sets_in_its_own_option_goes_with_the_option(tmp_path) -> None:
+    recipe = stranger(tmp_path, "student: {channels: [4, 4]}\ndata: {limit: 100}\n")
+    kept = Composer.named(recipe).base().config
+    assert kept["student"]["channels"] == [4, 4]
+    other = Composer.named(recipe, ["student=cnn_wide", "data.limit=7"]).base().config
+    assert other["student"]["channels"] == [32, 64, 128]
+    assert other["data"]["limit"] == 7
+    set_again = Composer.named(recipe, ["student=cnn_wide", "student.channels=[2]"]).base().config
+    assert set_again["student"]["channels"] == [2]
+    lost = Composer.named(recipe, ["student=mlp_tiny"]).base().config
+    assert "channels" not in lost["student"]
+    with pytest.raises(InputError, match="'student' has no key 'channels'"):
+        Composer.named(recipe, ["student=mlp_tiny", "student.channels=[2]"]).base()

@@ -183,6 +183,7 @@ def _experiment(
 
     choices = dict(config.hydra.runtime.choices)
     plain = {k: v for k, v in config.items_ex(resolve=False) if k != "hydra"}
+    plain.update(_replaced(recipe, choices, overrides))
     try:
         container = OmegaConf.create(plain)
         OmegaConf.set_struct(container, False)
@@ -200,6 +201,76 @@ def _experiment(
         overrides=tuple(overrides),
         arm=arm,
     )
+
+
+VALUE_GROUPS = ("teacher", "student", "data", "optimizer", "hardware", "tracker")
+"""Groups whose options hold nothing but their own values."""
+
+
+def _replaced(recipe: RecipeFile, choices: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Groups for which another option was chosen than the recipe's: what the recipe set in its own is gone."""
+    import yaml
+    from omegaconf import OmegaConf
+
+    body = yaml.safe_load(recipe.path.read_text(encoding="utf-8")) or {}
+    own = _own_options(body.get("defaults") or [])
+    found = {}
+    for group in VALUE_GROUPS:
+        if not isinstance(body.get(group), dict) or choices.get(group) == own.get(group):
+            continue
+        options = group_options(group)
+        files = [options[name] for name in _chain(options, str(choices.get(group)))]
+        contents = [yaml.safe_load(f.read_text(encoding="utf-8")) or {} for f in files]
+        value: Any = (
+            OmegaConf.merge(*[{k: v for k, v in c.items() if k != "defaults"} for c in contents]) if contents else {}
+        )
+        found[group] = _overridden(OmegaConf.create(value), group, overrides)
+    return found
+
+
+def _own_options(defaults: Sequence[Any]) -> dict[str, str]:
+    """The option of each group that a recipe's defaults list chooses, or the primary config's."""
+    import yaml
+
+    primary = yaml.safe_load((conf_dir() / "config.yaml").read_text(encoding="utf-8"))["defaults"]
+    chosen: dict[str, str] = {}
+    for entry in [*primary, *defaults]:
+        for name, option in entry.items() if isinstance(entry, dict) else ():
+            chosen[str(name).removeprefix("override").strip().lstrip("/")] = option
+    return chosen
+
+
+def _overridden(value: Any, group: str, overrides: Sequence[str]) -> Any:
+    """Apply the overrides that reach into ``group``."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    parser = OverridesParser.create()
+    for text in overrides:
+        if not text.lstrip("+~").startswith(f"{group}."):
+            continue
+        override = parser.parse_override(text)
+        key = override.key_or_group.partition(".")[2]
+        if override.is_delete():
+            value.pop(key, None)
+            continue
+        adds = override.is_add() or override.is_force_add()
+        OmegaConf.set_struct(value, not adds)
+        if not adds and not _holds(value, key):
+            names = [str(name) for name in value]
+            raise InputError(
+                f"'{group}' has no key '{key}'{nearest(key, names)}; it has: {', '.join(names)}", key=f"{group}.{key}"
+            )
+        OmegaConf.update(value, key, override.value())
+    return value
+
+
+def _holds(value: Any, key: str) -> bool:
+    from omegaconf import OmegaConf
+
+    parent, _, leaf = key.rpartition(".")
+    node = OmegaConf.select(value, parent) if parent else value
+    return OmegaConf.is_dict(node) and leaf in node
 
 
 def _sources(choices: dict[str, Any], recipe: RecipeFile) -> Iterator[tuple[Path, str]]:

@@ -63,9 +63,12 @@ TORCHVISION_LEVELS = (
 
 
 @model(extra="vision", requires=("torchvision",))
-def torchvision(*, name: str, pretrained: bool = False, num_classes: Size = "auto") -> nn.Module:
+def torchvision(
+    *, name: str, pretrained: bool = False, small_images: bool = False, num_classes: Size = "auto"
+) -> nn.Module:
     """Any classification model of torchvision by name, with a head of ``num_classes``.
 
+    ``small_images`` gives a ResNet the stem of the CIFAR literature: a 3×3 convolution without stride or pooling.
     Raises ``InputError`` for an unknown name, or when the weights cannot be fetched.
     """
     from torchvision import models
@@ -85,9 +88,19 @@ def torchvision(*, name: str, pretrained: bool = False, num_classes: Size = "aut
             ) from error
         if classes != 1000:
             _replace_head(network, classes)
+    if small_images:
+        _small_stem(network, name)
     modules = dict(network.named_modules())
     levels = next((list(paths) for paths in TORCHVISION_LEVELS if all(p in modules for p in paths)), [])
     return _with_points(network, levels)
+
+
+def _small_stem(network: nn.Module, name: str) -> None:
+    first = getattr(network, "conv1", None)
+    if not isinstance(first, nn.Conv2d) or not hasattr(network, "maxpool"):
+        raise InputError(f"small_images is for ResNets, not for '{name}'")
+    network.conv1 = nn.Conv2d(first.in_channels, first.out_channels, 3, padding=1, bias=False)
+    network.maxpool = nn.Identity()
 
 
 def _replace_head(network: nn.Module, classes: int) -> None:
