@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kdrun.registry import metric
 
-__all__ = ["group_means", "mean_value", "median", "standard_deviation", "weighted_mean"]
+__all__ = ["group_means", "mean_value", "median", "minimum", "standard_deviation", "weighted_mean"]
 
 
 @metric
@@ -27,6 +27,12 @@ def weighted_mean(values: Tensor, weights: Tensor) -> float:
 def median(values: Tensor) -> float:
     """Median over all elements (the mean of the two middle ones where their number is even)."""
     return values.double().quantile(0.5).item()
+
+
+@metric
+def minimum(values: Tensor) -> float:
+    """The smallest element."""
+    return values.min().item()
 
 
 @metric

@@ -25,13 +25,20 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 @model(name="cnn")
 class ConvolutionalNetwork(nn.Module):
-    """Blocks of convolution, batch norm and ReLU, with max-pooling between while the map is above 2 pixels."""
+    """Blocks of convolution, batch norm and ReLU, with max-pooling between while the map is above 2 pixels.
+
+    With ``downsample: false``, ``padding: circular`` and ``pool: max`` its logits do not change when an image is moved
+    around the edges.
+    """
 
     def __init__(
         self,
         *,
         channels: list[Count] = (16, 32),  # type: ignore[assignment]
         kernel_size: Count = 3,
+        padding: Literal["zeros", "circular", "reflect"] = "zeros",
+        downsample: bool = True,
+        pool: Literal["mean", "max"] = "mean",
         num_classes: Size = "auto",
         in_channels: Size = "auto",
         image_size: Size = "auto",
@@ -40,13 +47,16 @@ class ConvolutionalNetwork(nn.Module):
         layers: list[nn.Module] = []
         size, before = int(image_size), int(in_channels)
         for i, width in enumerate(channels):
-            pool = nn.MaxPool2d(2) if i and size > 2 else nn.Identity()
-            size = size // 2 if i and size > 2 else size
-            convolution = nn.Conv2d(before, width, kernel_size, padding=kernel_size // 2, bias=False)
-            layers.append(nn.Sequential(pool, convolution, nn.BatchNorm2d(width), nn.ReLU()))
+            halve = downsample and bool(i) and size > 2
+            size = size // 2 if halve else size
+            convolution = nn.Conv2d(
+                before, width, kernel_size, padding=kernel_size // 2, bias=False, padding_mode=padding
+            )
+            smaller = nn.MaxPool2d(2) if halve else nn.Identity()
+            layers.append(nn.Sequential(smaller, convolution, nn.BatchNorm2d(width), nn.ReLU()))
             before = width
         self.blocks = nn.Sequential(*layers)
-        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.pool = nn.AdaptiveMaxPool2d(1) if pool == "max" else nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(before, int(num_classes))
         levels = {f"map_{i + 1}": f"blocks.{i}" for i in range(len(channels))}
         before_relu = {f"map_{i + 1}_pre": f"blocks.{i}.2" for i in range(len(channels))}

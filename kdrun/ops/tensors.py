@@ -7,16 +7,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdrun.registry import op
-from kdrun.types import Count, Positive
+from kdrun.types import Count, Positive, Unsigned
 
 __all__ = [
     "add",
     "capped",
+    "columns",
     "concatenate",
     "constant",
     "detach",
     "divide",
     "equals",
+    "exp",
     "filled",
     "flatten",
     "gather",
@@ -29,6 +31,7 @@ __all__ = [
     "multiply",
     "normalize",
     "one_hot",
+    "parameter",
     "resize_maps",
     "rotation_views",
     "row_norm",
@@ -163,6 +166,27 @@ def concatenate(*values: Tensor, dim: int = 1) -> Tensor:
 def stack(*values: Tensor, dim: int = 0) -> Tensor:
     """Tensors of one shape stacked along a new axis: ``count`` of [batch, ...] as [count, batch, ...]."""
     return torch.stack(values, dim=dim)
+
+
+@op
+def columns(value: Tensor, *, index: list[Unsigned]) -> Tensor:
+    """Entries of the last axis at ``index``: [..., len(index)]."""
+    return value[..., index]
+
+
+@op
+def exp(value: Tensor) -> Tensor:
+    """The exponential of every element."""
+    return value.exp()
+
+
+@op
+def parameter(parameters: dict[str, Tensor], *, name: str) -> Tensor:
+    """One parameter of a model by its name; ``from: [model]`` hands all of them over.
+
+    Raises ``KeyError`` if the model has no such parameter.
+    """
+    return parameters[name]
 
 
 @op

@@ -1,0 +1,50 @@
+"""Learned augmentations and the invariant network that they are tried on."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kdrun.data.digits import Digits
+from kdrun.engine.building import build
+from kdrun.errors import DataError, InputError
+from kdrun.models.augmentors import AffineAugmentor
+
+
+def test_no_width_is_the_identity_and_shifts_move() -> None:
+    image = torch.randn(3, 1, 8, 8)
+    still = AffineAugmentor(width=0.0)
+    assert torch.allclose(still(image, torch.ones(3, 6)), image, atol=1e-5)
+    moving = AffineAugmentor(width=[0.0, 0.0, 0.5, 0.0, 0.0, 0.0])
+    noise = torch.ones(3, 6)
+    moved = moving(image, noise)
+    assert torch.allclose(moved[..., :6], image[..., 2:], atol=1e-5), "half of the half-side is two of eight pixels"
+    assert torch.allclose(moved[..., 6:], torch.zeros(3, 1, 8, 2), atol=1e-5)
+
+
+def test_gradients_reach_the_widths_alone() -> None:
+    augmentor = AffineAugmentor()
+    augmentor(torch.randn(4, 1, 8, 8), torch.rand(4, 6) * 2 - 1).square().sum().backward()
+    assert augmentor.log_width.grad is not None
+    assert augmentor.log_width.grad.abs().min() > 0
+    assert augmentor.mean.grad is None
+    with pytest.raises(InputError, match="six entries"):
+        AffineAugmentor(width=[0.1, 0.2])
+
+
+def test_the_shift_network_is_invariant_to_cyclic_shifts() -> None:
+    spec = {"model": "cnn", "channels": [4, 6], "padding": "circular", "downsample": False, "pool": "max"}
+    network = build({**spec, "num_classes": 3, "in_channels": 1, "image_size": 10}, seed=(0,)).eval()
+    image = torch.randn(2, 1, 10, 10)
+    assert torch.allclose(network(image), network(image.roll((3, -2), (2, 3))), atol=1e-6)
+
+
+def test_digits_on_a_canvas() -> None:
+    plain, placed = Digits().load(), Digits(canvas=14, shift=3).load()
+    assert torch.equal(placed["test"].rows()["image"][:, :, 3:11, 3:11], plain["test"].rows()["image"])
+    moved = placed["shifted"].rows()["image"]
+    assert torch.allclose(moved.sum((1, 2, 3)), placed["test"].rows()["image"].sum((1, 2, 3)), atol=1e-4)
+    assert not torch.equal(moved, placed["test"].rows()["image"])
+    assert Digits(size=16).load()["train"].rows()["image"].shape[1:] == (1, 16, 16)
+    with pytest.raises(DataError, match="does not hold"):
+        Digits(size=16, canvas=14).load()
