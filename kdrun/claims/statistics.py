@@ -28,7 +28,7 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
     """Mean and Student-t interval of independent values (one a seed)."""
     count = len(values)
     mean = math.fsum(values) / count
-    if count < 2:
+    if count < 2 or not math.isfinite(mean):
         return Interval(mean, math.nan, math.nan, count)
     half = t_quantile(0.5 + confidence / 2, count - 1) * statistics.stdev(values) / math.sqrt(count)
     return Interval(mean, mean - half, mean + half, count)

@@ -12,6 +12,7 @@ whole interval lies on the claimed side of the threshold, ``contradicted`` if it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -160,6 +161,8 @@ def _outcome(
 ) -> tuple[str, str]:
     if len(differences) < 2:
         return "undecided", "needs at least two seeds"
+    if not all(map(math.isfinite, differences)):
+        return "undecided", "not a number in some seeds"
     if every:
         holds = [_side(word, d, threshold) > 0 for d in differences]
         return ("reproduced" if all(holds) else "contradicted"), f"{sum(holds)} of {len(holds)} seeds"

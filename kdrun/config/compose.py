@@ -361,6 +361,8 @@ def _plain(error: Exception, recipe: RecipeFile) -> str:
         name = unknown.group(1)
         parent, _, leaf = name.rpartition(".")
         known = _keys_at(recipe, parent)
+        if leaf in known:
+            return f"'{name}' has not all of these keys: write +{name}.KEY=... to add one"
         if parent:
             return (
                 f"'{parent}' has no key '{leaf}'{nearest(leaf, known)}; "

@@ -8,7 +8,7 @@ of another kind is run on fake tensors. What can be known only by running is not
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -223,6 +223,8 @@ class _Planner:
         except InputError:
             raise
         except Exception:
+            if part.returns == "Dataset" and infos:  # which rows is unknown, but not what a row is
+                return {"": replace(infos[0], size=None)}, ("how many rows it gives is known only when it has run",)
             return {"": UNKNOWN}, ("its result's shape is known only when it has run",)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torch.nn import Module
 
+from kdrun.data.dataset import Dataset
 from kdrun.engine.building import build
 from kdrun.errors import InputError
 from kdrun.registry import initialize
@@ -14,8 +15,11 @@ __all__ = ["copied_weights", "inner_linear", "random_weights"]
 
 
 @initialize
-def random_weights(model: Module) -> Module:
-    """The model with the first weights that its constructor drew, from this stage's random stream."""
+def random_weights(model: Module, data: Dataset | None = None) -> Module:
+    """The model with the first weights that its constructor drew, from this stage's random stream.
+
+    Sizes that the model leaves open are those of ``data``.
+    """
     return model
 
 

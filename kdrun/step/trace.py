@@ -287,7 +287,10 @@ class _Tracer:
         if "generator" in part.injected:
             options["generator"] = torch.Generator()
         function = part.load()
-        return self._guarded(node, lambda: function(*arguments, **named, **options), [*named.values(), *arguments])
+        given_values = [*named.values(), *arguments]
+        if arguments:
+            return self._guarded(node, lambda: function(*given_values, **options), given_values)
+        return self._guarded(node, lambda: function(**named, **options), given_values)
 
     def _call(self, node: StepNode) -> Any:
         role = node.node.part

@@ -1,0 +1,53 @@
+"""What two models get right of the same rows, against each other."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from kdrun.registry import metric
+
+__all__ = ["accuracy_gain", "flip_transfer", "least_complement", "negative_flips", "positive_flips"]
+
+
+def _right(logits: Tensor, label: Tensor) -> Tensor:
+    return logits.argmax(-1) == label
+
+
+@metric
+def accuracy_gain(logits: Tensor, reference: Tensor, label: Tensor) -> float:
+    """Accuracy of ``logits`` [rows, classes] minus that of ``reference`` on the same rows; from -1 to 1."""
+    return (_right(logits, label).double() - _right(reference, label).double()).mean().item()
+
+
+@metric
+def positive_flips(logits: Tensor, reference: Tensor, label: Tensor) -> float:
+    """Share of rows that ``logits`` gets right and ``reference`` wrong (Roth et al., 2024, eq. 1)."""
+    return (_right(logits, label) & ~_right(reference, label)).double().mean().item()
+
+
+@metric
+def negative_flips(logits: Tensor, reference: Tensor, label: Tensor) -> float:
+    """Share of rows that ``logits`` gets wrong and ``reference`` right."""
+    return (~_right(logits, label) & _right(reference, label)).double().mean().item()
+
+
+@metric
+def flip_transfer(logits: Tensor, teacher: Tensor, before: Tensor, label: Tensor) -> float:
+    """Of the rows that the teacher gets right and the student before got wrong, the share that it gets right now.
+
+    NaN if there is no such row.
+    """
+    complement = _right(teacher, label) & ~_right(before, label)
+    return _right(logits, label)[complement].double().mean().item()
+
+
+@metric
+def least_complement(logits: Tensor, label: Tensor) -> float:
+    """Over ordered pairs of models, the smallest share of rows that the one gets right and the other wrong.
+
+    ``logits`` [rows, models, classes], two models or more.
+    """
+    right = logits.argmax(-1) == label[:, None]
+    flips = (right[:, :, None] & ~right[:, None, :]).double().mean(0)
+    flips.fill_diagonal_(float("inf"))
+    return flips.min().item()

@@ -1,0 +1,39 @@
+"""Parts of the ``merge`` stage: one model out of several of one architecture."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch.nn import Module
+
+from kdrun.errors import InputError
+from kdrun.registry import merge
+
+__all__ = ["average_weights"]
+
+
+@merge
+def average_weights(models: list[Module], *, weights: list[float] | None = None) -> Module:
+    """The (weighted) mean of all parameters and floating-point buffers (model soups: Wortsman et al., 2022).
+
+    Other buffers are the first model's. Raises ``InputError`` if architectures or the number of ``weights`` differ.
+    """
+    shares = weights or [1.0] * len(models)
+    if len(shares) != len(models):
+        raise InputError(f"{len(models)} models need as many weights, got {len(shares)}")
+    states = [model.state_dict() for model in models]
+    for state in states[1:]:
+        if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in states[0].items()}:
+            raise InputError("weights are averaged over models of one architecture")
+    merged = copy.deepcopy(models[0])
+    total = sum(shares)
+    merged.load_state_dict(
+        {
+            name: torch.stack([s * state[name] for s, state in zip(shares, states, strict=True)]).sum(0) / total
+            if value.is_floating_point()
+            else value
+            for name, value in states[0].items()
+        }
+    )
+    return merged
