@@ -221,10 +221,10 @@ def _check_readers(node: Node) -> None:
 def _check_step_node(step_node: StepNode, step: Step, roles: _Roles) -> None:
     node = step_node.node
     if node.verb == "call":
-        if roles.types.get(node.part) != "model":
+        if roles.types.get(step_node.role) != "model":
             models = roles.of("model")
             raise InputError(
-                f"there is no model '{node.part}' here{nearest(node.part, models)}; models: {', '.join(models)}",
+                f"there is no model '{step_node.role}' here{nearest(step_node.role, models)}; models: {', '.join(models)}",
                 key=f"{node.key}.call",
             )
     else:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from kdrun.registry import metric
+from kdrun.types import Count
 
-__all__ = ["accuracy_gain", "flip_transfer", "least_complement", "negative_flips", "positive_flips"]
+__all__ = ["accuracy_gain", "flip_transfer", "least_complement", "negative_flips", "positive_flips", "retrieval"]
 
 
 def _right(logits: Tensor, label: Tensor) -> Tensor:
@@ -51,3 +54,16 @@ def least_complement(logits: Tensor, label: Tensor) -> float:
     flips = (right[:, :, None] & ~right[:, None, :]).double().mean(0)
     flips.fill_diagonal_(float("inf"))
     return flips.min().item()
+
+
+@metric
+def retrieval(queries: Tensor, keys: Tensor, *, batch: Count = 64) -> float:
+    """Share of rows whose own key is the nearest by cosine among ``batch`` consecutive rows; chance is 1 / batch.
+
+    ``queries`` and ``keys`` [rows, dim]; a last batch that is not full is left out, unless it is the only one.
+    """
+    queries, keys = F.normalize(queries, dim=1), F.normalize(keys, dim=1)
+    groups = list(zip(queries.split(batch), keys.split(batch), strict=True))
+    full = [pair for pair in groups if len(pair[0]) == batch] or groups
+    found = [(q @ k.T).argmax(1) == torch.arange(len(q)) for q, k in full]
+    return torch.cat(found).double().mean().item()

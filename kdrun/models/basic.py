@@ -28,7 +28,7 @@ class ConvolutionalNetwork(nn.Module):
     """Blocks of convolution, batch norm and ReLU, with max-pooling between while the map is above 2 pixels.
 
     With ``downsample: false``, ``padding: circular`` and ``pool: max`` its logits do not change when an image is moved
-    around the edges.
+    around the edges. ``hidden`` are widths of linear layers with ReLU (``up``) between pooling and head.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class ConvolutionalNetwork(nn.Module):
         padding: Literal["zeros", "circular", "reflect"] = "zeros",
         downsample: bool = True,
         pool: Literal["mean", "max"] = "mean",
+        hidden: list[Count] = (),  # type: ignore[assignment]
         num_classes: Size = "auto",
         in_channels: Size = "auto",
         image_size: Size = "auto",
@@ -57,12 +58,18 @@ class ConvolutionalNetwork(nn.Module):
             before = width
         self.blocks = nn.Sequential(*layers)
         self.pool = nn.AdaptiveMaxPool2d(1) if pool == "max" else nn.AdaptiveAvgPool2d(1)
+        up: list[nn.Module] = []
+        for width in hidden:
+            up += [nn.Linear(before, width), nn.ReLU()]
+            before = width
+        self.up = nn.Sequential(*up)
         self.head = nn.Linear(before, int(num_classes))
         levels = {f"map_{i + 1}": f"blocks.{i}" for i in range(len(channels))}
         before_relu = {f"map_{i + 1}_pre": f"blocks.{i}.2" for i in range(len(channels))}
         self.tap_points = {
             "feature": "head:input",
             "head": "head",
+            "pooled": "up:input",
             "map": f"blocks.{len(channels) - 1}",
             **levels,
             **before_relu,
@@ -70,7 +77,7 @@ class ConvolutionalNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits [batch, classes] of images [batch, channels, height, width]."""
-        return self.head(self.pool(self.blocks(image)).flatten(1))
+        return self.head(self.up(self.pool(self.blocks(image)).flatten(1)))
 
 
 @model(name="mlp")

@@ -24,7 +24,7 @@ from kdrun.errors import InputError
 from kdrun.graph.nodes import Ref
 from kdrun.registry import catalog
 from kdrun.step.spec import Step, StepNode, Update
-from kdrun.step.taps import Detour, tap
+from kdrun.step.taps import Detour, inner_module, tap
 
 __all__ = ["Call", "Compiler", "Instruction", "Roles", "Segment"]
 
@@ -44,6 +44,7 @@ class Call:
     """One call of a module in a step, with its taps. ``functional`` is the same at other parameters."""
 
     def __init__(self, module: nn.Module, node: StepNode, *, trained: bool) -> None:
+        module, self.prefix = inner_module(module, node.inner, key=f"{node.node.key}.call")
         self.module = module
         self.slots = {name: tap(module, path, key=f"{node.node.key}.taps.{name}") for name, path in node.taps.items()}
         self.options = node.params
@@ -71,6 +72,8 @@ class Call:
         return self._run(partial(self._at, parameters), inputs)
 
     def _at(self, parameters: dict[str, Tensor], *inputs: Any, **options: Any) -> Any:
+        if self.prefix:
+            parameters = {n.removeprefix(self.prefix): p for n, p in parameters.items() if n.startswith(self.prefix)}
         # Running statistics that virtual steps would move are those of copies.
         buffers = {name: buffer.clone() for name, buffer in self.module.named_buffers()}
         return torch.func.functional_call(self.module, {**buffers, **parameters}, inputs, options)
@@ -133,16 +136,16 @@ class Compiler:
         self.layout = Layout()
         trained = set(step.trained())
         self.calls = {
-            name: Call(roles.modules[node.node.part], node, trained=node.node.part in trained)
+            name: Call(roles.modules[node.role], node, trained=node.role in trained)
             for name, node in step.nodes.items()
-            if node.node.verb == "call" and node.node.part in roles.modules
+            if node.node.verb == "call" and node.role in roles.modules
         }
         self._fixed: dict[Any, int] = {}
         self._depends = {name: self._roles_of(name) for name in step.nodes}
 
     def _roles_of(self, name: str) -> set[str]:
         nodes = [self.step.nodes[n] for n in self.step.ancestors([name])]
-        return {n.node.part for n in nodes if n.node.verb == "call"} | {
+        return {n.role for n in nodes if n.node.verb == "call"} | {
             ref.name for n in nodes for ref in n.node.refs() if ref.name in self.roles.modules
         }
 
@@ -301,7 +304,7 @@ class _Emitter:
         call = self.compiler.calls[step_node.name]
         refs = list(step_node.node.refs())
         registers = tuple(self.value(ref) for ref in refs)
-        role = step_node.node.part
+        role = step_node.role
         if role in self.virtual:
             out = self._emit(call.functional, (self.virtual[role], *registers))
         elif isinstance(step_node.node.inputs, dict):

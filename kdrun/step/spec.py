@@ -45,6 +45,16 @@ class StepNode:
         return self.node.name
 
     @property
+    def role(self) -> str:
+        """The model that a call runs."""
+        return self.node.part.partition(".")[0]
+
+    @property
+    def inner(self) -> str:
+        """The path of the inner module that a call runs by itself (``call: student.head``); empty for the whole."""
+        return self.node.part.partition(".")[2]
+
+    @property
     def params(self) -> dict[str, Any]:
         """Parameters for the op, or keyword arguments for the model's forward."""
         return {k: v for k, v in self.node.params.items() if self.node.verb == "op" or k not in CALL_WORDS}
@@ -158,8 +168,8 @@ def _without_silent(update: Update, step: Step) -> Update:
     """Leave out of ``train`` what only terms of weight 0 would call: with the term, its adapter goes."""
 
     def called(names: list[str]) -> set[str]:
-        nodes = [step.nodes[n].node for n in step.ancestors([n.split(".")[0] for n in names])]
-        return {n.part for n in nodes if n.verb == "call"} | {r.name for n in nodes for r in n.refs()}
+        nodes = [step.nodes[n] for n in step.ancestors([n.split(".")[0] for n in names])]
+        return {n.role for n in nodes if n.node.verb == "call"} | {r.name for n in nodes for r in n.node.refs()}
 
     loud = called([n for n, w in update.minimize.items() if isinstance(w, dict) or w != 0])
     silent = called(list(update.minimize)) - loud

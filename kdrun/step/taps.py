@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kdrun.errors import InputError, nearest
 
-__all__ = ["Detour", "Slot", "resolve_tap", "tap"]
+__all__ = ["Detour", "Slot", "inner_module", "resolve_tap", "tap"]
 
 
 class Slot:
@@ -47,6 +47,19 @@ def resolve_tap(module: nn.Module, path: str, *, key: str | None = None) -> tupl
         names = f"; its named taps: {', '.join(points)}" if points else ""
         raise InputError(f"model '{model}' has no module '{path}'{hint}{names}", key=key)
     return modules[name], side or "output"
+
+
+def inner_module(module: nn.Module, path: str, *, key: str | None = None) -> tuple[nn.Module, str]:
+    """The submodule that ``path`` names, to be called by itself, and the prefix of its parameters' names.
+
+    ``path`` is a module path or a named point; empty for the model itself. Raises ``InputError`` for an unknown one.
+    """
+    if not path:
+        return module, ""
+    inner, side = resolve_tap(module, path, key=key)
+    if side != "output":
+        raise InputError(f"'{path}' is no module but what one reads or a view of it", key=key)
+    return inner, next(name for name, found in module.named_modules() if found is inner) + "."
 
 
 def tokens_as_map(tokens: Tensor) -> Tensor:

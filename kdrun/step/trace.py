@@ -23,7 +23,7 @@ from kdrun.errors import InputError, KdrunError, nearest
 from kdrun.graph.nodes import Node, Ref
 from kdrun.registry import catalog
 from kdrun.step.spec import Step, StepNode, Update
-from kdrun.step.taps import Detour, Slot, tap
+from kdrun.step.taps import Detour, Slot, inner_module, tap
 
 __all__ = ["Trace", "initial_state", "trace"]
 
@@ -191,7 +191,7 @@ class _Tracer:
         cut = {
             r
             for r in update.roles()
-            if all(n.until for n in self.step.nodes.values() if n.node.verb == "call" and n.node.part == r)
+            if all(n.until for n in self.step.nodes.values() if n.node.verb == "call" and n.role == r)
         }
         unreached = [
             name
@@ -293,14 +293,18 @@ class _Tracer:
         return self._guarded(node, lambda: function(**named, **options), given_values)
 
     def _call(self, node: StepNode) -> Any:
-        role = node.node.part
+        role = node.role
         key = f"{node.node.key}.from"
         inputs = [self._value(r, key) for r in node.node.refs()]
         if role not in self.modules:
             self._find_sizes(role, node, inputs)
             self._build(role)
-        module = self.modules[role]
-        slots = {name: self._slot(role, path, f"{node.node.key}.taps.{name}") for name, path in node.taps.items()}
+        module, prefix = inner_module(self.modules[role], node.inner, key=f"{node.node.key}.call")
+        parameters = {n.removeprefix(prefix): p for n, p in self.parameters[role].items() if n.startswith(prefix)}
+        slots = {
+            name: self._slot(node.node.part, module, path, f"{node.node.key}.taps.{name}")
+            for name, path in node.taps.items()
+        }
         detour = Detour(module, node.patch, node.until, key=node.node.key)
         if node.detach:
             inputs = [i.detach() for i in inputs]
@@ -311,7 +315,7 @@ class _Tracer:
         def run() -> Any:
             with torch.set_grad_enabled(node.grad):
                 return detour.run(
-                    lambda *given, **more: torch.func.functional_call(module, self.parameters[role], given, more),
+                    lambda *given, **more: torch.func.functional_call(module, parameters, given, more),
                     positional,
                     options,
                 )
@@ -323,10 +327,10 @@ class _Tracer:
             self.values[f"{node.name}.{name}", self.loader] = slot.take()
         return value
 
-    def _slot(self, role: str, path: str, key: str) -> Slot:
-        if (role, path) not in self.slots:
-            self.slots[role, path] = tap(self.modules[role], path, key=key)
-        return self.slots[role, path]
+    def _slot(self, part: str, module: nn.Module, path: str, key: str) -> Slot:
+        if (part, path) not in self.slots:
+            self.slots[part, path] = tap(module, path, key=key)
+        return self.slots[part, path]
 
     def _find_sizes(self, role: str, node: StepNode, inputs: list[Any]) -> None:
         """Resolve ``auto``: input sizes from the tensor fed, output sizes from what it is compared with."""
@@ -346,8 +350,9 @@ class _Tracer:
         self.specs[role] = resolve(spec, sizes)
 
     def _partner(self, node: StepNode) -> Tensor | None:
-        """The first tensor that an op reads beside this call's output and that does not depend on it."""
-        todo, seen = [node.name], set()
+        """The first tensor that an op reads beside this model's output and that does not depend on it."""
+        others = [n.name for n in self.step.nodes.values() if n.node.verb == "call" and n.role == node.role]
+        todo, seen = [node.name, *(n for n in others if n != node.name)], set()
         while todo:
             name = todo.pop(0)
             seen.add(name)
@@ -357,7 +362,7 @@ class _Tracer:
                     continue
                 for ref in refs:
                     if ref.name in seen or (
-                        ref.name in self.step.nodes and node.name in self.step.ancestors([ref.name])
+                        ref.name in self.step.nodes and self.step.ancestors([ref.name]) & set(others)
                     ):
                         continue
                     if ref.name == "batch":
