@@ -17,6 +17,7 @@ from kdrun.types import Count
 
 __all__ = [
     "accuracy",
+    "accuracy_by_group",
     "agreement",
     "auroc",
     "brier_score",
@@ -37,6 +38,22 @@ def accuracy(logits: Tensor, label: Tensor, *, top: Count = 1) -> float:
     """Share of rows [rows, classes] whose label is among the ``top`` highest logits; from 0 to 1."""
     chosen = logits.topk(top, dim=1).indices
     return (chosen == label[:, None]).any(dim=1).double().mean().item()
+
+
+@metric
+def accuracy_by_group(logits: Tensor, label: Tensor, counts: Tensor) -> dict[str, float]:
+    """Accuracy over rows of the most frequent third of the classes (head), the next (medium) and the least (tail).
+
+    ``counts`` [classes], how often each class was trained on. A group without rows is left out.
+    """
+    order = counts.argsort(descending=True, stable=True)
+    right = logits.argmax(1) == label
+    found = {}
+    for name, classes in zip(("head", "medium", "tail"), order.tensor_split(3), strict=True):
+        rows = torch.isin(label, classes)
+        if rows.any():
+            found[name] = right[rows].double().mean().item()
+    return found
 
 
 @metric

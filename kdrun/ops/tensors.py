@@ -27,6 +27,7 @@ __all__ = [
     "indicator",
     "log_softmax",
     "mean",
+    "merge_rows",
     "mix_losses",
     "multiply",
     "normalize",
@@ -193,6 +194,12 @@ def parameter(parameters: dict[str, Tensor], *, name: str) -> Tensor:
 def flatten(value: Tensor) -> Tensor:
     """[batch, ...] as [batch, features]."""
     return value.flatten(1)
+
+
+@op
+def merge_rows(value: Tensor) -> Tensor:
+    """Tokens [batch, count, ...] as rows [batch·count, ...]."""
+    return value.flatten(0, 1)
 
 
 @op

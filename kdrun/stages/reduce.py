@@ -14,7 +14,15 @@ from kdrun.registry import reduce
 from kdrun.stages.evaluate import outputs_over
 from kdrun.types import Count
 
-__all__ = ["class_mean"]
+__all__ = ["class_counts", "class_mean"]
+
+
+@reduce
+def class_counts(data: Dataset) -> Tensor:
+    """How many rows each class has: [classes], float32."""
+    labels = data.rows()["label"]
+    classes = data.info.classes or int(labels.max()) + 1
+    return torch.zeros(classes).index_add_(0, labels, torch.ones(len(labels)))
 
 
 @reduce

@@ -10,9 +10,9 @@ from torch import Tensor
 from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError
 from kdrun.registry import select
-from kdrun.types import Count, Fraction
+from kdrun.types import Count, Fraction, Positive, Unsigned
 
-__all__ = ["random_rows", "top_k"]
+__all__ = ["long_tail", "random_rows", "top_k"]
 
 
 @select
@@ -32,6 +32,25 @@ def top_k(
         raise InputError(f"cannot select {k} of {len(data)} rows")
     order = torch.argsort(scores, descending=largest, stable=True)
     return data.select(order[:k].sort().values)
+
+
+@select
+def long_tail(data: Dataset, *, ratio: Positive, order: Unsigned = 0) -> Dataset:
+    """An exponentially imbalanced subset (Cui et al., 2019): class of rank k keeps ``n · ratio^(-k/(classes - 1))`` rows.
+
+    ``n`` is the size of the largest class and ``ratio`` that of the most to the least frequent one. ``order`` seeds
+    which class has which rank: two data sets with one ``order`` have tails of the same classes. A class keeps its
+    first rows, one at least.
+    """
+    labels = data.rows()["label"]
+    classes = data.info.classes or int(labels.max()) + 1
+    rank = torch.randperm(classes, generator=torch.Generator().manual_seed(order))
+    largest = int(torch.bincount(labels, minlength=classes).max())
+    kept = []
+    for place, label in enumerate(rank.tolist()):
+        count = max(round(largest * ratio ** (-place / max(classes - 1, 1))), 1)
+        kept.append((labels == label).nonzero().squeeze(1)[:count])
+    return data.select(torch.cat(kept).sort().values)
 
 
 @select
