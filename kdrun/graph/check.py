@@ -10,6 +10,7 @@ from kdrun.errors import InputError, nearest
 from kdrun.graph.nodes import Graph, Node, Ref, parse_graph, parse_inputs, parse_node
 from kdrun.graph.types import expected, part_of, value_type
 from kdrun.registry import BY_KINDS, KINDS, catalog
+from kdrun.step.each import expand_each
 from kdrun.step.spec import Step, StepNode, Update, parse_step
 
 __all__ = ["check", "nested_parts"]
@@ -55,6 +56,9 @@ def _normalized(node: Node, config: Mapping[str, Any]) -> Node:
         params["step"] = {k: _without_nulls(v) for k, v in params["step"].items()}
     if "models" in params:
         params["models"] = _without_nulls(params["models"])
+    if isinstance(params.get("step"), dict):
+        params["step"], models = expand_each(params["step"], params.get("models") or {}, key=node.key)
+        params.update({"models": models} if models else {})
     if isinstance(params.get("metrics"), list):
         params["metrics"] = [{"metric": m} if isinstance(m, str) else m for m in params["metrics"]]
     return replace(node, params=params)
