@@ -28,20 +28,20 @@ MISTAKES = [
     (["run", "kd", "+student.chanels=[8]"], "has no parameter 'chanels' (did you mean 'channels'?)"),
     (["run", "kd", "graph.test.metrics=[acuracy]"], "no metric is called 'acuracy' (did you mean 'accuracy'?)"),
     (
-        ["run", "kd", "graph.test.from=[fit_studet,data.test]"],
+        ["run", "kd", "graph.teacher_test.from=[fit_studet,data.test]"],
         "there is no node 'fit_studet' (did you mean 'fit_student'?)",
     ),
     (
-        ["run", "kd", "graph.test.from=[fit_student,data.tst]"],
+        ["run", "kd", "graph.teacher_test.from=[fit_student,data.tst]"],
         "'data' has no field 'tst' (did you mean 'test'?); it has: train, valid, test",
     ),
     (
-        ["run", "kd", "graph.test.from=[fit_student]"],
+        ["run", "kd", "graph.teacher_test.from=[fit_student]"],
         "stage 'evaluate' lacks its input 'data' (it takes, in this order: model, data)",
     ),
-    (["run", "kd", "graph.test.from=[fit_student,data.test,data.valid]"], "takes 2 inputs (model, data), got 3"),
+    (["run", "kd", "graph.teacher_test.from=[fit_student,data.test,data.valid]"], "takes 2 inputs (model, data), got 3"),
     (
-        ["run", "kd", "graph.test.from=[fit_student,fit_student]"],
+        ["run", "kd", "graph.teacher_test.from=[fit_student,fit_student]"],
         "input 'data' of 'evaluate' takes a data, but 'fit_student' is a model",
     ),
     (["run", "kd", "graph.fit_teacher.from.model=fit_student"], "these stages wait for each other: "),
