@@ -39,7 +39,10 @@ MISTAKES = [
         ["run", "kd", "graph.teacher_test.from=[fit_student]"],
         "stage 'evaluate' lacks its input 'data' (it takes, in this order: model, data)",
     ),
-    (["run", "kd", "graph.teacher_test.from=[fit_student,data.test,data.valid]"], "takes 2 inputs (model, data), got 3"),
+    (
+        ["run", "kd", "graph.teacher_test.from=[fit_student,data.test,data.valid]"],
+        "takes 2 inputs (model, data), got 3",
+    ),
     (
         ["run", "kd", "graph.teacher_test.from=[fit_student,fit_student]"],
         "input 'data' of 'evaluate' takes a data, but 'fit_student' is a model",

@@ -219,3 +219,77 @@ def test_gaussian_fade() -> None:
     assert at(0) > 0.99
     assert math.isclose(at(118), 1 - math.exp(-5 * (120 / 160 - 1) ** 2))
     assert at(119) == 0.0
+
+
+CACHED = """
+graph:
+  fit_teacher: {stage: train, from: {model: teacher, data: data.train, optimizer: optimizer}, step: supervised, epochs: 1}
+  answers: {stage: predict, from: [fit_teacher, data.train]}
+  live:
+    stage: train
+    seed: 5
+    from: {student: start, teacher: fit_teacher, answers: answers, data: data.train, optimizer: optimizer}
+    step:
+      nodes:
+        s: {call: student, from: [batch.image]}
+        t: {call: teacher, from: [batch.image], grad: false}
+        kept: {op: gather, from: [answers, batch.index]}
+        kd: {op: kl_divergence, from: [s.logits, t.logits], temperature: 4.0}
+      updates: {main: {minimize: {kd: 1.0}, train: [student], optimizer: optimizer}}
+    epochs: 2
+  start: {stage: initialize, by: random_weights, from: [student, data.train]}
+  test: {stage: evaluate, from: [live, data.test], metrics: [accuracy]}
+"""
+
+
+def test_cached_teacher_answers_give_the_same_student(session, tmp_path) -> None:
+    """Two epochs without augmentation, the teacher run or its stored answers read: weights agree to 1e-5."""
+    weights = []
+    for source in ("[s.logits, t.logits]", "[s.logits, kept]"):
+        ready = session(recipe(tmp_path, CACHED.replace("[s.logits, t.logits]", source)), "data.limit=256")
+        ready.run()
+        weights.append(ready.executor.value(Ref("live")).state)
+    for name, value in weights[0].items():
+        assert torch.allclose(value.float(), weights[1][name].float(), atol=1e-5), name
+
+
+def test_a_first_stage_leaves_what_lies_behind_its_end_alone(session) -> None:
+    ready = session("kd", "transfer=hint", "epochs=1", "data.limit=128", "transfer.hint_epochs=1")
+    ready.executor.result("fit_hint")
+    found = ready.executor.value(Ref("fit_hint")).state
+    from kdrun.engine.building import build as build_model
+
+    spec = ready.executor.value(Ref("fit_hint")).spec
+    first = build_model(spec, seed=(0, "fit_hint", "weights", "student")).state_dict()
+    assert torch.equal(found["head.weight"], first["head.weight"])
+    assert torch.equal(found["blocks.2.1.weight"], first["blocks.2.1.weight"])
+    assert not torch.equal(found["blocks.1.1.weight"], first["blocks.1.1.weight"])
+
+
+def test_each_writes_several_nodes(session, tmp_path) -> None:
+    body = """
+graph:
+  fit:
+    stage: train
+    from: {student: student, data: data.train, optimizer: optimizer}
+    models: {map: {each: [1, 2], model: conv_adapter, out_channels: 3}}
+    step:
+      nodes:
+        s: {call: student, from: [batch.image], taps: {f1: map_1, f2: map_2}}
+        u: {each: [1, 2], call: "map_{}", from: ["s.f{}"]}
+        sizes: {each: [[1, 2], [2, 1]], op: attention_transfer, from: ["u_{0}", "u_{1}"]}
+        all: {op: add, from: [sizes]}
+      updates: {main: {minimize: {all: 1.0}, train: [student, map], optimizer: optimizer}}
+    epochs: 1
+  test: {stage: evaluate, from: [fit, data.test], metrics: [accuracy]}
+"""
+    ready = session(
+        recipe(tmp_path, body.replace("train: [student, map]", "train: [student.blocks.0, student.blocks.1, map]"))
+    )
+    step = ready.graph.nodes["fit"].params["step"]
+    assert step["nodes"]["all"]["from"] == ["sizes_1_2", "sizes_2_1"]
+    assert step["nodes"]["sizes_2_1"]["from"] == ["u_2", "u_1"]
+    assert step["updates"]["main"]["train"][2:] == ["map_1", "map_2"]
+    ready.plan()
+    with pytest.raises(InputError, match="each takes a list"):
+        session(recipe(tmp_path, body.replace("each: [1, 2], call", "each: 2, call")))
