@@ -27,6 +27,7 @@ MISTAKES = [
     (["run", "kd", "student.channels=8"], "student.channels: 8 does not fit channels: list[Count]"),
     (["run", "kd", "+student.chanels=[8]"], "has no parameter 'chanels' (did you mean 'channels'?)"),
     (["run", "kd", "graph.test.metrics=[acuracy]"], "no metric is called 'acuracy' (did you mean 'accuracy'?)"),
+    (["run", "kd", "student={name: ~/x}"], "cannot read the override 'student={name: ~/x}'"),
     (
         ["run", "kd", "graph.teacher_test.from=[fit_studet,data.test]"],
         "there is no node 'fit_studet' (did you mean 'fit_student'?)",

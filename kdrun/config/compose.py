@@ -349,6 +349,9 @@ def hydra_errors(recipe: RecipeFile) -> Iterator[None]:
 
 def _plain(error: Exception, recipe: RecipeFile) -> str:
     text = str(error).strip()
+    unread = getattr(error, "override", None)
+    if isinstance(unread, str) and "Exception: " in text.split("\n", 1)[0]:
+        return f"cannot read the override {unread!r}: a value with special characters stands in quotes, key='...'"
     missing = re.search(r"Could not (?:find|load) '?([\w@]+)/([\w/.-]+?)'?(?:$|\s|\.\s)", text)
     if missing:
         group, option = missing.group(1), missing.group(2)
