@@ -22,7 +22,7 @@ MISTAKES = [
     (["run", "kd", "transfer.temprature=2"], "'transfer' has no key 'temprature' (did you mean 'temperature'?)"),
     (
         ["run", "kd", "transfer.temperature=-1"],
-        "conf/transfer/kd.yaml:20: graph.fit_student.step.nodes.kd.temperature: -1 does not fit temperature: Positive (input should be greater than 0)",
+        "conf/transfer/kd.yaml:21: graph.fit_student.step.nodes.kd.temperature: -1 does not fit temperature: Positive (input should be greater than 0)",
     ),
     (["run", "kd", "student.channels=8"], "student.channels: 8 does not fit channels: list[Count]"),
     (["run", "kd", "+student.chanels=[8]"], "has no parameter 'chanels' (did you mean 'channels'?)"),
