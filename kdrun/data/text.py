@@ -196,7 +196,7 @@ class TextCorpus:
         columns = {name: Column((length,), torch.int64) for name in ("tokens", "target", "secret")}
         vocabulary = self.vocabulary or len(tokenizer("characters", lower=self.lower).pieces())
         extra = {"vocabulary": vocabulary, "tokenizer": self.tokenizer, "lower": self.lower}
-        return DataInfo({**columns, **more}, extra=extra)
+        return DataInfo({**columns, **more}, classes=vocabulary, extra=extra)
 
     def fingerprint(self) -> str:
         """The Python version that brings the docstrings, or a hash of the files' names, sizes and times of change."""
