@@ -307,7 +307,9 @@ class CanaryCorpus(TextCorpus):
             raise DataError(f"{canaries} canaries need as many names, got {len(names)}", key="data.names")
         wrong = [t for t in templates if t.count("{secret}") != 1]
         if wrong or not templates:
-            raise DataError(f"a template has one {{secret}}: {wrong[0] if wrong else 'none given'}", key="data.templates")
+            raise DataError(
+                f"a template has one {{secret}}: {wrong[0] if wrong else 'none given'}", key="data.templates"
+            )
         self.sentences = [templates[i % len(templates)].replace("{name}", names[i]) for i in range(canaries)]
         self.alphabet, self.secret_length, self.separator, self.repeats = alphabet, secret_length, separator, repeats
         self.space = len(alphabet) ** secret_length
