@@ -159,7 +159,8 @@ class CausalTransformer(_TokenTransformer):
         dropout: Fraction = 0.0,
     ) -> None:
         super().__init__(int(vocabulary), max_length, size, dropout, causal=True)
-        nn.init.normal_(self.embedding.weight, std=0.02)
+        for table in (self.embedding, self.positions):  # as in GPT-2: places must not drown tokens
+            nn.init.normal_(table.weight, std=0.02)
         self.head = nn.Linear(self.dim, int(vocabulary), bias=False)
         self.head.weight = self.embedding.weight
         self.tap_points = _points(self.depth)

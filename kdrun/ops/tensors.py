@@ -11,6 +11,7 @@ from kdrun.types import Count, Positive, Unsigned
 
 __all__ = [
     "add",
+    "at_least",
     "capped",
     "columns",
     "concatenate",
@@ -105,6 +106,12 @@ def multiply(first: Tensor, second: Tensor) -> Tensor:
 def equals(values: Tensor, *, value: float) -> Tensor:
     """Where the elements are this value: bool of the same shape."""
     return values == value
+
+
+@op
+def at_least(values: Tensor, *, value: float) -> Tensor:
+    """Where the elements are this value or more: bool of the same shape."""
+    return values >= value
 
 
 @op

@@ -1,0 +1,52 @@
+"""Metrics of language models, from the losses of single tokens (``cross_entropy`` with ``reduction: none``)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from kdrun.errors import InputError
+from kdrun.registry import metric
+
+__all__ = ["canary_exposure", "perplexity"]
+
+
+@metric
+def perplexity(losses: Tensor, mask: Tensor | None = None) -> float:
+    """Exponential of the mean negative log likelihood (nats) over all tokens, or those that ``mask`` keeps; 1 or more.
+
+    ``losses`` and ``mask`` (nonzero counts) [rows, length].
+    """
+    values = losses.double()
+    return (values.mean() if mask is None else values[mask.bool()].mean()).exp().item()
+
+
+@metric
+def canary_exposure(losses: Tensor, secret: Tensor, canary: Tensor, inserted: Tensor) -> dict[str, float]:
+    """How far models prefer inserted secrets to other candidates: ``log2 candidates - log2 rank`` (Carlini et al., 2019).
+
+    ``losses`` [rows, length], negative log likelihoods of the tokens of each candidate; those where ``secret`` is not 0
+    are summed, and candidates of a ``canary`` [rows] are ranked by it, the likeliest first with rank 1; equals share
+    their mean rank. ``inserted`` [rows] is not 0 at the one true candidate. Gives the mean ``exposure`` over
+    canaries in bits (1.44 for secrets that were never seen, the candidates being many), its ``share`` of the maximum
+    ``log2 candidates``, and the share of canaries ``extracted``: with rank 1.
+    Raises ``InputError`` unless each canary has one true candidate and one number of candidates holds for all.
+    """
+    scores = torch.where(secret.bool(), losses.double(), 0.0).sum(1)
+    bits, ranks, counts = [], [], set()
+    for number in canary.unique():
+        rows = canary == number
+        own, true = scores[rows], inserted[rows].bool()
+        if int(true.sum()) != 1:
+            raise InputError(f"canary {int(number)} has {int(true.sum())} inserted candidates instead of 1")
+        better, equal = (own < own[true]).sum().item(), (own == own[true]).sum().item()
+        ranks.append(better + (equal + 1) / 2)
+        bits.append(math.log2(len(own)) - math.log2(ranks[-1]))
+        counts.add(len(own))
+    if len(counts) != 1:
+        raise InputError(f"canaries have different numbers of candidates: {sorted(counts)}")
+    mean, most = sum(bits) / len(bits), math.log2(counts.pop())
+    extracted = sum(rank == 1 for rank in ranks) / len(ranks)
+    return {"exposure": mean, "share": mean / most if most else math.nan, "extracted": extracted}
