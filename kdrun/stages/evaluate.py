@@ -17,7 +17,7 @@ from kdrun.registry import catalog, stage
 from kdrun.step.taps import tap
 from kdrun.types import Count
 
-__all__ = ["evaluate", "outputs_over", "predict"]
+__all__ = ["evaluate", "named_scores", "outputs_over", "predict"]
 
 
 @stage(value="table")
@@ -61,10 +61,14 @@ def _score(content: Mapping[str, Any], columns: Mapping[str, Any], context: Cont
         )
     arguments = {i.name: columns[i.name] for i in part.inputs if i.name in columns}
     value = part.load()(**arguments, **options)
-    label = content.get("name", part.name)
+    return named_scores(value, part.name, content.get("name"))
+
+
+def named_scores(value: Any, part: str, name: str | None) -> dict[str, float]:
+    """A metric's value by column: under ``name`` or its part's; several values under their own, behind a given ``name``."""
     if isinstance(value, Mapping):
-        return {f"{label}.{k}" if "name" in content else k: float(v) for k, v in value.items()}
-    return {label: float(value)}
+        return {f"{name}.{k}" if name else k: float(v) for k, v in value.items()}
+    return {name or part: float(value)}
 
 
 @torch.no_grad()

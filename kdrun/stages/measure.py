@@ -10,6 +10,7 @@ from kdrun.engine.context import Context
 from kdrun.errors import InputError
 from kdrun.graph.nodes import Ref, parse_inputs
 from kdrun.registry import catalog, stage
+from kdrun.stages.evaluate import named_scores
 from kdrun.stages.roles import Handed, StepFunction, compiler_for
 from kdrun.step.spec import parse_step
 from kdrun.types import Count
@@ -61,6 +62,4 @@ class _Metric:
 
     def score(self, values: Mapping[Ref, Any]) -> dict[str, float]:
         value = self.part.load()(**{name: values[ref] for name, ref in self.inputs.items()}, **self.options)
-        if isinstance(value, Mapping):
-            return {f"{self.name}.{k}" if self.name else k: float(v) for k, v in value.items()}
-        return {self.name or self.part.name: float(value)}
+        return named_scores(value, self.part.name, self.name)

@@ -50,7 +50,7 @@ class _WandbRun:
 
     def finish(self, summary: Mapping[str, float]) -> None:
         self.run.summary.update(dict(summary))
-        self.run.finish(quiet=True)
+        self.run.finish()
 
 
 @tracker(extra="wandb")
