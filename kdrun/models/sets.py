@@ -188,9 +188,9 @@ class SetPredictionTransformer(nn.Module):
         inside = ((shares > 0.01) & (shares < 0.99)).all(-1)
         hidden = self.select(memory)
         logits = self.existence_heads[-1](hidden).squeeze(-1).float()
-        proposals = self.state_heads[-1](hidden).float() + shares.clamp(0.01, 0.99).logit()
         chosen = logits.detach().masked_fill(~(real & inside), -1e8).topk(self.queries, 1).indices
-        picked = proposals.gather(1, chosen.unsqueeze(-1).expand(-1, -1, self.coordinates))
+        hidden, shares = (v.gather(1, chosen.unsqueeze(-1).expand(-1, -1, v.shape[2])) for v in (hidden, shares))
+        picked = self.state_heads[-1](hidden).float() + shares.clamp(0.01, 0.99).logit()
         reference = picked.detach()
         code = sinusoidal(reference.sigmoid(), self.dim).to(memory.dtype)
         place, content = self.place(code).chunk(2, -1)
