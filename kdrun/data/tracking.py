@@ -221,7 +221,10 @@ def _simulate(
         if step < model.steps - 2:
             rank = np.cumsum(~alive, 1)  # 1 at the first free slot
             new = ~alive & (rank <= births[:, None])
-            place, velocity = np.where(new[..., None], new_place, place), np.where(new[..., None], new_velocity, velocity)
+            place, velocity = (
+                np.where(new[..., None], new_place, place),
+                np.where(new[..., None], new_velocity, velocity),
+            )
             identity = np.where(new, born[:, None] + rank - 1, identity)
             born, alive = born + new.sum(1), alive | new
         alive &= draws.uniform(slots) >= model.deaths
@@ -266,7 +269,7 @@ def _columns(
     there = np.take_along_axis(alive, first, 1)
     targets = np.where(there[..., None], np.take_along_axis(place, first[..., None], 1), 0.0)
     count = real.sum(1)
-    columns = {
+    columns: dict[str, Array] = {
         "measurements": measurements.astype(np.float32),
         "ids": ids.astype(np.int64),
         "targets": targets.astype(np.float32),

@@ -37,7 +37,11 @@ def gospa(
     """
     if alpha > 2:
         raise InputError(f"GOSPA takes alpha from 0 to 2, got {alpha}")
-    if targets.shape[:2] != alive.shape or len(estimates) != len(targets) or estimates.shape[-1] != targets.shape[-1] + 1:
+    if (
+        targets.shape[:2] != alive.shape
+        or len(estimates) != len(targets)
+        or estimates.shape[-1] != targets.shape[-1] + 1
+    ):
         raise InputError(
             f"estimates {list(estimates.shape)}, targets {list(targets.shape)} and alive {list(alive.shape)} do not fit"
         )

@@ -75,7 +75,9 @@ class DecoderLayer(nn.Module):
 
 
 def _state_head(dim: int, hidden: int, out: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, out))
+    return nn.Sequential(
+        nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, out)
+    )
 
 
 def sinusoidal(positions: Tensor, dim: int, *, temperature: float = 1e4) -> Tensor:
@@ -183,7 +185,9 @@ class SetPredictionTransformer(nn.Module):
     def _position(self, logit: Tensor) -> Tensor:
         return (logit.sigmoid() - 0.5) * self.field
 
-    def _first_stage(self, memory: Tensor, shares: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def _first_stage(
+        self, memory: Tensor, shares: Tensor, real: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """States and logits of the chosen proposals, content and place of the queries, references (as logits)."""
         inside = ((shares > 0.01) & (shares < 0.99)).all(-1)
         hidden = self.select(memory)

@@ -19,7 +19,7 @@ from kdrun.data.tracking import PointTargetModel, motion
 from kdrun.errors import InputError
 from kdrun.metrics.sets import gospa
 from kdrun.registry import solve
-from kdrun.types import Count, Fraction, Positive, Unsigned
+from kdrun.types import Count, Fraction, Positive
 
 __all__ = ["best_assignments", "existence_threshold", "gm_phd", "pmb"]
 
@@ -62,9 +62,7 @@ class _Linear:
     def first(self, points: Array) -> tuple[Array, Array]:
         """Means [count, 4] and covariance [4, 4] of targets seen for the first time, uniform over the field before."""
         means = np.concatenate([points, np.zeros_like(points)], 1)
-        return means, np.diag(
-            [self.model.measurement_noise**2] * 2 + [self.model.velocity_variance] * 2
-        )
+        return means, np.diag([self.model.measurement_noise**2] * 2 + [self.model.velocity_variance] * 2)
 
     def predict(self, means: Array, covariances: Array) -> tuple[Array, Array]:
         return means @ self.transition.T, self.transition @ covariances @ self.transition.T + self.process
@@ -150,7 +148,7 @@ def _phd(linear: _Linear, points: list[Array], prune: float, merge: float, most:
         density, moved, narrowed = linear.update(means, covariances, seen)
         detected = model.detection * weights[:, None] * density
         first = np.full(len(seen), model.detection * new / linear.area)
-        total = model.clutter / linear.area + first + detected.sum(0)
+        total = np.maximum(model.clutter / linear.area + first + detected.sum(0), 1e-12)
         start, spread = linear.first(seen)
         count = len(seen)
         weights = np.concatenate([weights * (1 - model.detection), (detected / total).ravel(), first / total])
@@ -194,7 +192,9 @@ def _moments(weights: Array, means: Array, covariances: Array) -> tuple[Array, A
 
 
 @solve
-def pmb(data: Dataset, *, targets: Count = 16, hypotheses: Count = 1, prune: Positive = 1e-4, tracks: Count = 100) -> Tensor:
+def pmb(
+    data: Dataset, *, targets: Count = 16, hypotheses: Count = 1, prune: Positive = 1e-4, tracks: Count = 100
+) -> Tensor:
     """The Poisson multi-Bernoulli filter (Williams, 2015) on each scene: [scenes, targets, 3].
 
     Estimates at the last step, (x, y, probability of existence), the likeliest first. Targets never detected are a Poisson
@@ -217,9 +217,9 @@ def _bernoullis(linear: _Linear, points: list[Array], hypotheses: int, prune: fl
         means, covariances = linear.predict(means, covariances)
         chance = chance * linear.survival(means, covariances)
         density, moved, narrowed = linear.update(means, covariances, seen)
-        missed = 1 - chance * model.detection
+        missed = np.maximum(1 - chance * model.detection, 1e-12)
         first = model.detection * new / linear.area
-        unexplained = first + model.clutter / linear.area
+        unexplained = max(first + model.clutter / linear.area, 1e-12)
         ratio = model.detection * chance[:, None] * density / missed[:, None]
         share = _marginals(ratio, np.full(len(seen), unexplained), hypotheses)
         unseen = (1 - share.sum(1)) * chance * (1 - model.detection) / missed
@@ -230,7 +230,7 @@ def _bernoullis(linear: _Linear, points: list[Array], hypotheses: int, prune: fl
             if weight.sum() > 0:
                 means[k], covariances[k] = _moments(weight, mixture[k], inside)
         start, spread = linear.first(seen)
-        started = (1 - share.sum(0)) * (first / unexplained if unexplained else 0.0)
+        started = (1 - share.sum(0)) * first / unexplained
         chance = np.concatenate([weights.sum(1), started])
         means = np.concatenate([means, start])
         covariances = np.concatenate([covariances, np.broadcast_to(spread, (len(seen), 4, 4))])
