@@ -223,8 +223,9 @@ SPEC = {
 }
 
 
-def test_the_transformer_sees_a_set_and_not_what_fills_up() -> None:
-    module = build(SPEC, seed=(0,)).eval()
+@pytest.mark.parametrize("content", ["place", "memory"])
+def test_the_transformer_sees_a_set_and_not_what_fills_up(content) -> None:
+    module = build({**SPEC, "query_content": content}, seed=(0,)).eval()
     rows = split(8).rows()["measurements"]
     first = module(rows)
     assert first["states"].shape == (8, 3, 6, 2)
@@ -246,7 +247,7 @@ def test_the_transformer_sees_a_set_and_not_what_fills_up() -> None:
         module(rows[:, :5])
 
 
-def test_references_carry_no_gradient_but_contents_do() -> None:
+def test_references_carry_no_gradient() -> None:
     module = build(SPEC, seed=(0,))
     rows = split(4).rows()["measurements"]
     module(rows)["states"][:, -1].sum().backward()
@@ -256,3 +257,14 @@ def test_references_carry_no_gradient_but_contents_do() -> None:
     assert last[0].weight.grad.abs().sum() > 0
     assert module.encoder[0].attention.query.weight.grad.abs().sum() > 0
     assert module.time.weight.grad.abs().sum() > 0
+
+
+def test_the_encoder_learns_through_queries_made_of_its_features() -> None:
+    rows = split(4).rows()["measurements"]
+    reached = {}
+    for content in ("place", "memory"):
+        module = build({**SPEC, "query_content": content}, seed=(0,))
+        module(rows)["states"][:, -1].sum().backward()
+        reached[content] = module.select[0].weight.grad
+    assert reached["place"] is None or not reached["place"].any()
+    assert reached["memory"].any()

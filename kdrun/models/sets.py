@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -94,7 +95,8 @@ class SetPredictionTransformer(nn.Module):
     As MT3 (Pinto et al., 2021), after deformable DETR (Zhu et al., 2021): an encoder over measurements, with a learned code
     of time in queries and keys; proposals from its outputs, of which the ``queries`` likeliest become reference points
     and, through a sinusoidal code, the decoder's queries; a decoder that moves its references layer by layer. References
-    are detached between stages and layers, the content of queries is not. Matrices start as Xavier-uniform, the table of
+    are detached between stages and layers, the content of queries is not: with ``query_content: place`` it starts from the
+    code of the reference, with ``memory`` from the chosen proposal's own features. Matrices start as Xavier-uniform, the table of
     times uniform in [0, 1).
 
     Where a scene has fewer measurements than queries, or some lie within a hundredth of the border of the
@@ -115,6 +117,7 @@ class SetPredictionTransformer(nn.Module):
         head_hidden: Count = 128,
         queries: Count = 16,
         dropout: Fraction = 0.1,
+        query_content: Literal["place", "memory"] = "place",
     ) -> None:
         super().__init__()
         if dim % 2:
@@ -124,7 +127,8 @@ class SetPredictionTransformer(nn.Module):
         self.time = nn.Embedding(times, dim)
         self.encoder = nn.ModuleList(EncoderLayer(dim, heads, hidden, dropout) for _ in range(encoder_layers))
         self.select = nn.Sequential(nn.Linear(dim, dim), nn.LayerNorm(dim))
-        self.place = nn.Sequential(nn.Linear(coordinates * dim, 2 * dim), nn.LayerNorm(2 * dim))
+        self.query_content, width = query_content, 2 * dim if query_content == "place" else dim
+        self.place = nn.Sequential(nn.Linear(coordinates * dim, width), nn.LayerNorm(width))
         self.decoder = nn.ModuleList(DecoderLayer(dim, heads, hidden, dropout) for _ in range(decoder_layers))
         self.state_norm = nn.LayerNorm(dim)
         count = decoder_layers + 1  # the last ones are those of the first stage
@@ -197,5 +201,5 @@ class SetPredictionTransformer(nn.Module):
         picked = self.state_heads[-1](hidden).float() + shares.clamp(0.01, 0.99).logit()
         reference = picked.detach()
         code = sinusoidal(reference.sigmoid(), self.dim).to(memory.dtype)
-        place, content = self.place(code).chunk(2, -1)
+        place, content = self.place(code).chunk(2, -1) if self.query_content == "place" else (self.place(code), hidden)
         return self._position(picked), logits.gather(1, chosen), content, place, reference
