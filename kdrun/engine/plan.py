@@ -223,9 +223,9 @@ class _Planner:
                     else part.load()(**faked, **options)
                 )
                 return {"": _known(returned)}, ()
-        except InputError:
-            raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, InputError) and all(info.size is not None for info in infos):
+                raise
             if part.kind == "partition":
                 return {"": _unknown_parts(part, node, values)}, (
                     "how many rows its parts have is known only when it has run",
