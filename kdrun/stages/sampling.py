@@ -12,7 +12,7 @@ from torch.nn import Module
 from kdrun.data.dataset import Column, DataInfo, Dataset, MemoryDataset
 from kdrun.engine.context import Context
 from kdrun.ops.diffusion import ddim_step as step
-from kdrun.ops.diffusion import signal_from_noisy, signal_from_prediction
+from kdrun.ops.diffusion import noisy_from_signal, signal_from_noisy, signal_from_prediction
 from kdrun.registry import generate
 from kdrun.types import Count, Fraction
 
@@ -52,6 +52,7 @@ def ddim(
     start: Fraction = 0.98,
     predicts: Literal["signal", "noise", "velocity"] = "signal",
     schedule: Literal["cosine", "linear"] = "cosine",
+    start_from: Literal["noise", "first_answer"] = "noise",
     record: list[Fraction] = (),  # type: ignore[assignment]
     column: str = "image",
     batch_size: Count = 512,
@@ -60,7 +61,8 @@ def ddim(
     """Deterministic samples of a diffusion model from ``noise``, in ``steps`` equal steps from time ``start`` to 0 (DDIM).
 
     Adds them as a ``column`` [rows, ...] and, for the i-th time in ``record``, ``signal_i``: the signal of the path at the
-    grid time next to it (``start`` included, 0 not).
+    grid time next to it (``start`` included, 0 not). ``first_answer`` starts from ``α f + σ ε``, f the answer to the noise,
+    as if the path had been on its own signal before.
     """
     times = [start * (1 - i / steps) for i in range(steps + 1)]
     wanted = {min(range(steps), key=lambda k: abs(times[k] - t)): f"signal_{i}" for i, t in enumerate(record)}
@@ -72,6 +74,8 @@ def ddim(
             for i, pair in enumerate(itertools.pairwise(times)):
                 now, earlier = (torch.as_tensor(t, dtype=noise.dtype, device=noise.device) for t in pair)
                 signal = signal_from_prediction(model(noisy, now), noisy, now, predicts=predicts, schedule=schedule)
+                if i == 0 and start_from == "first_answer":
+                    noisy = noisy_from_signal(signal, noise, now, schedule=schedule)
                 if i in wanted:
                     path = signal_from_noisy(noisy, noise, now, schedule=schedule) if i else signal
                     found.setdefault(wanted[i], []).append(path.float().cpu())
