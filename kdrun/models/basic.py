@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from kdrun.registry import model
 from kdrun.types import Count, Fraction, Size
 
-__all__ = ["ConvolutionalNetwork", "MultilayerPerceptron", "RandomFeatures", "RowValues", "linear"]
+__all__ = ["ConvolutionalNetwork", "MultilayerPerceptron", "RandomFeatures", "RowValues", "RowVectors", "linear"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -158,3 +158,16 @@ class RowValues(nn.Module):
     def forward(self, index: Tensor) -> Tensor:
         """[batch] of row numbers [batch] (int64)."""
         return self.logits[index].sigmoid()
+
+
+@model(name="row_vectors")
+class RowVectors(nn.Module):
+    """One free vector for each row of the data, standard normal at first: latents or inputs to be optimized."""
+
+    def __init__(self, *, rows: Size = "auto", features: Count) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(torch.randn(int(rows), features))
+
+    def forward(self, index: Tensor) -> Tensor:
+        """[batch, features] of row numbers [batch] (int64)."""
+        return self.vectors[index]

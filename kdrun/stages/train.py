@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -50,7 +50,7 @@ def train(
 
     ``epochs`` passes over ``data``, or a number of ``steps``; further loaders are cycled. Fields of the result:
     each trained model by its role, ``average`` (and ``average.ROLE``) for moving averages, ``log`` (loss terms
-    by epoch), ``cost`` (FLOPs a row of a step, forward and backward, when every update runs). ``refresh: {op: NAME, from: [nodes], every: 1}`` chooses the rows of the coming epochs: the op gets the
+    by epoch), ``cost`` (FLOPs a row of a step, forward and backward, when every update runs; how many rows a black box was asked about). ``refresh: {op: NAME, from: [nodes], every: 1}`` chooses the rows of the coming epochs: the op gets the
     nodes' values over all of ``data``, models in eval mode, and returns row numbers [chosen]. A parameter of it may be
     a schedule; the field ``chosen`` [rows] counts the epochs that used each row. Raises ``InputError`` for what does not fit, ``Diverged`` when a loss becomes NaN or infinite.
     """
@@ -108,6 +108,7 @@ class _Job:
     flops_per_row: float
     rows: Tensor | None = None
     times: Tensor | None = None
+    asked: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def prepare(
@@ -143,7 +144,9 @@ class _Job:
         program = StepProgram(step, compiler, trainables, autocast=hardware.autocast(), scaler=hardware.scaler())
         sizes = {n: batch_sizes.get(n, batch_size) for n in handed.loaders}
         flops = found.flops / traced
-        return cls(step, found.specs, handed.loaders, sizes, program, trainables, context, state, chosen, flops)
+        job = cls(step, found.specs, handed.loaders, sizes, program, trainables, context, state, chosen, flops)
+        job.asked = {role: int(count) for role, count in job._counters().items()}
+        return job
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -163,6 +166,9 @@ class _Job:
             "generator": self.generator.get_state(),
             "torch": torch.get_rng_state(),
         }
+        counters = self._counters()
+        if counters:
+            state["queries"] = counters
         if self.rows is not None and self.times is not None:
             state["rows"], state["times"] = self.rows, self.times
         if self.context.device.type == "cuda":
@@ -170,6 +176,11 @@ class _Job:
         if self.program.scaler is not None:
             state["scaler"] = self.program.scaler.state_dict()
         return state
+
+    def _counters(self) -> dict[str, Tensor]:
+        """How often models were asked that keep count of it."""
+        buffers = {role: dict(module.named_buffers()).get("queries") for role, module in self.modules.items()}
+        return {role: buffer for role, buffer in buffers.items() if buffer is not None}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         for role, weights in state["modules"].items():
@@ -181,6 +192,8 @@ class _Job:
                 own.copy_(saved)
         for name, saved in state["buffers"].items():
             self.buffers[name].copy_(saved)
+        for role, count in self._counters().items():
+            count.copy_(state["queries"][role])
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["torch"])
         self.rows, self.times = state.get("rows"), state.get("times")
@@ -191,6 +204,9 @@ class _Job:
 
     def result(self, rows: list[dict[str, Any]]) -> dict[str, Artifact]:
         cost = {"flops_per_row": self.flops_per_row, "rows": len(self.loaders["data"])}
+        counters = self._counters()
+        if counters:
+            cost["queries"] = sum(int(count - self.asked[role]) for role, count in counters.items())
         fields: dict[str, Artifact] = {"log": Table(rows), "cost": Table([cost])}
         if self.times is not None:
             fields["chosen"] = Tensors({"": self.times})
