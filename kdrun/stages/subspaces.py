@@ -145,7 +145,9 @@ def task_regimes(
     found: Named = {}
     pairs = torch.zeros(3)
     for name, new in gradient.items():
-        closed, free, strengths = [], [], {}
+        closed: list[Tensor] = []
+        free: list[Tensor] = []
+        strengths: dict[int, float] = {}
         for task in range(int(memory["tasks"])):
             basis, old = memory[f"basis.{task}.{name}"], memory[f"gradient.{task}.{name}"]
             strength = float((new @ basis).norm())
