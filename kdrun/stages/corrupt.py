@@ -1,0 +1,25 @@
+"""Parts of the ``corrupt`` stage: data set to data set, with something spoilt on purpose."""
+
+from __future__ import annotations
+
+import torch
+
+from kdrun.data.dataset import Dataset
+from kdrun.errors import InputError, nearest
+from kdrun.registry import corrupt
+
+__all__ = ["permuted_columns"]
+
+
+@corrupt
+def permuted_columns(data: Dataset, *, columns: list[str], generator: torch.Generator) -> Dataset:
+    """The named columns dealt out to the rows anew, together, by one random permutation: what they say of the others is lost.
+
+    Raises ``InputError`` for an unknown column.
+    """
+    rows = data.rows()
+    missing = [name for name in columns if name not in rows]
+    if missing:
+        raise InputError(f"the data has no column '{missing[0]}'{nearest(missing[0], rows)}")
+    order = torch.randperm(len(data), generator=generator)
+    return data.with_columns({name: rows[name][order] for name in columns})

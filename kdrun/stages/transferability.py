@@ -1,0 +1,76 @@
+"""Parts of the ``reduce`` stage that make tables of how well models of some domains do on others, and of what goes with it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kdrun.data.dataset import Dataset
+from kdrun.errors import InputError, nearest
+from kdrun.registry import reduce
+
+__all__ = ["pivot_scores", "transfer_correlates"]
+
+
+@reduce
+def pivot_scores(tables: list[list[dict[str, Any]]], *, column: str) -> list[dict[str, Any]]:
+    """One ``column`` of several tables as a matrix: a row a table (a target), a column a row of them (a source), by number.
+
+    Raises ``InputError`` if a table has no such column or the tables differ in length.
+    """
+    if len({len(table) for table in tables}) != 1:
+        raise InputError(f"the tables have different numbers of rows: {[len(table) for table in tables]}")
+    missing = [row for table in tables for row in table if column not in row]
+    if missing:
+        raise InputError(f"the tables have no column '{column}'{nearest(column, missing[0])}")
+    return [{str(i): float(row[column]) for i, row in enumerate(table)} for table in tables]
+
+
+@reduce
+def transfer_correlates(
+    matrix: list[dict[str, Any]], data: list[Dataset], *, event: str = "event", features: str = "bag"
+) -> list[dict[str, Any]]:
+    """Spearman's rank correlations, over pairs of different domains, of the transferred score with what may explain it.
+
+    ``matrix`` as of ``pivot_scores``, square; ``data`` the domains' training sets in its order. Columns of the one row:
+    ``size`` (rows of the source), ``event_rate`` (of the source), ``self_score`` (of the source on its own domain) and
+    ``distance`` (between the mean features of both). One that does not vary is left out.
+    Raises ``InputError`` unless there is one data set for each row and column of the matrix.
+    """
+    scores = torch.tensor([list(row.values()) for row in matrix], dtype=torch.float64)
+    if scores.shape != (len(data), len(data)):
+        raise InputError(f"a matrix {list(scores.shape)} of scores does not fit {len(data)} data sets")
+    centres = torch.stack([_centre(d, features) for d in data])
+    source = {
+        "size": torch.tensor([float(len(d)) for d in data], dtype=torch.float64),
+        "event_rate": torch.stack([d.rows()[event].double().mean() for d in data]),
+        "self_score": scores.diagonal(),
+    }
+    grids = {name: values.expand_as(scores) for name, values in source.items()}
+    grids["distance"] = torch.cdist(centres, centres)
+    apart = ~torch.eye(len(data), dtype=torch.bool)
+    found = {name: _rank_correlation(scores[apart], grid[apart]) for name, grid in grids.items()}
+    return [{name: value for name, value in found.items() if not math.isnan(value)}]
+
+
+def _centre(data: Dataset, column: str) -> Tensor:
+    """Mean of a column over rows and all axes but the last; rows of zeros (padding) are left out."""
+    total: Tensor | float = 0.0
+    count = 0
+    for batch in data.batches(64):
+        values = batch[column].flatten(0, -2).double()
+        real = values[values.ne(0).any(1)]
+        total, count = total + real.sum(0), count + len(real)
+    return torch.as_tensor(total) / max(count, 1)
+
+
+def _rank_correlation(first: Tensor, second: Tensor) -> float:
+    from scipy.stats import rankdata
+
+    ranks = torch.stack([torch.from_numpy(rankdata(values.numpy())) for values in (first, second)])
+    centred = ranks - ranks.mean(1, keepdim=True)
+    spread = centred.square().sum(1).prod().sqrt()
+    return (centred[0] @ centred[1] / spread).item() if spread > 0 else math.nan
