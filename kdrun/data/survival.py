@@ -176,8 +176,8 @@ class BagFolder:
     """Features of slides by cohort: ``root/COHORT/patients.csv`` and ``root/COHORT/features/SLIDE.safetensors`` or ``.npz``.
 
     The list has a row a patient, with the columns ``slides`` (names, separated by blanks; their instances are joined),
-    ``time`` (in the unit of ``interval``), ``event`` (0 or 1) and ``fold`` (from 0 on): ``fold`` is tested, the others
-    trained on. Files hold an array ``features`` [instances, features]. Every bag gets ``instances`` rows: evenly thinned
+    ``time`` (in the unit of ``interval``), ``event`` (0 or 1) and ``fold``: that of number
+    ``fold`` (modulo their number, so that seeds may count through them) is tested, the others trained on. Files hold an array ``features`` [instances, features]. Every bag gets ``instances`` rows: evenly thinned
     if longer, padded by rows of zeros if shorter. Intervals are ``bins`` times ``interval`` long, the same for all.
     ``target`` is the cohort of the splits; ``sources`` names the others. Raises ``DataError`` for what is missing.
     """
@@ -219,10 +219,10 @@ class BagFolder:
     def _cohort(self, folder: Path) -> dict[str, FileDataset]:
         patients = self._patients(folder)
         decode = _Bags(patients, *self.shape)
-        test = torch.tensor([p.fold == self.fold for p in patients])
-        if not test.any() or test.all():
-            folds = sorted({p.fold for p in patients})
-            raise DataError(f"{folder / LIST} has the folds {folds}: {self.fold} leaves nothing to train or test on")
+        folds = sorted({p.fold for p in patients})
+        if len(folds) < 2:
+            raise DataError(f"{folder / LIST} has one fold: nothing is left to train on", key="data.root")
+        test = torch.tensor([p.fold == folds[self.fold % len(folds)] for p in patients])
         whole = FileDataset(decode, len(patients), _info(self.shape, self.bins, len(patients)))
         decode(0)
         return {"train": whole.select((~test).nonzero().squeeze(1)), "test": whole.select(test.nonzero().squeeze(1))}

@@ -21,26 +21,21 @@ def pivot_scores(tables: list[list[dict[str, Any]]], *, column: str) -> list[dic
 
     Raises ``InputError`` if a table has no such column or the tables differ in length.
     """
-    if len({len(table) for table in tables}) != 1:
-        raise InputError(f"the tables have different numbers of rows: {[len(table) for table in tables]}")
-    missing = [row for table in tables for row in table if column not in row]
-    if missing:
-        raise InputError(f"the tables have no column '{column}'{nearest(column, missing[0])}")
-    return [{str(i): float(row[column]) for i, row in enumerate(table)} for table in tables]
+    return [{str(i): value for i, value in enumerate(row)} for row in _pivoted(tables, column)]
 
 
 @reduce
 def transfer_correlates(
-    matrix: list[dict[str, Any]], data: list[Dataset], *, event: str = "event", features: str = "bag"
+    tables: list[list[dict[str, Any]]], data: list[Dataset], *, column: str, event: str = "event", features: str = "bag"
 ) -> list[dict[str, Any]]:
     """Spearman's rank correlations, over pairs of different domains, of the transferred score with what may explain it.
 
-    ``matrix`` as of ``pivot_scores``, square; ``data`` the domains' training sets in its order. Columns of the one row:
-    ``size`` (rows of the source), ``event_rate`` (of the source), ``self_score`` (of the source on its own domain) and
-    ``distance`` (between the mean features of both). One that does not vary is left out.
-    Raises ``InputError`` unless there is one data set for each row and column of the matrix.
+    ``tables`` as for ``pivot_scores``, a row for each domain's model; ``data`` the domains' training sets in this order.
+    The one row has ``size`` (rows of the source), ``event_rate`` (of the source), ``self_score`` (of the source on its
+    own domain) and ``distance`` (between the mean features of both). One that does not vary is left out.
+    Raises ``InputError`` unless there are as many data sets as tables and rows in each.
     """
-    scores = torch.tensor([list(row.values()) for row in matrix], dtype=torch.float64)
+    scores = torch.tensor(_pivoted(tables, column), dtype=torch.float64)
     if scores.shape != (len(data), len(data)):
         raise InputError(f"a matrix {list(scores.shape)} of scores does not fit {len(data)} data sets")
     centres = torch.stack([_centre(d, features) for d in data])
@@ -54,6 +49,15 @@ def transfer_correlates(
     apart = ~torch.eye(len(data), dtype=torch.bool)
     found = {name: _rank_correlation(scores[apart], grid[apart]) for name, grid in grids.items()}
     return [{name: value for name, value in found.items() if not math.isnan(value)}]
+
+
+def _pivoted(tables: list[list[dict[str, Any]]], column: str) -> list[list[float]]:
+    if len({len(table) for table in tables}) != 1:
+        raise InputError(f"the tables have different numbers of rows: {[len(table) for table in tables]}")
+    missing = [row for table in tables for row in table if column not in row]
+    if missing:
+        raise InputError(f"the tables have no column '{column}'{nearest(column, missing[0])}")
+    return [[float(row[column]) for row in table] for table in tables]
 
 
 def _centre(data: Dataset, column: str) -> Tensor:
