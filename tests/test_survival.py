@@ -65,7 +65,10 @@ def test_published_sizes() -> None:
     size = {"in_features": 1536, "num_classes": 32}
     for spec, count in (
         ({"model": "gated_attention_mil", **size}, trunk + 512 * 32 + 32),
-        ({"model": "topk_expert_routing", "num_experts": 13, **size}, trunk + 13 * 512 + 13 * (512 * 512 + 512) + 512 * 32 + 32),
+        (
+            {"model": "topk_expert_routing", "num_experts": 13, **size},
+            trunk + 13 * 512 + 13 * (512 * 512 + 512) + 512 * 32 + 32,
+        ),
     ):
         with torch.device("meta"):
             assert sum(p.numel() for p in build(spec).parameters()) == count
@@ -192,7 +195,9 @@ def write_cohort(root, name: str, rows: list[dict], sizes: dict[str, int]) -> No
 def test_bags_from_files(tmp_path) -> None:
     part = BagFolder(root=str(tmp_path), target="A", sources=["B"], features=3, instances=4, bins=4, fold=1)
     assert part.info()["train"].columns["bag"].shape == (4, 3)  # known without files
-    with pytest.raises(DataError, match=r"no list .*A/patients.csv: expected .* slides, time, event, fold, and .*SLIDE"):
+    with pytest.raises(
+        DataError, match=r"no list .*A/patients.csv: expected .* slides, time, event, fold, and .*SLIDE"
+    ):
         part.load()
     rows = [
         {"slides": "s1 n2", "time": 10, "event": 1, "fold": 0},

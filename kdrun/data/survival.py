@@ -73,7 +73,9 @@ class SurvivalBags:
     ) -> None:
         self.weights = [float(target), *map(float, sources)]
         if any(abs(w) > 1 for w in self.weights):
-            raise DataError(f"a cohort's share of the general prognosis is from -1 to 1, got {self.weights}", key="data")
+            raise DataError(
+                f"a cohort's share of the general prognosis is from -1 to 1, got {self.weights}", key="data"
+            )
         self.counts = {"train": train, "valid": valid, "test": test}
         self.types, self.instances, self.features, self.bins = types, instances, features, bins
         self.signal, self.shift, self.censored, self.seed = signal, shift, censored, seed
@@ -309,7 +311,9 @@ class ClinicalTables:
             import pandas
             from sksurv import datasets
         except ImportError as error:
-            raise DataError(f"the data '{self.name}' needs an extra: pip install 'kdrun[survival]' ({error})") from error
+            raise DataError(
+                f"the data '{self.name}' needs an extra: pip install 'kdrun[survival]' ({error})"
+            ) from error
         names = {"whas500": "load_whas500", "gbsg2": "load_gbsg2", "veterans": "load_veterans_lung_cancer"}
         table, outcome = getattr(datasets, names[self.name])()
         happened, time = outcome.dtype.names

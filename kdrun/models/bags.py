@@ -168,7 +168,9 @@ class TopKExpertRouting(nn.Module):
         ``router_logits`` [batch, experts]. Raises ``ValueError`` for another number of experts.
         """
         if sources.dim() != 3 or sources.shape[1] != self.router.out_features:
-            raise ValueError(f"expected sources [batch, {self.router.out_features}, features], got {list(sources.shape)}")
+            raise ValueError(
+                f"expected sources [batch, {self.router.out_features}, features], got {list(sources.shape)}"
+            )
         router_logits = self.router(self.trunk(bag)[0])
         noisy = router_logits
         if self.gumbel and self.training:

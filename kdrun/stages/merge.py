@@ -42,9 +42,7 @@ def average_weights(models: list[Module], *, weights: list[float] | None = None)
 
 
 @merge
-def best_scored(
-    models: list[Module], scores: list[dict[str, Any]], *, column: str, largest: bool = True
-) -> Module:
+def best_scored(models: list[Module], scores: list[dict[str, Any]], *, column: str, largest: bool = True) -> Module:
     """The one of the models whose row of ``scores`` has the largest (or smallest) value in ``column``; the first of equals.
 
     ``scores`` is a table with a row a model, in the models' order, such as ``evaluate`` gives. NaN never wins.
