@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import torch
@@ -67,6 +68,6 @@ def time_bins(time: Tensor, *, cutoffs: list[float]) -> Tensor:
     With K - 1 cut-offs there are K intervals, closed at the left; the first starts anywhere, the last never ends.
     Raises ``ValueError`` if the cut-offs do not ascend.
     """
-    if any(later <= earlier for earlier, later in zip(cutoffs, cutoffs[1:], strict=False)):
+    if any(later <= earlier for earlier, later in itertools.pairwise(cutoffs)):
         raise ValueError(f"cut-offs ascend, got {cutoffs}")
     return torch.bucketize(time, torch.tensor(cutoffs, dtype=time.dtype, device=time.device), right=True)
