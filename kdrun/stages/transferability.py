@@ -38,10 +38,11 @@ def transfer_correlates(
     scores = torch.tensor(_pivoted(tables, column), dtype=torch.float64)
     if scores.shape != (len(data), len(data)):
         raise InputError(f"a matrix {list(scores.shape)} of scores does not fit {len(data)} data sets")
-    centres = torch.stack([_centre(d, features) for d in data])
+    facts = [_facts(d, event, features) for d in data]
+    centres = torch.stack([centre for centre, _ in facts])
     source = {
         "size": torch.tensor([float(len(d)) for d in data], dtype=torch.float64),
-        "event_rate": torch.stack([d.rows()[event].double().mean() for d in data]),
+        "event_rate": torch.tensor([rate for _, rate in facts], dtype=torch.float64),
         "self_score": scores.diagonal(),
     }
     grids = {name: values.expand_as(scores) for name, values in source.items()}
@@ -60,15 +61,16 @@ def _pivoted(tables: list[list[dict[str, Any]]], column: str) -> list[list[float
     return [[float(row[column]) for row in table] for table in tables]
 
 
-def _centre(data: Dataset, column: str) -> Tensor:
-    """Mean of a column over rows and all axes but the last; rows of zeros (padding) are left out."""
-    total: Tensor | float = 0.0
-    count = 0
-    for batch in data.batches(64):
-        values = batch[column].flatten(0, -2).double()
-        real = values[values.ne(0).any(1)]
-        total, count = total + real.sum(0), count + len(real)
-    return torch.as_tensor(total) / max(count, 1)
+def _facts(data: Dataset, event: str, features: str) -> tuple[Tensor, float]:
+    """The mean of ``features`` over rows and instances, without rows of zeros (padding), and the share of events."""
+    sums, events, count = [], 0.0, 0
+    for batch in data.batches(64):  # once through: the rows of files may not fit into memory
+        values = batch[features].flatten(0, -2).double()
+        real = values.ne(0).any(1)
+        sums.append(values.sum(0))
+        count += int(real.sum())
+        events += float(batch[event].sum())
+    return torch.stack(sums).sum(0) / max(count, 1), events / len(data)
 
 
 def _rank_correlation(first: Tensor, second: Tensor) -> float:
