@@ -22,4 +22,6 @@ def permuted_columns(data: Dataset, *, columns: list[str], generator: torch.Gene
         raise InputError(f"the data has no column '{missing[0]}'{nearest(missing[0], data.info.columns)}")
     found = [[batch[name] for name in columns] for batch in data.batches(64)]  # others may not fit into memory
     order = torch.randperm(len(data), generator=generator)
-    return data.with_columns({n: torch.cat(parts)[order] for n, parts in zip(columns, zip(*found, strict=True), strict=True)})
+    return data.with_columns(
+        {n: torch.cat(parts)[order] for n, parts in zip(columns, zip(*found, strict=True), strict=True)}
+    )
