@@ -8,7 +8,13 @@ from torch import Tensor
 from kdrun.registry import op
 from kdrun.types import NonNegative
 
-__all__ = ["permute_columns", "prediction_prior", "row_shares", "softmax_similarity_weights", "weighted_knowledge_fusion"]
+__all__ = [
+    "permute_columns",
+    "prediction_prior",
+    "row_shares",
+    "softmax_similarity_weights",
+    "weighted_knowledge_fusion",
+]
 
 
 @op
