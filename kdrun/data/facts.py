@@ -72,7 +72,11 @@ class FactBank:
         valid_entities: Unsigned = 50,
         seed: Unsigned = 0,
     ) -> None:
-        self.entities, self.attributes, self.templates = entities, list(attributes), list(TEMPLATES if templates is None else templates)
+        self.entities, self.attributes, self.templates = (
+            entities,
+            list(attributes),
+            list(TEMPLATES if templates is None else templates),
+        )
         self.values = list(values) if isinstance(values, list) else [values] * len(self.attributes)
         self.name_tokens, self.value_tokens = name_tokens, value_tokens
         self.cues, self.fillers, self.cued, self.lines, self.seed = cues, fillers, cued, lines, seed
@@ -82,7 +86,9 @@ class FactBank:
         if len(self.attributes) > cues:
             raise DataError(f"{len(self.attributes)} attributes need as many cue words, got {cues}", key="data.cues")
         if entities > name_symbols**name_tokens:
-            raise DataError(f"{name_symbols}^{name_tokens} names are too few for {entities} entities", key="data.name_symbols")
+            raise DataError(
+                f"{name_symbols}^{name_tokens} names are too few for {entities} entities", key="data.name_symbols"
+            )
         if self.parts[2] < 1:
             raise DataError(f"{entities} entities leave none to test on", key="data.entities")
         wrong = [t for t in self.templates if t.split().count("{name}") != 1 or not t.endswith(" {value} .")]
@@ -140,9 +146,7 @@ class FactBank:
     def _sequences(self, pieces: Sequence[Piece], **columns: Tensor) -> Tensor:
         """Rows of token ids: each piece is a constant, or columns [rows, count] by their name."""
         rows = len(next(iter(columns.values())))
-        return torch.cat(
-            [columns[p[1:-1]] if isinstance(p, str) else torch.full((rows, 1), p) for p in pieces], dim=1
-        )
+        return torch.cat([columns[p[1:-1]] if isinstance(p, str) else torch.full((rows, 1), p) for p in pieces], dim=1)
 
     @property
     def _length(self) -> int:
@@ -163,7 +167,10 @@ class FactBank:
             return DataInfo({**columns, "entity": one, "attribute": one}, len(self.words), rows, extra=extra)
 
         train, valid, test = self.parts
-        task = {"train": lines(train), **{s: prompts(self.name_tokens + 2, n) for s, n in (("valid", valid), ("test", test))}}
+        task = {
+            "train": lines(train),
+            **{s: prompts(self.name_tokens + 2, n) for s, n in (("valid", valid), ("test", test))},
+        }
         longest = max(len(t.split()) for t in self.templates) + self.name_tokens - 3
         asked = self.entities * len(self.attributes) * len(self.templates)
         return {

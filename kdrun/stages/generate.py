@@ -146,8 +146,8 @@ def _write(
         chosen = sampler(logits)
         for name, value in {"generated": chosen, "emitted": torch.ones_like(chosen).float(), **records}.items():
             if name not in columns:
-                columns[name] = torch.zeros(count, max_tokens, *value.shape[1:], dtype=value.dtype, device=device)
-            columns[name][rows, step] = value
+                columns[name] = torch.zeros(count, *value.shape[1:], max_tokens, dtype=value.dtype, device=device)
+            columns[name][rows, ..., step] = value
         going = (~torch.isin(chosen, ends)).nonzero()[:, 0]
         if len(going) == 0:
             break
@@ -166,7 +166,7 @@ def _planned(
     """The columns of a stage that is planned: one token is enough to know them."""
     logits, records = combine([CachedModel(model).first_logits(tokens) for model in models])
     known = {"generated": logits.argmax(-1), "emitted": logits[:, 0].float(), **records}
-    return {n: torch.zeros(count, max_tokens, *v.shape[1:], dtype=v.dtype) for n, v in known.items()}
+    return {n: torch.zeros(count, *v.shape[1:], max_tokens, dtype=v.dtype) for n, v in known.items()}
 
 
 @generate
@@ -231,7 +231,7 @@ def fused_decoding(
     ``weights`` fixes one weight an expert; without it they are found anew for each token and row by matching
     divergences (``kl_matched_weights``: ``direction``, ``largest``, ``method``; Fan et al., 2024). All models share one
     vocabulary; what one has beyond the shortest is cut off. Adds, beside the columns of ``decoding`` (whose other
-    parameters hold), at each token ``weights`` [rows, max_tokens, experts], the ``divergence`` of the fused from the
+    parameters hold), at each token ``weights`` [rows, experts, max_tokens], the ``divergence`` of the fused from the
     large model in nats, the experts' ``mean_divergence`` from the small one, and ``mismatch``: the distance of the two
     where weights were matched and a root lies in range, else 0.
     """

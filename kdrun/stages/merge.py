@@ -49,8 +49,7 @@ def task_arithmetic(base: Module, models: list[Module], *, scale: float = 1.0) -
     for state in states:
         if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in start.items()}:
             raise InputError("task vectors are differences between models of one architecture")
-    merged = copy.deepcopy(base)
-    merged.load_state_dict(
+    base.load_state_dict(
         {
             name: value + scale * torch.stack([state[name] - value for state in states]).sum(0)
             if value.is_floating_point()
@@ -58,4 +57,4 @@ def task_arithmetic(base: Module, models: list[Module], *, scale: float = 1.0) -
             for name, value in start.items()
         }
     )
-    return merged
+    return base
