@@ -99,8 +99,8 @@ def test_what_cannot_be_decoded_is_said() -> None:
         run(decoding, one, data.with_columns({"mask": data.rows()["mask"].flip(1)}), max_tokens=2)
     with pytest.raises(InputError, match="Linear does not write"):
         run(decoding, torch.nn.Linear(2, 2), data)
-    with pytest.raises(InputError, match="2 experts need as many weights"):
-        run(fused_decoding, one, one, [one, one], data, weights=[1.0])
+    with pytest.raises(InputError, match="3 experts need as many weights"):
+        run(fused_decoding, one, one, [one, one, one], data, weights=[1.0, 2.0])
 
 
 def test_samples_follow_the_model_and_repeat_by_seed() -> None:
@@ -136,6 +136,13 @@ def test_a_model_fused_with_its_own_tuning_writes_as_that_does() -> None:
         assert torch.equal(rows["generated"], tuned["generated"])
     written = rows["emitted"] == 1
     torch.testing.assert_close(rows["weights"][:, 0][written], torch.ones(int(written.sum())), atol=1e-3, rtol=0)
+
+
+def test_one_fixed_weight_stands_for_all_experts() -> None:
+    large, small, experts, data = model(0), model(1), [model(2), model(4)], prompts()
+    one, two = (run(fused_decoding, large, small, experts, data, weights=w, max_tokens=5) for w in ([0.5], [0.5, 0.5]))
+    assert torch.equal(one["generated"], two["generated"])
+    assert (two["weights"][two["emitted"][:, None].expand(-1, 2, -1) == 1] == 0.5).all()
 
 
 def test_divergences_match_where_a_root_lies_in_range() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -154,7 +155,7 @@ class FactBank:
         own = [len(t.split()) + self.name_tokens + self.value_tokens - 2 for t in self.templates]
         return max(*own, self.name_tokens + self.value_tokens + 3)
 
-    def info(self) -> dict[str, DataInfo | list[Mapping[str, DataInfo]]]:  # type: ignore[override]
+    def info(self) -> dict[str, Any]:
         extra = {"vocabulary": len(self.words), "padding": PADDING, "stop": STOP}
         one, line = Column((), torch.int64), Column((self._length - 1,), torch.int64)
 
@@ -179,25 +180,21 @@ class FactBank:
             "tasks": [dict(task) for _ in self.attributes],
         }
 
-    def load(self) -> dict[str, MemoryDataset | list[dict[str, MemoryDataset]]]:
+    def load(self) -> dict[str, Any]:
         known = self.info()
         generator = torch.Generator().manual_seed(self.seed + 1_000_003)
-        general = known["train"]
-        asked = known["statements"]
-        assert isinstance(general, DataInfo)
-        assert isinstance(asked, DataInfo)
         everyone = torch.arange(self.entities)
         stated = [
-            self._prompts(self._pieces(template, attribute)[:-2], everyone, attribute, asked)
+            self._prompts(self._pieces(template, attribute)[:-2], everyone, attribute, known["statements"])
             for attribute, template in itertools.product(range(len(self.attributes)), self.templates)
         ]
         statements = {name: torch.cat([part[name] for part in stated]) for name in stated[0]}
         order = torch.randperm(self.entities, generator=generator)
         parts = order.split(list(self.parts))
         return {
-            "train": self._general(general, generator),
-            "statements": MemoryDataset(statements, asked),
-            "tasks": [self._task(i, parts, info) for i, info in enumerate(known["tasks"]) if isinstance(info, dict)],
+            "train": self._general(known["train"], generator),
+            "statements": MemoryDataset(statements, known["statements"]),
+            "tasks": [self._task(i, parts, info) for i, info in enumerate(known["tasks"])],
         }
 
     def _general(self, info: DataInfo, generator: torch.Generator) -> MemoryDataset:

@@ -36,7 +36,12 @@ def logit_shift(large: Tensor, experts: Tensor, small: Tensor, weights: Tensor) 
     require_same_shape(large, small, "large and small")
     for expert in experts:
         require_same_shape(large, expert, "large and each expert")
-    return large + torch.einsum("...m,m...v->...v", weights.to(large.dtype), experts - small)
+    return large + _combined(weights, experts - small)
+
+
+def _combined(weights: Tensor, directions: Tensor) -> Tensor:
+    """``Σ_t weights[..., t] · directions[t]``, as products and sums, which mixed precision leaves alone."""
+    return (weights.movedim(-1, 0)[..., None].to(directions.dtype) * directions).sum(0)
 
 
 def shift_divergence(base: Tensor, direction: Tensor, weight: Tensor) -> Tensor:
@@ -103,7 +108,7 @@ def kl_matched_weights(
         shares = F.one_hot(moved.argmax(-1), len(experts)).to(moved.dtype)
     else:  # the largest share is 1, so that the end of the range is that of the box
         shares = moved / moved.amax(-1, keepdim=True).clamp_min(torch.finfo(moved.dtype).tiny)
-    way = torch.einsum("...m,m...v->...v", shares, experts - small)
+    way = _combined(shares, experts - small)
     return _matched(large, way, moved.mean(-1), largest, method, tolerance, spacing)[..., None] * shares
 
 

@@ -228,14 +228,14 @@ def fused_decoding(
 ) -> Dataset:
     """What a large model writes with the logit shifts of tuned small ones (``experts``) over their base (``small``).
 
-    ``weights`` fixes one weight an expert; without it they are found anew for each token and row by matching
+    ``weights`` fixes one weight an expert, or one for all; without it they are found anew for each token and row by matching
     divergences (``kl_matched_weights``: ``direction``, ``largest``, ``method``; Fan et al., 2024). All models share one
     vocabulary; what one has beyond the shortest is cut off. Adds, beside the columns of ``decoding`` (whose other
     parameters hold), at each token ``weights`` [rows, experts, max_tokens], the ``divergence`` of the fused from the
     large model in nats, the experts' ``mean_divergence`` from the small one, and ``mismatch``: the distance of the two
     where weights were matched and a root lies in range, else 0.
     """
-    if weights is not None and len(weights) != len(experts):
+    if weights is not None and len(weights) not in (1, len(experts)):
         raise InputError(f"{len(experts)} experts need as many weights, got {len(weights)}")
 
     def combine(logits: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -245,7 +245,7 @@ def fused_decoding(
         if weights is None:
             chosen = kl_matched_weights(base, tuned, reference, direction=direction, largest=largest, method=method)
         else:
-            chosen = base.new_tensor(weights).expand(len(base), -1)
+            chosen = base.new_tensor(weights).expand(len(base), len(others))
         fused = logit_shift(base, tuned, reference, chosen)
         one = torch.ones_like(base[:, 0])
         moved = shift_divergence(base, fused - base, one)
