@@ -328,3 +328,10 @@ def test_missing_and_broken_questions_are_named(tmp_path) -> None:
         questions(tmp_path).load()
     with pytest.raises(DataError, match="more than 10"):
         questions(tmp_path, vocabulary=10).load()
+
+
+def test_what_decoding_adds_is_known_before_it_runs(session) -> None:
+    for arm, experts in (("dynamic", 1), ("dynamic_multi", 2)):
+        ready = session("dynamic_logit_fusion", *[f"data.{k}={v}" for k, v in SMALL.items()], arm=arm)
+        shapes = {stage.name: stage.shapes for stage in ready.plan().stages}
+        assert shapes["traces[0].trace"]["first"][1:] == [experts, 1]
