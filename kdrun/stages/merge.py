@@ -12,7 +12,7 @@ from torch.nn import Module
 from kdrun.errors import InputError, nearest
 from kdrun.registry import merge
 
-__all__ = ["average_weights", "best_scored"]
+__all__ = ["average_weights", "best_scored", "task_arithmetic"]
 
 
 @merge
@@ -57,3 +57,24 @@ def best_scored(models: list[Module], scores: list[dict[str, Any]], *, column: s
     if not known:
         raise InputError(f"no model has a number in '{column}'")
     return models[max(known, key=lambda i: values[i])]
+
+
+@merge
+def task_arithmetic(base: Module, models: list[Module], *, scale: float = 1.0) -> Module:
+    """The base's weights plus ``scale`` times the summed differences of the tuned ``models`` from it (Ilharco et al., 2023).
+
+    Buffers that are no floating-point numbers are the base's. Raises ``InputError`` if architectures differ.
+    """
+    start, states = base.state_dict(), [model.state_dict() for model in models]
+    for state in states:
+        if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in start.items()}:
+            raise InputError("task vectors are differences between models of one architecture")
+    base.load_state_dict(
+        {
+            name: value + scale * torch.stack([state[name] - value for state in states]).sum(0)
+            if value.is_floating_point()
+            else value
+            for name, value in start.items()
+        }
+    )
+    return base
