@@ -11,7 +11,7 @@ from kdrun.errors import InputError
 from kdrun.registry import op
 from kdrun.types import Count, Fraction, Unsigned
 
-__all__ = ["best_mixture", "share_below", "simplex_cells", "simplex_grid", "simplex_projection"]
+__all__ = ["best_mixture", "random_cells", "share_below", "simplex_cells", "simplex_grid", "simplex_projection"]
 
 
 @op
@@ -48,6 +48,15 @@ def simplex_cells(*, sources: Count, step: Fraction = 0.1) -> dict[str, Tensor]:
 def share_below(proportions: Tensor, *, source: Unsigned, share: Fraction) -> Tensor:
     """Which cells [cells, sources] give a source less than this share: bool [cells]."""
     return proportions[:, source] < share - 1e-6
+
+
+@op
+def random_cells(proportions: Tensor, *, share: Fraction, generator: torch.Generator) -> Tensor:
+    """A random ``share`` of the cells [cells, sources], rounded: bool [cells]."""
+    chosen = torch.randperm(len(proportions), generator=generator)[: round(share * len(proportions))]
+    mask = torch.zeros(len(proportions), dtype=torch.bool)
+    mask[chosen] = True
+    return mask
 
 
 @op

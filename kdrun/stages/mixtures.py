@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
@@ -120,36 +120,43 @@ def _estimator(learner: str, options: dict[str, Any]) -> Any:
 def mixture_accuracy(
     rows: Tensor,
     data: Dataset,
-    target: Dataset,
-    *,
+    *targets: Dataset,
     learner: Literal["logistic_regression", "ridge", "nearest_mean", "mlp"] = "logistic_regression",
     options: dict[str, Any] | None = None,
     column: str = "image",
     generator: torch.Generator,
 ) -> Tensor:
-    """Accuracy on ``target`` of a cheap learner (scikit-learn) fitted to each mixture: [cells], medians over repeats.
+    """Accuracy on ``targets`` of a cheap learner (scikit-learn) fitted to each mixture: medians over repeats.
+
+    [cells], or [targets, cells] for several.
 
     ``rows`` [repeats, cells, size] are row numbers of ``data``, as ``mixture_rows`` draws them; the learner sees the
     flattened ``column``, and ``options`` are its own. A mixture of one class predicts that class.
     """
-    pool, held = data.rows(), target.rows()
-    inputs, test = (r[column].flatten(1).double().numpy() for r in (pool, held))
-    labels, answers = pool["label"].numpy(), held["label"].numpy()
-    own = dict(options or {})
+    if not targets:
+        raise InputError("a learner is judged on a target data set: from: [rows, pool, target]")
+    pool, own = data.rows(), dict(options or {})
+    inputs, labels = pool[column].flatten(1).double().numpy(), pool["label"].numpy()
+    held = [(r[column].flatten(1).double().numpy(), r["label"].numpy()) for r in (t.rows() for t in targets)]
     if learner == "mlp":
         own.setdefault("random_state", int(torch.randint(1 << 31, (), generator=generator)))
-    scores = torch.empty(rows.shape[:2])
+    scores = torch.empty(len(targets), *rows.shape[:2])
     for repeat, cells in enumerate(rows):
         for cell, chosen in enumerate(cells.numpy()):
-            seen = labels[chosen]
-            if (seen == seen[0]).all():
-                scores[repeat, cell] = float((answers == seen[0]).mean())
-                continue
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a cheap learner may stop before it has converged
-                fitted = _estimator(learner, own).fit(inputs[chosen], seen)
-            scores[repeat, cell] = float((fitted.predict(test) == answers).mean())
-    return scores.quantile(0.5, dim=0)
+            predict = _fitted(learner, own, inputs[chosen], labels[chosen])
+            for i, (test, answers) in enumerate(held):
+                scores[i, repeat, cell] = float((predict(test) == answers).mean())
+    medians = scores.quantile(0.5, dim=1)
+    return medians if len(targets) > 1 else medians[0]
+
+
+def _fitted(learner: str, options: dict[str, Any], inputs: Any, labels: Any) -> Callable[[Any], Any]:
+    """The prediction of a learner fitted to these rows."""
+    if (labels == labels[0]).all():
+        return lambda test: labels[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a cheap learner may stop before it has converged
+        return _estimator(learner, options).fit(inputs, labels).predict
 
 
 class _Target:
