@@ -15,8 +15,6 @@ from kdrun.types import Positive
 
 __all__ = ["log_scale_projection", "mixture_terms", "power_law_projection", "pseudo_quadratic_gradient"]
 
-Form = Literal["reduced", "general", "linear", "quadratic", "distance"]
-
 
 @op
 def log_scale_projection(
@@ -58,7 +56,12 @@ def power_law_projection(
 
 
 @op
-def mixture_terms(proportions: Tensor, distance: Tensor, *, form: Form = "reduced") -> Tensor:
+def mixture_terms(
+    proportions: Tensor,
+    distance: Tensor,
+    *,
+    form: Literal["reduced", "general", "linear", "quadratic", "distance"] = "reduced",
+) -> Tensor:
     """The regressors [cells, terms] of performance on a mixture's proportions [cells, m] and distance [cells]; 1 is last.
 
     ``reduced`` (the last source is what the others leave): distance, p_1 … p_(m-1), p_i·distance, p_(m-1)²·distance …
