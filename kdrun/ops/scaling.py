@@ -65,7 +65,7 @@ def mixture_terms(
     """The regressors [cells, terms] of performance on a mixture's proportions [cells, m] and distance [cells]; 1 is last.
 
     ``reduced`` (the last source is what the others leave): distance, p_1 … p_(m-1), p_i·distance, p_(m-1)²·distance …
-    p_1²·distance. ``general``: distance, p_i·distance, p_i²·distance, p_i, p_i² of all sources; its terms are
+    p_1²·distance. ``general``: m·distance (each source's bracket has the constant), p_i·distance, p_i²·distance, p_i, p_i² of all sources; its terms are
     dependent. ``linear`` and ``quadratic`` are in the proportions alone, ``distance`` in the distance alone.
     """
     if proportions.dim() != 2 or distance.shape != proportions.shape[:1]:
@@ -77,7 +77,13 @@ def mixture_terms(
     free, one = proportions[:, :-1], torch.ones_like(d)
     terms = {
         "reduced": lambda: [d, free, free * d, (free.square() * d).flip(1)],
-        "general": lambda: [d, proportions * d, proportions.square() * d, proportions, proportions.square()],
+        "general": lambda: [
+            proportions.shape[1] * d,
+            proportions * d,
+            proportions.square() * d,
+            proportions,
+            proportions.square(),
+        ],
         "linear": lambda: [free],
         "quadratic": lambda: [free, _products(free)],
         "distance": lambda: [d],

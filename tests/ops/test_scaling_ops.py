@@ -43,7 +43,10 @@ def test_terms_stand_in_the_order_of_the_paper() -> None:
     p, d = torch.tensor([[0.2, 0.3, 0.5]]), torch.tensor([10.0])
     expected = torch.tensor([[10.0, 0.2, 0.3, 2.0, 3.0, 0.9, 0.4, 1.0]])
     assert torch.allclose(mixture_terms(p, d), expected)
-    assert mixture_terms(p, d, form="general").shape == (1, 14)
+    b1, b2, c1, c2, b0 = *torch.randn(4, 3, generator=generator()), torch.tensor(0.7)
+    sums = ((b2 * p[0] ** 2 + b1 * p[0] + b0) * d).sum() + (c2 * p[0] ** 2 + c1 * p[0]).sum() - 0.2
+    every = torch.cat([b0[None], b1, b2, c1, c2, torch.tensor([-0.2])])
+    assert torch.isclose(mixture_terms(p, d, form="general")[0] @ every, sums, rtol=1e-4)
     assert mixture_terms(p, d, form="distance").tolist() == [[10.0, 1.0]]
 
 
@@ -84,7 +87,8 @@ def test_the_slope_of_one_sources_bracket(form: str) -> None:
 
     def value(share: torch.Tensor) -> torch.Tensor:
         p = torch.stack([torch.zeros_like(share), share, torch.zeros_like(share)])[None]
-        return (mixture_terms(p, (base + tilt * share)[None], form=form) @ coefficients)[0]
+        other = (m - 1) * coefficients[0] * (base + tilt * share) if form == "general" else 0  # brackets of the others
+        return (mixture_terms(p, (base + tilt * share)[None], form=form) @ coefficients)[0] - other
 
     share = torch.tensor(0.4, dtype=torch.float64, requires_grad=True)
     (expected,) = torch.autograd.grad(value(share), share)
