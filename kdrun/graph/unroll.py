@@ -53,12 +53,15 @@ class _Builder:
             self.nodes[node.name] = replace(node, inputs=self.resolve(node.inputs, inner, key=f"{node.key}.from"))
 
     def add(self, node: Node) -> None:
-        """Add a plain node; a partition stands for the list of its parts."""
+        """Add a plain node; one with several parts (a partition) stands for the list of them."""
         self.nodes[node.name] = node
-        if node.verb == "stage" and node.part == "partition" and node.by is not None:
-            part = catalog().get("partition", node.by, key=f"{node.key}.by")
-            count = _length(part.with_defaults(node.params).get(str(part.options["items"])))
-            self.loops[node.name] = [Ref(node.name, (str(i),)) for i in range(count)]
+        part = catalog().find(node.kind, node.part_name) if node.verb == "stage" else None
+        items = part.options.get("items", {}) if part is not None else {}
+        for field, parameter in ({"": items} if isinstance(items, str) else dict(items)).items():
+            assert part is not None
+            path = (field,) if field else ()
+            count = _length(part.with_defaults(node.params).get(parameter))
+            self.loops[".".join([node.name, *path])] = [Ref(node.name, (*path, str(i))) for i in range(count)]
 
     def loop(self, name: str, content: dict[str, Any], *, prefix: str, scope: Scope, key: str) -> None:
         spec = content["foreach"]
@@ -203,11 +206,11 @@ class _Builder:
             if label in self.loops:
                 found = self.loops[label]
                 rest = full.field[cut:]
-                known = self.labels.get(full.name) or [str(i) for i in range(len(found))]
-                if isinstance(found, list) and rest and len(known) == len(found) and rest[0] in known:
-                    one = found[known.index(rest[0])]
-                    return Ref(one.name, one.field + rest[1:])
                 if isinstance(found, list):
+                    known = self.labels.get(full.name) or [str(i) for i in range(len(found))]
+                    if rest and len(known) == len(found) and rest[0] in known:
+                        one = found[known.index(rest[0])]
+                        return Ref(one.name, one.field + rest[1:])
                     return [Ref(f.name, f.field + rest) for f in found]
                 return Ref(found.name, found.field + rest)
         return full
