@@ -110,7 +110,7 @@ def cluster_neighbours(
     for label in labels.unique():
         rows = (labels == label).nonzero().squeeze(1)
         pool, limit = (rows, nearest) if len(rows) > 1 else (everyone, fallback)
-        distance = torch.cdist(values[rows], values[pool])
+        distance = torch.cdist(values[rows], values[pool], compute_mode="donot_use_mm_for_euclid_dist")
         distance[rows[:, None] == pool[None, :]] = torch.inf
         ordered, place = distance.sort(dim=1, stable=True)
         kept = min(limit or len(pool), len(pool) - 1)
