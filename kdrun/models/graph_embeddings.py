@@ -26,8 +26,7 @@ class GraphEmbedding(nn.Module):
 
     ``dim`` real numbers an entity, halves being real and imaginary parts for ``complex`` and ``rotate``; RotatE's
     relations are angles, half as many. ``normalize`` gives entities length 1 before they are scored (TransE's
-    constraint). First weights are uniform, with vectors of length 1 on average; angles are uniform over the circle. ``auto``
-    sizes are those of the data.
+    constraint). First weights are Xavier-uniform, angles uniform over the circle. ``auto`` sizes are those of the data.
     """
 
     def __init__(
@@ -46,10 +45,11 @@ class GraphEmbedding(nn.Module):
         self.function, self.norm, self.normalize = function, norm, normalize
         self.entities = nn.Embedding(int(entities), dim)
         self.relations = nn.Embedding(int(relations), dim // 2 if function == "rotate" else dim)
-        bound = math.sqrt(3 / dim)
-        nn.init.uniform_(self.entities.weight, -bound, bound)
-        reach = math.pi if function == "rotate" else bound
-        nn.init.uniform_(self.relations.weight, -reach, reach)
+        nn.init.xavier_uniform_(self.entities.weight)
+        if function == "rotate":
+            nn.init.uniform_(self.relations.weight, -math.pi, math.pi)
+        else:
+            nn.init.xavier_uniform_(self.relations.weight)
 
     def vectors(self, entity: Tensor | None = None) -> Tensor:
         """Vectors of entities (int64, any shape), or of all: [..., dim]."""
