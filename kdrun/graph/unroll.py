@@ -1,9 +1,9 @@
 """Loops become plain nodes: ``foreach`` repeats a sub-graph per item, handing on carried results.
 
 ``foreach: {task: data.tasks, carry: {model: student}}`` repeats ``do`` for each task. An item may come from a
-list of values, a number of rounds, or a reference that stands for several values (a loop's results, a data
-set's parts). A carried name stands for its initial value in the first pass and for the node of the same name
-of the pass before in the later ones. Nodes get readable names: ``stream[2].model``.
+list or a mapping of values, a number of rounds, or a reference that stands for several values (a loop's results,
+a data set's parts). A carried name stands for its initial value in the first pass and for the node of the same name
+of the pass before in the later ones. Nodes get readable names: ``stream[2].model``, or ``stream[clean].model`` for an item of a mapping.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class _Builder:
     def __init__(self, nodes: dict[str, Node]) -> None:
         self.nodes = nodes
         self.loops: Scope = {}
+        self.labels: dict[str, list[str]] = {}
 
     def block(self, body: Mapping[str, Any], *, prefix: str, scope: Scope, key: str) -> None:
         """Add the nodes of one block; names of the block shadow those outside."""
@@ -44,13 +45,23 @@ class _Builder:
         for name in [*_ordered_loops(body), *plain]:
             content = body[name]
             if name in plain:
-                node = parse_node(prefix + name, content, key=f"{key}.{name}", verbs=("stage", "op", *SOURCES))
-                self.nodes[node.name] = node
+                self.add(parse_node(prefix + name, content, key=f"{key}.{name}", verbs=("stage", "op", *SOURCES)))
         for name in _ordered_loops(body):
             self.loop(name, body[name], prefix=prefix, scope=inner, key=f"{key}.{name}")
         for name in plain:
             node = self.nodes[prefix + name]
             self.nodes[node.name] = replace(node, inputs=self.resolve(node.inputs, inner, key=f"{node.key}.from"))
+
+    def add(self, node: Node) -> None:
+        """Add a plain node; one with several parts (a partition) stands for the list of them."""
+        self.nodes[node.name] = node
+        part = catalog().find(node.kind, node.part_name) if node.verb == "stage" else None
+        items = part.options.get("items", {}) if part is not None else {}
+        for field, parameter in ({"": items} if isinstance(items, str) else dict(items)).items():
+            assert part is not None
+            path = (field,) if field else ()
+            count = _length(part.with_defaults(node.params).get(parameter))
+            self.loops[".".join([node.name, *path])] = [Ref(node.name, (*path, str(i))) for i in range(count)]
 
     def loop(self, name: str, content: dict[str, Any], *, prefix: str, scope: Scope, key: str) -> None:
         spec = content["foreach"]
@@ -73,19 +84,21 @@ class _Builder:
         if len(set(lengths.values())) != 1:
             raise InputError(f"the lists of a loop must be of one length, got {lengths}", key=f"{key}.foreach")
         results: list[dict[str, Ref | list[Ref]]] = []
-        for i in range(next(iter(lengths.values()))):
-            here = f"{prefix}{name}[{i}]."
+        named = [list(v) for k, v in spec.items() if k != "carry" and isinstance(v, dict)]
+        labels = named[0] if named else [str(i) for i in range(next(iter(lengths.values())))]
+        for i, label in enumerate(labels):
+            here = f"{prefix}{name}[{label}]."
             inner = {**scope, **{k: item for k, v in items.items() if (item := _item(v, i)) is not None}}
             for carried, initial in carry.items():
                 inner[carried] = (
-                    Ref(f"{prefix}{name}[{i - 1}].{carried}")
+                    Ref(f"{prefix}{name}[{labels[i - 1]}].{carried}")
                     if i
                     else self.expand(Ref.parse(initial, key=key), scope, key=key)
                 )
-            body = content["do"]
+            body = {n: c for n, c in content["do"].items() if c is not None}
             self.pass_(body, here, inner, carry, key=f"{key}.do")
             results.append(self.result(content.get("result"), body, here, key=key))
-        self.publish(prefix + name, results)
+        self.publish(prefix + name, results, labels)
 
     def pass_(self, body: dict[str, Any], here: str, inner: Scope, carry: Mapping[str, Any], *, key: str) -> None:
         """One pass: inside it a carried name means the value handed in, not the node that replaces it."""
@@ -93,15 +106,19 @@ class _Builder:
         if missing:
             raise InputError(f"the loop carries '{missing[0]}', but no node of that name hands it on", key=key)
         scope = {**inner, **{n: Ref(here + n) for n in body if n not in carry}}
-        for name, content in body.items():
-            if isinstance(content, dict) and "foreach" in content:
-                self.loop(name, content, prefix=here, scope=scope, key=f"{key}.{name}")
-        for name, content in body.items():
-            if isinstance(content, dict) and "foreach" in content:
-                continue
-            node = parse_node(here + name, content, key=f"{key}.{name}", verbs=("stage", "op", *SOURCES))
-            after = {**scope, **{n: Ref(here + n) for n in carry if n != name and _comes_before(body, n, name)}}
-            self.nodes[node.name] = replace(node, inputs=self.resolve(node.inputs, after, key=f"{node.key}.from"))
+        plain = [n for n, c in body.items() if not (isinstance(c, dict) and "foreach" in c)]
+
+        def seen_by(name: str) -> Scope:
+            return {**scope, **{n: Ref(here + n) for n in carry if n != name and _comes_before(body, n, name)}}
+
+        for name in plain:
+            self.add(parse_node(here + name, body[name], key=f"{key}.{name}", verbs=("stage", "op", *SOURCES)))
+        for name in _ordered_loops(body):
+            self.loop(name, body[name], prefix=here, scope=seen_by(name), key=f"{key}.{name}")
+        for name in plain:
+            node = self.nodes[here + name]
+            inputs = self.resolve(node.inputs, seen_by(name), key=f"{node.key}.from")
+            self.nodes[node.name] = replace(node, inputs=inputs)
 
     def result(self, spec: Any, body: Mapping[str, Any], here: str, *, key: str) -> dict[str, Ref | list[Ref]]:
         names = {"": spec or list(body)[-1]} if not isinstance(spec, dict) else dict(spec)
@@ -113,7 +130,8 @@ class _Builder:
             found[field] = self.expand(Ref(here + ref.name, ref.field), {}, key=key)
         return found
 
-    def publish(self, name: str, results: list[dict[str, Ref | list[Ref]]]) -> None:
+    def publish(self, name: str, results: list[dict[str, Ref | list[Ref]]], labels: list[str]) -> None:
+        self.labels[name] = labels
         for field in results[0] if results else []:
             label = f"{name}.{field}" if field else name
             flat = [r[field] for r in results]
@@ -130,9 +148,10 @@ class _Builder:
         """
         if isinstance(given, int):
             return [None] * given
-        if isinstance(given, list):
+        if isinstance(given, list | dict):
+            values = given.values() if isinstance(given, dict) else given
             return [
-                self.literal(item, scope, name=name, prefix=prefix, index=i, key=key) for i, item in enumerate(given)
+                self.literal(item, scope, name=name, prefix=prefix, index=i, key=key) for i, item in enumerate(values)
             ]
         ref = Ref.parse(given, key=key)
         expanded = self.expand(ref, scope, key=key)
@@ -163,8 +182,7 @@ class _Builder:
         parameter = dict(part.options.get("items", {})).get(ref.field[0])
         if parameter is None:
             return None
-        value = part.with_defaults(node.params).get(parameter)
-        return len(value) if isinstance(value, list) else int(value or 0)
+        return _length(part.with_defaults(node.params).get(parameter))
 
     def resolve(self, inputs: Inputs, scope: Scope, *, key: str) -> Inputs:
         if isinstance(inputs, dict):
@@ -188,6 +206,10 @@ class _Builder:
             if label in self.loops:
                 found = self.loops[label]
                 rest = full.field[cut:]
+                known = self.labels.get(full.name) or [str(i) for i in range(len(found))]
+                if isinstance(found, list) and rest and len(known) == len(found) and rest[0] in known:
+                    one = found[known.index(rest[0])]
+                    return Ref(one.name, one.field + rest[1:])
                 if isinstance(found, list):
                     return [Ref(f.name, f.field + rest) for f in found]
                 return Ref(found.name, found.field + rest)
@@ -196,6 +218,10 @@ class _Builder:
 
 def _item(items: Any, i: int) -> Ref | list[Ref] | None:
     return Ref(items.name, (*items.field, str(i))) if isinstance(items, Ref) else items[i]
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, list) else int(value or 0)
 
 
 def _ordered_loops(body: Mapping[str, Any]) -> list[str]:
