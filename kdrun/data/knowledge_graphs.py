@@ -85,7 +85,13 @@ def graph_splits(graph: Graph, info: dict[str, DataInfo], tokenizer: str) -> dic
     return {**splits, "entities": MemoryDataset(columns, info["entities"])}
 
 
-@data(name="knowledge_graph", fields=("train", "valid", "test", "entities"), fingerprint=True, extra="kg")
+@data(
+    name="knowledge_graph",
+    fields=("train", "valid", "test", "entities"),
+    fingerprint=True,
+    extra="kg",
+    requires=("pykeen",),
+)
 class KnowledgeGraph:
     """A real graph: rows ``head``, ``relation``, ``tail`` (int64), and ``entities`` with their texts as ``tokens``.
 

