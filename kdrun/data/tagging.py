@@ -140,7 +140,7 @@ class ToyTwoDomainNer:
         self,
         *,
         source: Count = 2000,
-        target: Count = 1600,
+        target: Count = 2000,
         valid: Count = 60,
         test: Count = 600,
         shortest: Count = 10,

@@ -147,22 +147,27 @@ def new_head(model: Module, data: Dataset, *, head: str = "head", context: Conte
 @solve
 def set_pair_similarity(
     data: Dataset,
-    vectors: Tensor | None = None,
+    encoder: Module | None = None,
     *,
     owner: str = "entity",
     count: Count | None = None,
     aggregate: Literal["max", "mean", "min", "centroid"] = "max",
+    batch_size: Count = 512,
+    context: Context,
 ) -> Tensor:
     """How alike things are by the sets of vectors that they own: [count, count], as the op of this name.
 
-    Each row of ``data`` has the number of its ``owner`` (int64) and a ``vector`` [dim], or ``vectors`` [rows, dim] are
-    handed in. ``count`` is by default what the data says (``extra['owners']``). Raises ``InputError`` without either.
+    Each row of ``data`` has the number of its ``owner`` (int64) and a ``vector`` [dim], or ``encoder`` makes one of its
+    ``tokens``. ``count`` is by default what the data says (``extra['owners']``). Raises ``InputError`` if either is missing.
     """
     rows = data.rows()
     number = count or data.info.extra.get("owners")
     if number is None:
         raise InputError("set_pair_similarity needs count: this data does not say how many owners it has")
-    if vectors is None and "vector" not in rows:
-        raise InputError("set_pair_similarity reads a column 'vector', or vectors handed in")
-    features = rows["vector"] if vectors is None else vectors
+    if encoder is not None:
+        features = outputs_over(encoder, data, {}, input="tokens", batch_size=batch_size, context=context)["logits"]
+    elif "vector" in rows:
+        features = rows["vector"]
+    else:
+        raise InputError("set_pair_similarity reads a column 'vector', or tokens by an encoder handed in")
     return similarity.set_pair_similarity(features, rows[owner], count=int(number), aggregate=aggregate)
