@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -26,11 +27,11 @@ def mentions(tags: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def toy() -> dict[str, MemoryDataset]:
-    return ToyTwoDomainNer(**TOY, seed=1).load()
+    return ToyTwoDomainNer(**TOY, draw=1).load()
 
 
 def test_toy_rows_are_as_promised(toy) -> None:
-    for name, info in ToyTwoDomainNer(**TOY, seed=1).info().items():
+    for name, info in ToyTwoDomainNer(**TOY, draw=1).info().items():
         rows = toy[name].rows()
         for column, described in info.columns.items():
             assert (rows[column].shape[1:], rows[column].dtype) == (described.shape, described.dtype)
@@ -38,7 +39,7 @@ def test_toy_rows_are_as_promised(toy) -> None:
             assert int(rows["tags"].max()) < info.classes
             assert torch.equal(rows["first"], rows["tags"] >= 0)
             assert torch.equal(rows["first"], rows["tokens"].ne(0).any(-1))
-    assert torch.equal(toy["test"].rows()["tokens"], ToyTwoDomainNer(**TOY, seed=1).load()["test"].rows()["tokens"])
+    assert torch.equal(toy["test"].rows()["tokens"], ToyTwoDomainNer(**TOY, draw=1).load()["test"].rows()["tokens"])
 
 
 def test_toy_mentions_are_whole_and_of_two_kinds(toy) -> None:
@@ -62,6 +63,9 @@ def test_recurrent_tagger_does_not_see_padding_and_reads_both_ways() -> None:
     changed = x.clone()
     changed[:, 4] += 1
     assert not torch.allclose(model(changed)[:, 0], model(x)[:, 0])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = model(x).float()
+    assert torch.allclose(mixed, model(x), atol=0.05)
     twin = {name: p + 0.1 for name, p in model.named_parameters()}
     assert not torch.allclose(torch.func.functional_call(model, twin, (x,)), model(x))
 
@@ -127,8 +131,7 @@ def test_cosine_between_groups_is_the_mean_over_pairs() -> None:
     features, groups = torch.randn(7, 3), torch.tensor([0, 1, 1, 0, 1, 0, 1])
     pairs = torch.nn.functional.cosine_similarity(features[groups == 0][:, None], features[groups == 1][None], dim=2)
     assert between_group_cosine(features, groups) == pytest.approx(pairs.mean().item(), abs=1e-6)
-    with pytest.raises(InputError, match="has no row"):
-        between_group_cosine(features, torch.zeros(7))
+    assert math.isnan(between_group_cosine(features, torch.zeros(7)))
 
 
 def test_few_shot_rows_hold_every_tag(toy) -> None:

@@ -47,10 +47,12 @@ def _turn(x: Tensor, order: Tensor) -> Tensor:
 
 
 def _recur(layer: nn.GRU, x: Tensor) -> Tensor:
-    """The layer's outputs, from its parameters as they are: a module's own call reads a copy that a functional call misses."""
-    start = x.new_zeros(1, len(x), layer.hidden_size)
+    """The layer's outputs in float32, from its parameters as they are (a module's call misses those of a functional call)."""
     weights: list[Tensor] = list(layer.parameters())
-    return torch.gru(x, start, weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)[0]
+    with torch.autocast(x.device.type, enabled=False):
+        x = x.to(weights[0].dtype)
+        start = x.new_zeros(1, len(x), layer.hidden_size)
+        return torch.gru(x, start, weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)[0]
 
 
 @model(name="bottleneck_adapter")

@@ -42,9 +42,9 @@ def multi_similarity_loss(
     require_same_batch(features, labels, "features and labels")
     if len(features) == 0:
         return features.sum()
-    features = features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
-    unit = F.normalize(features, dim=1)
-    cosine = unit @ unit.T
+    with torch.autocast(features.device.type, enabled=False):
+        unit = F.normalize(features.float() if features.dtype in (torch.float16, torch.bfloat16) else features, dim=1)
+        cosine = unit @ unit.T
     positive = labels[:, None] == labels[None, :]
     negative = ~positive
     if exclude_self:

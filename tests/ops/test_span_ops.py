@@ -101,6 +101,13 @@ def test_multi_similarity_is_the_sum_over_kept_pairs(rng, classes) -> None:
     assert plain.item() == pytest.approx(by_hand(features, labels.tolist(), weight.tolist(), 2.0, 5.0, 0.0, 0.0))
 
 
+def test_multi_similarity_keeps_its_precision_in_mixed_precision(rng) -> None:
+    features, labels = torch.randn(8, 16, generator=rng), torch.arange(8) % 2
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = multi_similarity_loss(features, labels)
+    assert torch.equal(mixed, multi_similarity_loss(features, labels))
+
+
 def test_multi_similarity_leaves_well_separated_groups_alone(rng) -> None:
     features = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [0.0, 3.0]], requires_grad=True)
     assert multi_similarity_loss(features, torch.tensor([0, 0, 1, 1])).item() == 0
