@@ -12,7 +12,7 @@ from kdrun.errors import InputError
 from kdrun.registry import select
 from kdrun.types import Count, Fraction, Positive, Unsigned
 
-__all__ = ["excluding_classes", "excluding_rows", "long_tail", "of_classes", "random_rows", "top_k"]
+__all__ = ["excluding_classes", "excluding_rows", "first_rows", "long_tail", "of_classes", "random_rows", "top_k"]
 
 
 @select
@@ -42,6 +42,12 @@ def of_classes(data: Dataset, *, classes: Count | list[Unsigned]) -> Dataset:
     if len(chosen) == 0:
         raise InputError(f"no row is of the classes {classes}")
     return data.select(chosen)
+
+
+@select
+def first_rows(data: Dataset, *, k: Count) -> Dataset:
+    """The first ``k`` rows (all if there are fewer)."""
+    return data.select(torch.arange(min(k, len(data))))
 
 
 @select
