@@ -21,6 +21,7 @@ EXTRAS = {
     "vision": (("torchvision", "timm"), "any torchvision or timm model by name"),
     "llm": (("transformers",), "any transformers model by name"),
     "nlp": (("seqeval", "transformers"), "taggers with adapters, sentence encoders and F1 of named entities"),
+    "survival": (("sksurv",), "data=clinical_tables"),
     "wandb": (("wandb",), "tracker=wandb"),
     "tensorboard": (("tensorboard",), "tracker=tensorboard"),
     "onnx": (("onnx", "onnxscript"), "kdrun export --format onnx"),

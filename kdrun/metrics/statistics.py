@@ -10,7 +10,7 @@ from kdrun.registry import metric
 __all__ = [
     "backward_transfer",
     "group_means",
-    "largest",
+    "maximum",
     "mean_value",
     "median",
     "minimum",
@@ -59,7 +59,7 @@ def minimum(values: Tensor) -> float:
 
 
 @metric
-def largest(values: Tensor | list[Tensor]) -> float:
+def maximum(values: Tensor | list[Tensor]) -> float:
     """The largest element, of one tensor or of several."""
     return max(float(v.max()) for v in (values if isinstance(values, list) else [values]))
 
