@@ -27,11 +27,11 @@ def mentions(tags: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def toy() -> dict[str, MemoryDataset]:
-    return ToyTwoDomainNer(**TOY, draw=1).load()
+    return ToyTwoDomainNer(**TOY, seed=1).load()
 
 
 def test_toy_rows_are_as_promised(toy) -> None:
-    for name, info in ToyTwoDomainNer(**TOY, draw=1).info().items():
+    for name, info in ToyTwoDomainNer(**TOY, seed=1).info().items():
         rows = toy[name].rows()
         for column, described in info.columns.items():
             assert (rows[column].shape[1:], rows[column].dtype) == (described.shape, described.dtype)
@@ -39,7 +39,7 @@ def test_toy_rows_are_as_promised(toy) -> None:
             assert int(rows["tags"].max()) < info.classes
             assert torch.equal(rows["first"], rows["tags"] >= 0)
             assert torch.equal(rows["first"], rows["tokens"].ne(0).any(-1))
-    assert torch.equal(toy["test"].rows()["tokens"], ToyTwoDomainNer(**TOY, draw=1).load()["test"].rows()["tokens"])
+    assert torch.equal(toy["test"].rows()["tokens"], ToyTwoDomainNer(**TOY, seed=1).load()["test"].rows()["tokens"])
 
 
 def test_toy_mentions_are_whole_and_of_two_kinds(toy) -> None:

@@ -131,7 +131,7 @@ class ToyTwoDomainNer:
 
     ``events`` has a row an event of a source entity: ``entity`` (int64) and ``vector``, [type's vector; role's vector; partner's
     word vector] plus ``event_noise``. An entity has one of two roles, whatever its type, and one to three events;
-    one in ten has none. ``draw`` seeds it all: words, grammar and sentences. Raises ``DataError`` if sentences are too short for a mention.
+    one in ten has none. ``seed`` draws it all: words, grammar and sentences. Raises ``DataError`` if sentences are too short for a mention.
     """
 
     SOURCE, TARGET, ROLES = 4, 3, 2
@@ -151,14 +151,14 @@ class ToyTwoDomainNer:
         noise: NonNegative = 0.8,
         event_noise: NonNegative = 0.3,
         triggered: Fraction = 0.7,
-        draw: Unsigned = 0,
+        seed: Unsigned = 0,
     ) -> None:
         if not 4 <= shortest <= longest:
             raise DataError("a sentence has 4 words at least, for a trigger and a mention", key="data.shortest")
         self.sizes = {"source": source, "target": target, "valid": valid, "test": test}
         self.shortest, self.longest, self.dim = shortest, longest, vector
         self.entities, self.words, self.noise = entities, words, noise
-        self.event_noise, self.triggered, self.draw = event_noise, triggered, draw
+        self.event_noise, self.triggered, self.seed = event_noise, triggered, seed
 
     def info(self) -> dict[str, DataInfo]:
         row = Column((self.longest,), torch.int64)
@@ -176,7 +176,7 @@ class ToyTwoDomainNer:
         return {**infos, "events": DataInfo(events, extra=extra)}
 
     def load(self) -> dict[str, MemoryDataset]:
-        rng = np.random.default_rng(self.draw)
+        rng = np.random.default_rng(self.seed)
         own = rng.standard_normal((self.SOURCE, self.dim))
         near = 0.6 * own[: self.TARGET] + 0.8 * rng.standard_normal((self.TARGET, self.dim))
         lexicon = Lexicon(rng, np.concatenate([own, near]), entities=self.entities, words=self.words, noise=self.noise)
