@@ -20,6 +20,7 @@ __all__ = ["main"]
 EXTRAS = {
     "vision": (("torchvision", "timm"), "any torchvision or timm model by name"),
     "llm": (("transformers",), "any transformers model by name"),
+    "nlp": (("seqeval", "transformers"), "taggers with adapters, sentence encoders and F1 of named entities"),
     "survival": (("sksurv",), "data=clinical_tables"),
     "transport": (("ot",), "optimal transport"),
     "diffusion": (("diffusers",), "teacher=diffusers_unet"),
