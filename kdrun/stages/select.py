@@ -6,13 +6,14 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError
 from kdrun.registry import select
 from kdrun.types import Count, Fraction, Positive, Unsigned
 
-__all__ = ["long_tail", "random_rows", "top_k"]
+__all__ = ["kept_classes", "long_tail", "random_rows", "top_k"]
 
 
 @select
@@ -32,6 +33,26 @@ def top_k(
         raise InputError(f"cannot select {k} of {len(data)} rows")
     order = torch.argsort(scores, descending=largest, stable=True)
     return data.select(order[:k].sort().values)
+
+
+@select
+def kept_classes(data: Dataset, *, classes: list[Unsigned], renumber: bool = False) -> Dataset:
+    """The rows of some classes, in their order; with ``renumber`` a label becomes its class's place in ``classes``.
+
+    Raises ``InputError`` if a class is named twice or does not occur.
+    """
+    if len(set(classes)) < len(classes):
+        raise InputError(f"a class is named twice: {classes}")
+    count = len(classes) if renumber else data.info.classes
+    labels = data.rows()["label"]
+    if isinstance(labels, FakeTensor):
+        return data.with_columns({}, classes=count)  # a plan does not know how many rows are left
+    matches = labels[:, None] == torch.tensor(classes)
+    missing = [c for c, found in zip(classes, matches.any(0).tolist(), strict=True) if not found]
+    if missing:
+        raise InputError(f"no row has the class {missing[0]}")
+    kept = data.select(matches.any(1).nonzero().squeeze(1))
+    return kept.with_columns({"label": matches.int().argmax(1)[matches.any(1)]}, classes=count) if renumber else kept
 
 
 @select
