@@ -63,9 +63,7 @@ def bank_nearest_neighbors(
     return found
 
 
-def _write(
-    bank: Tensor, scores: Tensor, index: Tensor | None, query: Tensor, probabilities: Tensor | None
-) -> None:
+def _write(bank: Tensor, scores: Tensor, index: Tensor | None, query: Tensor, probabilities: Tensor | None) -> None:
     assert index is not None
     assert probabilities is not None
     bank[index] = query

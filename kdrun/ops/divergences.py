@@ -111,7 +111,9 @@ def _soft_rows(probabilities: Tensor, labels: Tensor, smoothing: float, ignore_i
     """``-Σ y log(p + eps)`` of probabilities with the classes along axis 1 (the last of two), summed over them."""
     classes = probabilities.shape[1]
     if not labels.is_floating_point():
-        labels = indicator(labels.masked_fill(labels == ignore_index, -1), classes).movedim(-1, 1).to(probabilities.dtype)
+        labels = (
+            indicator(labels.masked_fill(labels == ignore_index, -1), classes).movedim(-1, 1).to(probabilities.dtype)
+        )
     target = (1 - smoothing) * labels + smoothing / classes if smoothing else labels
     logs = (probabilities + eps).log() if eps else log_probabilities(probabilities, "probabilities")
     return -(target * logs).sum(1)

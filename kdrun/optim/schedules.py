@@ -156,6 +156,8 @@ def gaussian_fade(progress: Progress, *, until: Positive, scale: Positive, sharp
 
 
 @schedule
-def inverse_power(progress: Progress, *, rate: NonNegative = 10.0, power: NonNegative = 0.75, per: Per = "step") -> float:
+def inverse_power(
+    progress: Progress, *, rate: NonNegative = 10.0, power: NonNegative = 0.75, per: Per = "step"
+) -> float:
     """``(1 + rate·t)^-power`` of the share t of training that lies behind: usual in domain adaptation (Ganin et al., 2016)."""
     return (1 + rate * progress.fraction(per)) ** -power

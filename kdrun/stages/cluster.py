@@ -85,7 +85,5 @@ def one_vs_all_pseudo_label(
     feature, probabilities = columns["feature"].flatten(1), columns["logits"].softmax(-1)
     if isinstance(feature, FakeTensor):
         return data.with_columns({column: torch.zeros(len(data), dtype=torch.int64)})
-    found = pseudo_labels(
-        feature, probabilities, ratio, prior_weight=prior_weight, reject=reject, seed=seed
-    )
+    found = pseudo_labels(feature, probabilities, ratio, prior_weight=prior_weight, reject=reject, seed=seed)
     return data.with_columns({column: found["hard"]})

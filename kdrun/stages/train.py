@@ -332,7 +332,9 @@ class Refresh:
         for name in named:
             held, given = self.state[name], values[name]
             if given.shape != (len(index), *held.shape[1:]):
-                raise InputError(f"refresh gives {list(given.shape)} for the state '{name}' {list(held.shape)}", key=key)
+                raise InputError(
+                    f"refresh gives {list(given.shape)} for the state '{name}' {list(held.shape)}", key=key
+                )
             held[index.to(held.device)] = given.to(held)
 
 
