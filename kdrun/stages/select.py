@@ -13,7 +13,7 @@ from kdrun.errors import InputError
 from kdrun.registry import select
 from kdrun.types import Count, Fraction, Positive, Unsigned
 
-__all__ = ["kept_classes", "long_tail", "random_rows", "top_k"]
+__all__ = ["excluding_classes", "excluding_rows", "long_tail", "of_classes", "random_rows", "top_k"]
 
 
 @select
@@ -36,23 +36,35 @@ def top_k(
 
 
 @select
-def kept_classes(data: Dataset, *, classes: list[Unsigned], renumber: bool = False) -> Dataset:
-    """The rows of some classes, in their order; with ``renumber`` a label becomes its class's place in ``classes``.
+def of_classes(data: Dataset, *, classes: Count | list[Unsigned], renumber: bool = False) -> Dataset:
+    """The rows of these classes, or of the first so many, in order. Raises ``InputError`` if there is none.
 
-    Raises ``InputError`` if a class is named twice or does not occur.
+    With ``renumber`` these are all classes that there are: a label becomes its class's place in ``classes``.
     """
-    if len(set(classes)) < len(classes):
-        raise InputError(f"a class is named twice: {classes}")
-    count = len(classes) if renumber else data.info.classes
+    classes = list(range(classes)) if isinstance(classes, int) else classes
     labels = data.rows()["label"]
-    if isinstance(labels, FakeTensor):
-        return data.with_columns({}, classes=count)  # a plan does not know how many rows are left
+    if renumber and isinstance(labels, FakeTensor):
+        return data.with_columns({}, classes=len(classes))  # a plan does not know which rows are left
     matches = labels[:, None] == torch.tensor(classes)
-    missing = [c for c, found in zip(classes, matches.any(0).tolist(), strict=True) if not found]
-    if missing:
-        raise InputError(f"no row has the class {missing[0]}")
-    kept = data.select(matches.any(1).nonzero().squeeze(1))
-    return kept.with_columns({"label": matches.int().argmax(1)[matches.any(1)]}, classes=count) if renumber else kept
+    chosen = matches.any(1).nonzero().squeeze(1)
+    if len(chosen) == 0:
+        raise InputError(f"no row is of the classes {classes}")
+    kept = data.select(chosen)
+    return kept.with_columns({"label": matches[chosen].int().argmax(1)}, classes=len(classes)) if renumber else kept
+
+
+@select
+def excluding_rows(data: Dataset, other: Dataset) -> Dataset:
+    """The rows of ``data`` that are not in ``other``, another selection from the same split (by their numbers)."""
+    kept = ~torch.isin(data.rows()["index"], other.rows()["index"])
+    return data.select(kept.nonzero().squeeze(1))
+
+
+@select
+def excluding_classes(data: Dataset, other: Dataset) -> Dataset:
+    """The rows of ``data`` whose label no row of ``other`` has."""
+    kept = ~torch.isin(data.rows()["label"], other.rows()["label"])
+    return data.select(kept.nonzero().squeeze(1))
 
 
 @select
