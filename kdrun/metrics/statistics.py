@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kdrun.registry import metric
 
-__all__ = ["group_means", "mean_value", "median", "minimum", "standard_deviation", "weighted_mean"]
+__all__ = ["group_means", "mean_value", "median", "minimum", "rank_correlation", "standard_deviation", "weighted_mean"]
 
 
 @metric
@@ -21,6 +21,19 @@ def weighted_mean(values: Tensor, weights: Tensor) -> float:
     """Mean of ``values`` with ``weights`` (not negative) of the same shape; NaN if all weights are 0."""
     weights = weights.double()
     return ((values.double() * weights).sum() / weights.sum()).item()
+
+
+@metric
+def rank_correlation(first: Tensor, second: Tensor) -> dict[str, float]:
+    """How alike two scores [items] order the items: Kendall's τ, Spearman's ρ, and Pearson's r; each from -1 to 1."""
+    from scipy import stats
+
+    a, b = first.double().numpy(), second.double().numpy()
+    return {
+        "kendall": float(stats.kendalltau(a, b).statistic),
+        "spearman": float(stats.spearmanr(a, b).statistic),
+        "pearson": float(stats.pearsonr(a, b).statistic),
+    }
 
 
 @metric

@@ -6,6 +6,7 @@ A part takes one data set or several, and ``parts.0`` is the first part, or ``pa
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError
