@@ -352,7 +352,11 @@ def _flatten(values: Any) -> list[Any]:
 
 
 def _trained_models(found: Trace, updates: Any) -> dict[str, Any]:
-    fields: dict[str, Any] = {"log": UNKNOWN, **{role: Model(spec, None) for role, spec in found.specs.items()}}
+    fields: dict[str, Any] = {
+        "log": UNKNOWN,
+        "cost": UNKNOWN,
+        **{role: Model(spec, None) for role, spec in found.specs.items()},
+    }
     for update in updates:
         for role in update.average:
             fields[f"average.{role}"] = Model(found.specs[role], None)

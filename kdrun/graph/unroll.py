@@ -206,11 +206,11 @@ class _Builder:
             if label in self.loops:
                 found = self.loops[label]
                 rest = full.field[cut:]
-                known = self.labels.get(full.name) or [str(i) for i in range(len(found))]
-                if isinstance(found, list) and rest and len(known) == len(found) and rest[0] in known:
-                    one = found[known.index(rest[0])]
-                    return Ref(one.name, one.field + rest[1:])
                 if isinstance(found, list):
+                    known = self.labels.get(full.name) or [str(i) for i in range(len(found))]
+                    if rest and len(known) == len(found) and rest[0] in known:
+                        one = found[known.index(rest[0])]
+                        return Ref(one.name, one.field + rest[1:])
                     return [Ref(f.name, f.field + rest) for f in found]
                 return Ref(found.name, found.field + rest)
         return full

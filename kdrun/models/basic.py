@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from kdrun.registry import model
 from kdrun.types import Count, Fraction, Size, Unsigned
 
-__all__ = ["ConvolutionalNetwork", "MultilayerPerceptron", "RandomFeatures", "RowValues", "linear"]
+__all__ = ["ConvolutionalNetwork", "MultilayerPerceptron", "RandomFeatures", "RowValues", "RowVectors", "linear"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -29,7 +29,7 @@ class ConvolutionalNetwork(nn.Module):
 
     ``downsample`` may also list the blocks (from 0) before which the map is halved; ``pool: none`` flattens the map.
     With ``downsample: false``, ``padding: circular`` and ``pool: max`` its logits do not change when an image is moved
-    around the edges. ``hidden`` are widths of linear layers with ReLU (``up``) between pooling and head.
+    around the edges. ``norm: group`` takes groups of 8 channels instead of the batch. ``hidden`` are widths of linear layers with ReLU (``up``) between pooling and head.
     """
 
     def __init__(
@@ -38,8 +38,14 @@ class ConvolutionalNetwork(nn.Module):
         channels: list[Count] = (16, 32),  # type: ignore[assignment]
         kernel_size: Count = 3,
         padding: Literal["zeros", "circular", "reflect"] = "zeros",
+<<<<<<< HEAD
         downsample: bool | list[Unsigned] = True,
         pool: Literal["mean", "max", "none"] = "mean",
+=======
+        downsample: bool = True,
+        pool: Literal["mean", "max"] = "mean",
+        norm: Literal["batch", "group"] = "batch",
+>>>>>>> main
         hidden: list[Count] = (),  # type: ignore[assignment]
         num_classes: Size = "auto",
         in_channels: Size = "auto",
@@ -55,7 +61,8 @@ class ConvolutionalNetwork(nn.Module):
                 before, width, kernel_size, padding=kernel_size // 2, bias=False, padding_mode=padding
             )
             smaller = nn.MaxPool2d(2) if halve else nn.Identity()
-            layers.append(nn.Sequential(smaller, convolution, nn.BatchNorm2d(width), nn.ReLU()))
+            normalize = nn.BatchNorm2d(width) if norm == "batch" else nn.GroupNorm(max(width // 8, 1), width)
+            layers.append(nn.Sequential(smaller, convolution, normalize, nn.ReLU()))
             before = width
         self.blocks = nn.Sequential(*layers)
         pools = {"mean": nn.AdaptiveAvgPool2d(1), "max": nn.AdaptiveMaxPool2d(1), "none": nn.Identity()}
@@ -161,3 +168,16 @@ class RowValues(nn.Module):
     def forward(self, index: Tensor) -> Tensor:
         """[batch] of row numbers [batch] (int64)."""
         return self.logits[index].sigmoid()
+
+
+@model(name="row_vectors")
+class RowVectors(nn.Module):
+    """One free vector for each row of the data, standard normal at first: latents or inputs to be optimized."""
+
+    def __init__(self, *, rows: Size = "auto", features: Count) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(torch.randn(int(rows), features))
+
+    def forward(self, index: Tensor) -> Tensor:
+        """[batch, features] of row numbers [batch] (int64)."""
+        return self.vectors[index]

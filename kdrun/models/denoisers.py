@@ -45,7 +45,7 @@ class ResidualDenoiser(nn.Module):
             for _ in range(blocks)
         )
         self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, dim))
-        nn.init.zeros_(self.leave[1].weight)
+        nn.init.zeros_(self.leave.get_parameter("1.weight"))
 
     def forward(self, sample: Tensor, time: Tensor | float) -> Tensor:
         """[batch, ...] of samples [batch, ...] and times [batch], or one number, in [0, 1]."""

@@ -46,7 +46,12 @@ def cluster_number_by_silhouette(
 
 
 def best_ratio(features: Tensor, classes: int, candidates: list[float], *, seed: int = 0) -> float:
-    """The candidate γ whose ⌊γ classes⌋ clusters of the embedded ``features`` [rows, dim] have the best silhouette."""
+    """The candidate γ whose ⌊γ classes⌋ clusters of the embedded ``features`` [rows, dim] have the best silhouette.
+
+    k-means has the best of ten starts, so that numbers of clusters are compared and not starts. A single candidate wins.
+    """
+    if len(candidates) == 1:
+        return candidates[0]
     from sklearn.cluster import KMeans
     from sklearn.manifold import TSNE
     from sklearn.metrics import silhouette_score
@@ -58,7 +63,7 @@ def best_ratio(features: Tensor, classes: int, candidates: list[float], *, seed:
     for ratio in candidates:
         clusters = max(int(ratio * classes), 2)
         if clusters < len(points):
-            found = KMeans(clusters, n_init=1, random_state=seed).fit_predict(plane)
+            found = KMeans(clusters, n_init=10, random_state=seed).fit_predict(plane)
             scores[ratio] = float(silhouette_score(plane, found)) if len(set(found.tolist())) > 1 else -1.0
     return max(scores, key=lambda ratio: scores[ratio])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -16,7 +17,7 @@ from kdrun.ops.diffusion import noisy_from_signal, signal_from_noisy, signal_fro
 from kdrun.registry import generate
 from kdrun.types import Count, Fraction
 
-__all__ = ["ddim", "one_call", "standard_normal"]
+__all__ = ["class_conditional", "class_requests", "ddim", "one_call", "standard_normal"]
 
 
 @generate
@@ -24,6 +25,34 @@ def standard_normal(data: Dataset, *, rows: Count, column: str = "image", genera
     """Noise of the shape of one column of ``data``, of which nothing else is read: column ``noise`` [rows, ...]."""
     noise = torch.randn(rows, *data.info.columns[column].shape, generator=generator)
     return MemoryDataset({"noise": noise}, _info(noise=noise))
+
+
+@generate
+def class_conditional(
+    model: Module,
+    *,
+    classes: Count,
+    per_class: Count,
+    latent: Count,
+    batch_size: Count = 512,
+    context: Context,
+    generator: torch.Generator,
+) -> Dataset:
+    """``per_class`` samples of each class of a conditional generator: columns ``latent``, ``label`` (asked for) and ``image``."""
+    label = torch.arange(classes).repeat_interleave(per_class)
+    noise = torch.randn(len(label), latent, generator=generator)
+    with context.hardware.evaluation():
+        pairs = zip(noise.split(batch_size), label.split(batch_size), strict=True)
+        image = torch.cat([model(z.to(context.device), y.to(context.device)).float().cpu() for z, y in pairs])
+    columns = {"image": image, "latent": noise, "label": label}
+    return MemoryDataset(columns, replace(_info(**columns), classes=classes))
+
+
+@generate
+def class_requests(*, classes: Count, per_class: Count) -> Dataset:
+    """Rows that only say which class is wanted: column ``label``, ``per_class`` rows of each."""
+    label = torch.arange(classes).repeat_interleave(per_class)
+    return MemoryDataset({"label": label}, replace(_info(label=label), classes=classes))
 
 
 @generate

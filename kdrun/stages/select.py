@@ -13,7 +13,7 @@ from kdrun.errors import InputError
 from kdrun.registry import select
 from kdrun.types import Count, Fraction, Positive, Unsigned
 
-__all__ = ["excluding_classes", "excluding_rows", "long_tail", "of_classes", "random_rows", "top_k"]
+__all__ = ["excluding_classes", "excluding_rows", "first_rows", "long_tail", "of_classes", "random_rows", "top_k"]
 
 
 @select
@@ -51,6 +51,12 @@ def of_classes(data: Dataset, *, classes: Count | list[Unsigned], renumber: bool
         raise InputError(f"no row is of the classes {classes}")
     kept = data.select(chosen)
     return kept.with_columns({"label": matches[chosen].int().argmax(1)}, classes=len(classes)) if renumber else kept
+
+
+@select
+def first_rows(data: Dataset, *, k: Count) -> Dataset:
+    """The first ``k`` rows (all if there are fewer)."""
+    return data.select(torch.arange(min(k, len(data))))
 
 
 @select
