@@ -38,14 +38,9 @@ class ConvolutionalNetwork(nn.Module):
         channels: list[Count] = (16, 32),  # type: ignore[assignment]
         kernel_size: Count = 3,
         padding: Literal["zeros", "circular", "reflect"] = "zeros",
-<<<<<<< HEAD
         downsample: bool | list[Unsigned] = True,
         pool: Literal["mean", "max", "none"] = "mean",
-=======
-        downsample: bool = True,
-        pool: Literal["mean", "max"] = "mean",
         norm: Literal["batch", "group"] = "batch",
->>>>>>> main
         hidden: list[Count] = (),  # type: ignore[assignment]
         num_classes: Size = "auto",
         in_channels: Size = "auto",

@@ -52,14 +52,9 @@ def train(
     ``epochs`` passes over ``data``, or a number of ``steps``; further loaders are cycled. ``sampler: {sampler: NAME}`` chooses
     the rows of each batch of ``data``. Fields of the result:
     each trained model by its role, ``average`` (and ``average.ROLE``) for moving averages, ``log`` (loss terms
-<<<<<<< HEAD
-    by epoch), ``cost`` (FLOPs a row of a step, forward and backward, when every update runs). ``refresh: {op: NAME, from: [nodes], every: 1}`` chooses the rows of the coming epochs: the op gets the
+    by epoch), ``cost`` (FLOPs a row of a step, forward and backward, when every update runs; how many rows a black box was asked about). ``refresh: {op: NAME, from: [nodes], every: 1}`` chooses the rows of the coming epochs: the op gets the
     nodes' values over all of ``data``, models in eval mode, and returns row numbers [chosen], or a mapping: its entries
     that are named like the step's state become that state's rows, and ``rows``, where given, chooses. A parameter may be
-=======
-    by epoch), ``cost`` (FLOPs a row of a step, forward and backward, when every update runs; how many rows a black box was asked about). ``refresh: {op: NAME, from: [nodes], every: 1}`` chooses the rows of the coming epochs: the op gets the
-    nodes' values over all of ``data``, models in eval mode, and returns row numbers [chosen]. A parameter of it may be
->>>>>>> main
     a schedule; the field ``chosen`` [rows] counts the epochs that used each row. Raises ``InputError`` for what does not fit, ``Diverged`` when a loss becomes NaN or infinite.
     """
     if (epochs is None) == (steps is None):
