@@ -22,12 +22,12 @@ def one_group_a_batch(data: Dataset, batch_size: int, *, column: str = "domain",
 
     What does not fill a batch of its group is left out of the epoch. Raises ``InputError`` if no group fills one.
     """
-    values = data.rows()[column]
+    values = data.column(column)
     batches = []
     for value in values.unique():
         rows = (values == value).nonzero().squeeze(1)
         rows = rows[torch.randperm(len(rows), generator=generator)]
-        batches += list(rows[: len(rows) // batch_size * batch_size].split(batch_size))
+        batches += [rows[i : i + batch_size] for i in range(0, len(rows) - batch_size + 1, batch_size)]
     if not batches:
         raise InputError(f"no value of '{column}' has {batch_size} rows")
     order = torch.randperm(len(batches), generator=generator)

@@ -7,7 +7,17 @@ from torch import Tensor
 
 from kdrun.registry import metric
 
-__all__ = ["group_means", "mean_value", "median", "minimum", "rank_correlation", "standard_deviation", "weighted_mean"]
+__all__ = [
+    "backward_transfer",
+    "group_means",
+    "maximum",
+    "mean_value",
+    "median",
+    "minimum",
+    "rank_correlation",
+    "standard_deviation",
+    "weighted_mean",
+]
 
 
 @metric
@@ -49,6 +59,12 @@ def minimum(values: Tensor) -> float:
 
 
 @metric
+def maximum(values: Tensor | list[Tensor]) -> float:
+    """The largest element, of one tensor or of several."""
+    return max(float(v.max()) for v in (values if isinstance(values, list) else [values]))
+
+
+@metric
 def standard_deviation(values: Tensor) -> float:
     """Standard deviation over all elements, unbiased; 0 for a single one."""
     return values.double().std().item() if values.numel() > 1 else 0.0
@@ -59,3 +75,12 @@ def group_means(values: Tensor, groups: Tensor) -> dict[str, float]:
     """Mean of ``values`` [rows] in each group of ``groups`` [rows] (bool or int64), by the group's number."""
     keys = groups.long()
     return {str(int(key)): values[keys == key].double().mean().item() for key in torch.unique(keys)}
+
+
+@metric
+def backward_transfer(last: Tensor, learned: Tensor) -> float:
+    """Mean change of the accuracy of all tasks but the last since each was learnt (Lopez-Paz & Ranzato, 2017).
+
+    ``last`` and ``learned`` [tasks]: accuracies after the last task, and right after each task. Negative is forgetting.
+    """
+    return (last.double() - learned.double())[:-1].mean().item()

@@ -14,8 +14,6 @@ from kdrun.types import Count
 
 __all__ = ["gan_discriminator_loss", "gan_generator_loss", "max_margin_loss", "uniform_labels"]
 
-Mode = Literal["bce", "bce_with_logits", "hinge"]
-
 
 @op
 def uniform_labels(like: Tensor, *, classes: Count, generator: torch.Generator) -> Tensor:
@@ -24,7 +22,9 @@ def uniform_labels(like: Tensor, *, classes: Count, generator: torch.Generator) 
 
 
 @op
-def gan_discriminator_loss(fake: Tensor, real: Tensor, *, mode: Mode = "bce_with_logits") -> Tensor:
+def gan_discriminator_loss(
+    fake: Tensor, real: Tensor, *, mode: Literal["bce", "bce_with_logits", "hinge"] = "bce_with_logits"
+) -> Tensor:
     """What a discriminator minimizes: the sum of the batch means of its two terms (Goodfellow et al., 2014).
 
     ``fake`` and ``real`` [batch] are probabilities (``bce``) or scores: ``softplus(fake) + softplus(-real)``, or the hinge
@@ -38,7 +38,7 @@ def gan_discriminator_loss(fake: Tensor, real: Tensor, *, mode: Mode = "bce_with
 
 
 @op
-def gan_generator_loss(fake: Tensor, *, mode: Mode = "bce_with_logits") -> Tensor:
+def gan_generator_loss(fake: Tensor, *, mode: Literal["bce", "bce_with_logits", "hinge"] = "bce_with_logits") -> Tensor:
     """What a generator minimizes, without saturating: ``-log p``, ``softplus(-score)`` or ``-score`` (hinge), batch mean."""
     if mode == "bce":
         return -fake.clamp_min(1e-7).log().mean()

@@ -29,8 +29,6 @@ __all__ = [
     "weighted_mse",
 ]
 
-Schedule = Literal["cosine", "linear"]
-
 
 def noise_levels(t: Tensor, schedule: str = "cosine") -> tuple[Tensor, Tensor]:
     """``(α_t, σ_t)`` of times in [0, 1]: ``cos(πt/2), sin(πt/2)``, or the variance-preserving linear schedule.
@@ -69,14 +67,18 @@ def subtract_clamped(value: Tensor, *, by: float, lowest: float = 0.0) -> Tensor
 
 
 @op
-def noisy_from_signal(signal: Tensor, noise: Tensor, t: Tensor, *, schedule: Schedule = "cosine") -> Tensor:
+def noisy_from_signal(
+    signal: Tensor, noise: Tensor, t: Tensor, *, schedule: Literal["cosine", "linear"] = "cosine"
+) -> Tensor:
     """``α_t · signal + σ_t · noise``."""
     alpha, sigma = _levels(t, signal, schedule)
     return alpha * signal + sigma * noise
 
 
 @op
-def signal_from_noisy(noisy: Tensor, noise: Tensor, t: Tensor, *, schedule: Schedule = "cosine") -> Tensor:
+def signal_from_noisy(
+    noisy: Tensor, noise: Tensor, t: Tensor, *, schedule: Literal["cosine", "linear"] = "cosine"
+) -> Tensor:
     """``(x_t - σ_t · noise) / α_t``: the signal that goes with this noise."""
     alpha, sigma = _levels(t, noisy, schedule)
     return (noisy - sigma * noise) / alpha
@@ -89,7 +91,7 @@ def signal_from_prediction(
     t: Tensor,
     *,
     predicts: Literal["signal", "noise", "velocity"] = "signal",
-    schedule: Schedule = "cosine",
+    schedule: Literal["cosine", "linear"] = "cosine",
 ) -> Tensor:
     """The clean signal that a network means which predicts the signal, the noise ε or the velocity ``α ε - σ signal``."""
     if predicts == "signal":
@@ -99,7 +101,9 @@ def signal_from_prediction(
 
 
 @op
-def ddim_step(noisy: Tensor, signal: Tensor, t: Tensor, earlier: Tensor, *, schedule: Schedule = "cosine") -> Tensor:
+def ddim_step(
+    noisy: Tensor, signal: Tensor, t: Tensor, earlier: Tensor, *, schedule: Literal["cosine", "linear"] = "cosine"
+) -> Tensor:
     """One deterministic step from time ``t`` to ``earlier``, given the predicted clean signal (Song, Meng & Ermon, 2021).
 
     ``x_s = α_s · signal + (σ_s / σ_t) (x_t - α_t · signal)``.
@@ -111,7 +115,7 @@ def ddim_step(noisy: Tensor, signal: Tensor, t: Tensor, earlier: Tensor, *, sche
 
 @op
 def signal_ode_step(
-    signal: Tensor, prediction: Tensor, t: Tensor, earlier: Tensor, *, schedule: Schedule = "cosine"
+    signal: Tensor, prediction: Tensor, t: Tensor, earlier: Tensor, *, schedule: Literal["cosine", "linear"] = "cosine"
 ) -> dict[str, Tensor]:
     """One step of the signal along the deterministic path (Gu et al., 2023): a convex combination with the prediction.
 
@@ -127,7 +131,7 @@ def signal_ode_step(
 
 @op
 def signal_to_noise_weight(
-    t: Tensor, *, lowest: NonNegative = 1.0, highest: Positive = 5.0, schedule: Schedule = "cosine"
+    t: Tensor, *, lowest: NonNegative = 1.0, highest: Positive = 5.0, schedule: Literal["cosine", "linear"] = "cosine"
 ) -> Tensor:
     """``α² / σ²`` clipped to [lowest, highest]: a weight for losses on the predicted signal (Hang et al., 2023)."""
     alpha, sigma = noise_levels(t, schedule)

@@ -22,7 +22,7 @@ def by_class(data: Dataset, *, groups: Count | list[list[Unsigned]], column: str
 
     ``column`` may be another one of whole numbers, such as a domain; then a number of groups divides its values. Raises ``InputError`` if a group has no row.
     """
-    labels = data.rows()[column]
+    labels = data.column(column)
     if isinstance(groups, int):
         known = torch.arange(data.info.classes) if column == "label" and data.info.classes else labels.unique()
         groups = [group.tolist() for group in known.tensor_split(groups)]

@@ -42,11 +42,15 @@ def of_classes(data: Dataset, *, classes: Count | list[Unsigned], renumber: bool
     With ``renumber`` these are all classes that there are: a label becomes its class's place in ``classes``.
     """
     classes = list(range(classes)) if isinstance(classes, int) else classes
+<<<<<<< HEAD
     labels = data.rows()["label"]
     if renumber and isinstance(labels, FakeTensor):
         return data.with_columns({}, classes=len(classes))  # a plan does not know which rows are left
     matches = labels[:, None] == torch.tensor(classes)
     chosen = matches.any(1).nonzero().squeeze(1)
+=======
+    chosen = torch.isin(data.column("label"), torch.tensor(classes)).nonzero().squeeze(1)
+>>>>>>> main
     if len(chosen) == 0:
         raise InputError(f"no row is of the classes {classes}")
     kept = data.select(chosen)
@@ -62,14 +66,14 @@ def first_rows(data: Dataset, *, k: Count) -> Dataset:
 @select
 def excluding_rows(data: Dataset, other: Dataset) -> Dataset:
     """The rows of ``data`` that are not in ``other``, another selection from the same split (by their numbers)."""
-    kept = ~torch.isin(data.rows()["index"], other.rows()["index"])
+    kept = ~torch.isin(data.column("index"), other.column("index"))
     return data.select(kept.nonzero().squeeze(1))
 
 
 @select
 def excluding_classes(data: Dataset, other: Dataset) -> Dataset:
     """The rows of ``data`` whose label no row of ``other`` has."""
-    kept = ~torch.isin(data.rows()["label"], other.rows()["label"])
+    kept = ~torch.isin(data.column("label"), other.column("label"))
     return data.select(kept.nonzero().squeeze(1))
 
 
@@ -81,7 +85,7 @@ def long_tail(data: Dataset, *, ratio: Positive, order: Unsigned = 0) -> Dataset
     which class has which rank: two data sets with one ``order`` have tails of the same classes. A class keeps its
     first rows, one at least.
     """
-    labels = data.rows()["label"]
+    labels = data.column("label")
     classes = data.info.classes or int(labels.max()) + 1
     rank = torch.randperm(classes, generator=torch.Generator().manual_seed(order))
     largest = int(torch.bincount(labels, minlength=classes).max())
