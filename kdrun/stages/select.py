@@ -42,15 +42,11 @@ def of_classes(data: Dataset, *, classes: Count | list[Unsigned], renumber: bool
     With ``renumber`` these are all classes that there are: a label becomes its class's place in ``classes``.
     """
     classes = list(range(classes)) if isinstance(classes, int) else classes
-<<<<<<< HEAD
-    labels = data.rows()["label"]
+    labels = data.column("label")
     if renumber and isinstance(labels, FakeTensor):
         return data.with_columns({}, classes=len(classes))  # a plan does not know which rows are left
     matches = labels[:, None] == torch.tensor(classes)
     chosen = matches.any(1).nonzero().squeeze(1)
-=======
-    chosen = torch.isin(data.column("label"), torch.tensor(classes)).nonzero().squeeze(1)
->>>>>>> main
     if len(chosen) == 0:
         raise InputError(f"no row is of the classes {classes}")
     kept = data.select(chosen)
