@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kdrun.registry import metric
 
-__all__ = ["group_means", "mean_value", "median", "minimum", "standard_deviation", "weighted_mean"]
+__all__ = ["group_means", "maximum", "mean_value", "median", "minimum", "standard_deviation", "weighted_mean"]
 
 
 @metric
@@ -33,6 +33,12 @@ def median(values: Tensor) -> float:
 def minimum(values: Tensor) -> float:
     """The smallest element."""
     return values.min().item()
+
+
+@metric
+def maximum(values: Tensor) -> float:
+    """The largest element."""
+    return values.max().item()
 
 
 @metric

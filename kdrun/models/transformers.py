@@ -14,7 +14,7 @@ from kdrun.types import Count, Fraction, Size
 
 __all__ = ["CausalTransformer", "EncoderTransformer", "VisionTransformer"]
 
-PRESETS = {"nano": (48, 2, 2), "micro": (96, 3, 3), "mini": (192, 4, 4), "small": (384, 6, 6)}
+PRESETS = {"nano": (48, 2, 2), "tiny": (64, 2, 4), "micro": (96, 3, 3), "mini": (192, 4, 4), "small": (384, 6, 6)}
 """Width, layers and heads by name."""
 
 
@@ -126,7 +126,7 @@ class EncoderTransformer(_TokenTransformer):
         vocabulary: Size = "auto",
         num_classes: Size = "auto",
         max_length: Count = 128,
-        size: Literal["nano", "micro", "mini", "small"] = "nano",
+        size: Literal["nano", "tiny", "micro", "mini", "small"] = "nano",
         dropout: Fraction = 0.0,
         per_token: bool = False,
         padding: int = 0,
@@ -155,7 +155,7 @@ class CausalTransformer(_TokenTransformer):
         *,
         vocabulary: Size = "auto",
         max_length: Count = 128,
-        size: Literal["nano", "micro", "mini", "small"] = "nano",
+        size: Literal["nano", "tiny", "micro", "mini", "small"] = "nano",
         dropout: Fraction = 0.0,
     ) -> None:
         super().__init__(int(vocabulary), max_length, size, dropout, causal=True)
