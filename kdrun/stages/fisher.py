@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
@@ -38,6 +39,8 @@ def diagonal_fisher(
     """
     wanted = _weights(model, of)
     sums = {name: torch.zeros_like(weight, dtype=torch.float32) for name, weight in wanted.items()}
+    if any(isinstance(weight, FakeTensor) for weight in wanted.values()):
+        return sums  # a plan knows shapes alone
     total = torch.zeros((), device=context.device)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
