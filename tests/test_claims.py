@@ -46,6 +46,8 @@ def test_one_value_has_no_interval() -> None:
         ({"greater": [A, B]}, [0.5, 0.9, 0.7], [0.7, 0.5, 0.9], "undecided"),
         ({"greater": [A, B], "by": 0.5}, [0.9, 0.91, 0.92], [0.5, 0.5, 0.52], "contradicted"),
         ({"greater": [A, B], "by": -0.1}, [0.5, 0.51, 0.5], [0.5, 0.5, 0.51], "reproduced"),
+        ({"greater": [f"{A} - {B}", f"0.5 * {B}"]}, [0.9, 0.91, 0.92], [0.5, 0.5, 0.52], "reproduced"),
+        ({"greater": [f"{A} - {B}", f"{B}"]}, [0.9, 0.91, 0.92], [0.5, 0.5, 0.52], "contradicted"),
         ({"less": [A, B]}, [0.5, 0.5, 0.52], [0.9, 0.91, 0.92], "reproduced"),
         ({"within": [A, B], "by": 0.05}, [0.5, 0.51, 0.5], [0.5, 0.5, 0.51], "reproduced"),
         ({"within": [A, B], "by": 0.001}, [0.5, 0.51, 0.5], [0.5, 0.5, 0.51], "undecided"),

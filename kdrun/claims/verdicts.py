@@ -4,6 +4,7 @@ A claim's test names metrics as ``arm.path``::
 
     test: {greater: [kd.test.accuracy, scratch.test.accuracy], by: 0.0}
     test: {share: [test.accuracy, scratch.test.accuracy], by: -0.005, least: 0.7}     # of the other arms
+    test: {greater: [kd.test.loss - ce.test.loss, 0.5 * nd.test.loss]}                  # sums, differences, multiples
 
 The verdict comes from the differences paired by seed and their 95 % Student-t interval: ``reproduced`` if the
 whole interval lies on the claimed side of the threshold, ``contradicted`` if it lies on the other side,
@@ -13,6 +14,7 @@ whole interval lies on the claimed side of the threshold, ``contradicted`` if it
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +56,7 @@ def check_claims(claims: Mapping[str, Any], arms: Sequence[str]) -> None:
         word, paths = _parse(claim["test"], key=f"{key}.test")
         if word == "share" and not isinstance(claim["test"].get("least"), int | float):
             raise InputError("a share is compared with a number: least: 0.7", key=f"{key}.test")
-        for path in paths[1:] if word == "share" else paths:
+        for _, path in [term for p in (paths[1:] if word == "share" else paths) for term in _terms(p)]:
             arm = path.split(".", 1)[0]
             if arm not in arms:
                 raise InputError(f"there is no arm '{arm}'{nearest(arm, arms)} in '{path}'", key=f"{key}.test.{word}")
@@ -74,9 +76,21 @@ def _parse(test: Mapping[str, Any], *, key: str) -> tuple[str, list[str]]:
     if not isinstance(given, list) or len(given) != 2:
         raise InputError(f"'{word}' takes a list of two, got {given!r}", key=f"{key}.{word}")
     paths = given if word in PAIRS else given[:1]
-    if not all(isinstance(p, str) and "." in p for p in paths):
+    if not all(isinstance(p, str) and all("." in name for _, name in _terms(p)) for p in paths):
         raise InputError(f"'{word}' names metrics as arm.node.metric, got {given!r}", key=f"{key}.{word}")
     return word, list(paths)
+
+
+def _terms(path: str) -> list[tuple[float, str]]:
+    """Factors and metrics of a sum: ``a.x - 0.5 * b.y`` is ``[(1, a.x), (-0.5, b.y)]``."""
+    found, sign = [], 1.0
+    for piece in re.split(r"\s([+-])\s", path):
+        if piece in ("+", "-"):
+            sign = 1.0 if piece == "+" else -1.0
+            continue
+        factor, star, name = piece.rpartition("*")
+        found.append((sign * (float(factor) if star and factor.strip() else 1.0), name.strip()))
+    return found
 
 
 def judge_all(claims: Mapping[str, Any], results: Results) -> list[Verdict]:
@@ -145,6 +159,13 @@ def _text(word: str, test: Mapping[str, Any]) -> str:
 
 
 def _column(path: str, results: Results, *, key: str) -> dict[int, float]:
+    """The value of a sum of metrics, by seed."""
+    terms = [(factor, _metric(name, results, key=key)) for factor, name in _terms(path)]
+    seeds = set.intersection(*[set(values) for _, values in terms])
+    return {seed: sum(factor * values[seed] for factor, values in terms) for seed in sorted(seeds)}
+
+
+def _metric(path: str, results: Results, *, key: str) -> dict[int, float]:
     arm, metric = path.split(".", 1)
     runs = results.get(arm, {})
     missing = [seed for seed, values in runs.items() if metric not in values]

@@ -119,8 +119,10 @@ def run_experiment(experiment: Any, *, label: str = "") -> Any:
             reporter.tracker.finish(outcome.metrics)
     finally:
         reporter.close()
+    from kdrun.report.tables import number
+
     for name, value in sorted(outcome.metrics.items()):
-        print(f"{label}{name:<32} {value:.4f}")
+        print(f"{label}{name:<32} {number(value)}")
     print(
         f"{label}records: {folder.path}  (stages computed: {outcome.counts['computed']}, from the store: {outcome.counts['cached']})"
     )

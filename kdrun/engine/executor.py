@@ -291,6 +291,8 @@ def _as_result(returned: Any, part: Part, context: Any) -> Result:
         return {"": context.model(returned)}
     if isinstance(returned, Dataset):
         return {"": _data_artifact(returned)}
+    if isinstance(returned, list) and part.kind == "partition":
+        return _parts(returned)
     if isinstance(returned, list):
         return {"": Table(returned)}
     if isinstance(returned, dict) and returned and all(isinstance(v, Tensor) for v in returned.values()):
@@ -300,6 +302,15 @@ def _as_result(returned: Any, part: Part, context: Any) -> Result:
     if isinstance(returned, dict):
         return {name: _as_result(value, part, context)[""] for name, value in returned.items()}
     return {"": Value(returned)}
+
+
+def _parts(parts: list[Any]) -> Result:
+    """A partition's data sets by number, or by number and name: ``0.train``."""
+    found: Result = {}
+    for i, one in enumerate(parts):
+        for name, data in one.items() if isinstance(one, dict) else [("", one)]:
+            found[f"{i}.{name}" if name else str(i)] = _data_artifact(data)
+    return found
 
 
 def _data_artifact(data: Dataset) -> Data:

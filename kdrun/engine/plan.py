@@ -23,6 +23,7 @@ from kdrun.graph.check import ENGINE_KEYS, step_readers
 from kdrun.graph.keys import Keys
 from kdrun.graph.nodes import SOURCES, Graph, Node, Ref
 from kdrun.graph.types import part_of
+from kdrun.registry import Part
 from kdrun.step.spec import parse_step
 from kdrun.step.trace import Trace, trace
 
@@ -175,6 +176,8 @@ class _Planner:
             read=[ref for refs, _ in step_readers(node) for ref in refs],
         )
         self.known[node.name] = _trained_models(found, step.updates) if step.updates else {"": UNKNOWN}
+        if node.part == "compute":
+            self.known[node.name] = _computed(found, infos["data"].size or batch_size)
         if node.params.get("refresh"):
             self.known[node.name]["chosen"] = Column((infos["data"].size or batch_size,), torch.int64)
         return StagePlan(
@@ -220,9 +223,13 @@ class _Planner:
                     else part.load()(**faked, **options)
                 )
                 return {"": _known(returned)}, ()
-        except InputError:
-            raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, InputError) and all(info.size is not None for info in infos):
+                raise
+            if part.kind == "partition":
+                return {"": _unknown_parts(part, node, values)}, (
+                    "how many rows its parts have is known only when it has run",
+                )
             if part.returns == "Dataset" and infos:  # which rows is unknown, but not what a row is
                 return {"": replace(infos[0], size=None)}, ("how many rows it gives is known only when it has run",)
             return {"": UNKNOWN}, ("its result's shape is known only when it has run",)
@@ -290,7 +297,17 @@ def _known(returned: Any) -> Any:
         return returned.info
     if isinstance(returned, Mapping):
         return {k: _known(v) for k, v in returned.items()}
+    if isinstance(returned, list):
+        return [_known(v) for v in returned]
     return UNKNOWN
+
+
+def _unknown_parts(part: Part, node: Node, values: Mapping[str, Any]) -> list[Any]:
+    """What a partition of data sets gives when only their columns are known."""
+    count: Any = part.with_defaults(node.params)[str(part.options["items"])]
+    infos = {n: replace(v, size=None) for n, v in values.items() if isinstance(v, DataInfo)}
+    one = infos["data"] if list(infos) == ["data"] else infos
+    return [one] * (len(count) if isinstance(count, list) else int(count))
 
 
 def _describe(value: Any) -> Any:
@@ -308,6 +325,15 @@ def _trained_models(found: Trace, updates: Any) -> dict[str, Any]:
             fields[f"average.{role}"] = Model(found.specs[role], None)
             fields.setdefault("average", fields[f"average.{role}"])
     return fields
+
+
+def _computed(found: Trace, rows: int) -> dict[str, Any]:
+    """Values of step nodes over all rows; a value without a batch axis keeps its shape."""
+    fields = {
+        name: UNKNOWN if c is None or not c.shape else replace(c, shape=(rows, *c.shape[1:]))
+        for name, c in found.read.items()
+    }
+    return {"": next(iter(fields.values())), **fields}
 
 
 def _steps(params: Mapping[str, Any], size: int | None, batch_size: int) -> int | None:

@@ -124,6 +124,8 @@ def _check_node(node: Node, graph: Graph) -> None:
                 )
     for kind, name, params, key in nested_parts(node.params, node.key):
         catalog().get(kind, name, key=f"{key}.{kind}").validate(params, key=key)
+    if node.verb == "stage" and node.part == "measure" and node.params.get("step") is None:
+        _check_direct_metrics(node)
     if node.verb == "stage" and isinstance(node.params.get("step"), dict):
         _check_step(parse_step(node.params["step"], key=f"{node.key}.step"), node, graph)
 
@@ -193,8 +195,10 @@ def _check_step(step: Step, node: Node, graph: Graph) -> None:
 
 
 def step_readers(node: Node) -> Iterator[tuple[list[Ref], str]]:
-    """References into a step that stand outside it (what metrics and a refresh read), each with its key."""
+    """References into a step that stand outside it (what metrics, a refresh or ``of`` read), each with its key."""
     given = [(m.get("from"), f"{node.key}.metrics.{i}.from") for i, m in enumerate(node.params.get("metrics") or [])]
+    if node.part == "compute":
+        given.append((node.params.get("of"), f"{node.key}.of"))
     if isinstance(node.params.get("refresh"), dict):
         given.append((node.params["refresh"].get("from"), f"{node.key}.refresh.from"))
     for content, key in given:
@@ -220,6 +224,16 @@ def _check_readers(node: Node) -> None:
     own = {k: v for k, v in inner.params.items() if k != "every" and k not in scheduled}
     part.validate(own, key=inner.key, later=scheduled)
     part.bind(inner.inputs, key=inner.key)
+
+
+def _check_direct_metrics(node: Node) -> None:
+    """Without a step, metrics read what is handed in."""
+    named = list(node.inputs) if isinstance(node.inputs, dict) else []
+    for refs, key in step_readers(node):
+        for ref in refs:
+            if ref.name not in named:
+                raise InputError(f"nothing called '{ref.name}' is handed in{nearest(ref.name, named)}", key=key)
+    _check_readers(node)
 
 
 def _check_step_node(step_node: StepNode, step: Step, roles: _Roles) -> None:

@@ -61,6 +61,8 @@ def _fields(node: Node, graph: Graph) -> _Fields:
     if node.by is None:
         kind = str(part.options.get("value", "table"))
         return _Fields(kind, {}, open=True)
+    if node.part == "partition":
+        return _Fields("list", {})
     kind = ANNOTATIONS.get(part.returns, "tensor")
     named = dict.fromkeys(part.options.get("fields", ()), kind)
     return _Fields(kind, named, open=kind in ("tensor", "data") and not named)
@@ -84,6 +86,8 @@ def value_type(ref: Ref, graph: Graph, *, key: str) -> str:
     if not ref.field:
         return fields.default
     first = ref.field[0]
+    if fields.default == "list" and first.isdigit():
+        return "data"
     if first in fields.named:
         kind = fields.named[first]
         return "data" if kind == "list" and len(ref.field) > 1 else kind

@@ -44,13 +44,20 @@ class _Builder:
         for name in [*_ordered_loops(body), *plain]:
             content = body[name]
             if name in plain:
-                node = parse_node(prefix + name, content, key=f"{key}.{name}", verbs=("stage", "op", *SOURCES))
-                self.nodes[node.name] = node
+                self.add(parse_node(prefix + name, content, key=f"{key}.{name}", verbs=("stage", "op", *SOURCES)))
         for name in _ordered_loops(body):
             self.loop(name, body[name], prefix=prefix, scope=inner, key=f"{key}.{name}")
         for name in plain:
             node = self.nodes[prefix + name]
             self.nodes[node.name] = replace(node, inputs=self.resolve(node.inputs, inner, key=f"{node.key}.from"))
+
+    def add(self, node: Node) -> None:
+        """Add a plain node; a partition stands for the list of its parts."""
+        self.nodes[node.name] = node
+        if node.verb == "stage" and node.part == "partition" and node.by is not None:
+            part = catalog().get("partition", node.by, key=f"{node.key}.by")
+            count = _length(part.with_defaults(node.params).get(str(part.options["items"])))
+            self.loops[node.name] = [Ref(node.name, (str(i),)) for i in range(count)]
 
     def loop(self, name: str, content: dict[str, Any], *, prefix: str, scope: Scope, key: str) -> None:
         spec = content["foreach"]
@@ -82,7 +89,7 @@ class _Builder:
                     if i
                     else self.expand(Ref.parse(initial, key=key), scope, key=key)
                 )
-            body = content["do"]
+            body = {n: c for n, c in content["do"].items() if c is not None}
             self.pass_(body, here, inner, carry, key=f"{key}.do")
             results.append(self.result(content.get("result"), body, here, key=key))
         self.publish(prefix + name, results)
@@ -93,15 +100,19 @@ class _Builder:
         if missing:
             raise InputError(f"the loop carries '{missing[0]}', but no node of that name hands it on", key=key)
         scope = {**inner, **{n: Ref(here + n) for n in body if n not in carry}}
-        for name, content in body.items():
-            if isinstance(content, dict) and "foreach" in content:
-                self.loop(name, content, prefix=here, scope=scope, key=f"{key}.{name}")
-        for name, content in body.items():
-            if isinstance(content, dict) and "foreach" in content:
-                continue
-            node = parse_node(here + name, content, key=f"{key}.{name}", verbs=("stage", "op", *SOURCES))
-            after = {**scope, **{n: Ref(here + n) for n in carry if n != name and _comes_before(body, n, name)}}
-            self.nodes[node.name] = replace(node, inputs=self.resolve(node.inputs, after, key=f"{node.key}.from"))
+        plain = [n for n, c in body.items() if not (isinstance(c, dict) and "foreach" in c)]
+
+        def seen_by(name: str) -> Scope:
+            return {**scope, **{n: Ref(here + n) for n in carry if n != name and _comes_before(body, n, name)}}
+
+        for name in plain:
+            self.add(parse_node(here + name, body[name], key=f"{key}.{name}", verbs=("stage", "op", *SOURCES)))
+        for name in _ordered_loops(body):
+            self.loop(name, body[name], prefix=here, scope=seen_by(name), key=f"{key}.{name}")
+        for name in plain:
+            node = self.nodes[here + name]
+            inputs = self.resolve(node.inputs, seen_by(name), key=f"{node.key}.from")
+            self.nodes[node.name] = replace(node, inputs=inputs)
 
     def result(self, spec: Any, body: Mapping[str, Any], here: str, *, key: str) -> dict[str, Ref | list[Ref]]:
         names = {"": spec or list(body)[-1]} if not isinstance(spec, dict) else dict(spec)
@@ -163,8 +174,7 @@ class _Builder:
         parameter = dict(part.options.get("items", {})).get(ref.field[0])
         if parameter is None:
             return None
-        value = part.with_defaults(node.params).get(parameter)
-        return len(value) if isinstance(value, list) else int(value or 0)
+        return _length(part.with_defaults(node.params).get(parameter))
 
     def resolve(self, inputs: Inputs, scope: Scope, *, key: str) -> Inputs:
         if isinstance(inputs, dict):
@@ -188,6 +198,8 @@ class _Builder:
             if label in self.loops:
                 found = self.loops[label]
                 rest = full.field[cut:]
+                if isinstance(found, list) and rest and rest[0].isdigit() and int(rest[0]) < len(found):
+                    return Ref(found[int(rest[0])].name, found[int(rest[0])].field + rest[1:])
                 if isinstance(found, list):
                     return [Ref(f.name, f.field + rest) for f in found]
                 return Ref(found.name, found.field + rest)
@@ -196,6 +208,10 @@ class _Builder:
 
 def _item(items: Any, i: int) -> Ref | list[Ref] | None:
     return Ref(items.name, (*items.field, str(i))) if isinstance(items, Ref) else items[i]
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, list) else int(value or 0)
 
 
 def _ordered_loops(body: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from kdrun.registry import metric
 from kdrun.types import Count
 
-__all__ = ["accuracy_gain", "flip_transfer", "least_complement", "negative_flips", "positive_flips", "retrieval"]
+__all__ = ["accuracy_gain", "flip_transfer", "group_weights", "least_complement", "negative_flips", "positive_flips", "retrieval"]
 
 
 def _right(logits: Tensor, label: Tensor) -> Tensor:
@@ -67,3 +67,17 @@ def retrieval(queries: Tensor, keys: Tensor, *, batch: Count = 64) -> float:
     full = [pair for pair in groups if len(pair[0]) == batch] or groups
     found = [(q @ k.T).argmax(1) == torch.arange(len(q)) for q, k in full]
     return torch.cat(found).double().mean().item()
+
+
+@metric
+def group_weights(weights: Tensor, *, groups: Count | None = None) -> dict[str, float]:
+    """Mean weight that members of equal, consecutive groups give to others of their group and to other groups.
+
+    ``weights`` [members, members]; ``own`` is the mean of the diagonal, ``within`` leaves it out. Without ``groups`` all are of one.
+    """
+    count = len(weights)
+    group = torch.arange(count) * (groups or 1) // count
+    same = group[:, None] == group[None, :]
+    own = torch.eye(count, dtype=torch.bool)
+    found = {"own": weights[own], "within": weights[same & ~own], "between": weights[~same]}
+    return {name: values.double().mean().item() for name, values in found.items() if values.numel()}

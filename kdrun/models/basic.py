@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from kdrun.registry import model
 from kdrun.types import Count, Fraction, Size
 
-__all__ = ["ConvolutionalNetwork", "MultilayerPerceptron", "RowValues", "linear"]
+__all__ = ["ConvolutionalNetwork", "MultilayerPerceptron", "RandomFeatures", "RowValues", "linear"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -118,6 +118,19 @@ class MultilayerPerceptron(nn.Module):
 def linear(*, in_features: Size = "auto", out_features: Size = "auto", bias: bool = True) -> nn.Module:
     """A linear map of the last axis."""
     return nn.Linear(int(in_features), int(out_features), bias=bias)
+
+
+@model(name="random_features")
+class RandomFeatures(nn.Module):
+    """A frozen random linear map, then ReLU: ``relu(x P)`` with the entries of P normal of variance ``1 / in_features``."""
+
+    def __init__(self, *, features: Count = 512, in_features: Size = "auto") -> None:
+        super().__init__()
+        self.register_buffer("projection", torch.randn(int(in_features), features) / int(in_features) ** 0.5)
+
+    def forward(self, value: Tensor) -> Tensor:
+        """[rows, features] of [rows, in_features]."""
+        return (value.flatten(1) @ self.get_buffer("projection")).relu()
 
 
 @model(name="linear_classifier")

@@ -6,7 +6,8 @@ A decorator may carry literal options, read from the text as well:
 - ``extra``: the extra of ``pip install kdrun[extra]`` that the part needs;
 - ``requires``: packages whose version belongs into the key of a stage that uses the part;
 - ``outputs``: names of a model's outputs (default ``logits``);
-- ``fields``: for data, the names of its splits; for a stage part, the fields of its result.
+- ``fields``: for data, the names of its splits; for a stage part, the fields of its result;
+- ``items``: the parameter that tells how many parts a value has: for data by field, for a partition of the whole.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ BY_KINDS = (
     "compress",
     "prune",
     "solve",
+    "partition",
 )
 """Stage kinds whose work is named by ``by``: ``{stage: reduce, by: class_mean, ...}``."""
 
@@ -91,3 +93,4 @@ merge = _Kind("merge")
 compress = _Kind("compress")
 prune = _Kind("prune")
 solve = _Kind("solve")
+partition = _Kind("partition")

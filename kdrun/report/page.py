@@ -11,7 +11,7 @@ from kdrun.claims import Verdict
 from kdrun.claims.verdicts import Results
 from kdrun.config.compose import Experiment
 from kdrun.report.figures import Curves, claims_plot, curves_plot, metric_plot
-from kdrun.report.tables import MARKS, arm_table, metrics_of
+from kdrun.report.tables import MARKS, arm_table, metrics_of, number
 
 __all__ = ["Page", "write_page"]
 
@@ -80,6 +80,7 @@ def write_page(path: Path, page: Page) -> None:
     for metric in metrics_of(page.results):
         values = {a: [runs[s][metric] for s in sorted(runs) if metric in runs[s]] for a, runs in page.results.items()}
         plots[metric] = metric_plot(metric, {a: v for a, v in values.items() if v})
+    environment.filters["signed"] = lambda value: number(value, "+")
     text = environment.get_template("page.html").render(
         page=page,
         header=header,

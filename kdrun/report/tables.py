@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from kdrun.claims import Verdict, mean_interval
 from kdrun.claims.verdicts import Results
 
-__all__ = ["arm_table", "format_interval", "headline", "verdict_lines"]
+__all__ = ["arm_table", "format_interval", "headline", "number", "verdict_lines"]
 
 MARKS = {"reproduced": "✓", "contradicted": "✗", "undecided": "?"}
 
@@ -21,12 +21,18 @@ def metrics_of(results: Results) -> list[str]:
     return shared + rest
 
 
+def number(value: float, sign: str = "") -> str:
+    """Four decimals; as a power of ten where those would show nothing or too much."""
+    plain = value == 0 or not math.isfinite(value) or 1e-3 <= abs(value) < 1e5
+    return format(value, f"{sign}.4f" if plain else f"{sign}.2e")
+
+
 def format_interval(values: Sequence[float]) -> str:
-    """``mean ± half width`` of the 95 % interval, with four decimals."""
+    """``mean ± half width`` of the 95 % interval, with four decimals (or as a power of ten)."""
     if not values:
         return ""
     found = mean_interval(values)
-    return f"{found.mean:.4f}" if math.isnan(found.half_width) else f"{found.mean:.4f} ± {found.half_width:.4f}"
+    return number(found.mean) + ("" if math.isnan(found.half_width) else f" ± {number(found.half_width)}")
 
 
 def arm_table(results: Results) -> tuple[list[str], list[list[str]]]:
@@ -50,9 +56,9 @@ def verdict_lines(verdicts: Sequence[Verdict]) -> list[str]:
     """Two lines a claim: the verdict with what is claimed, and the figures behind it."""
     lines = []
     for v in verdicts:
-        figures = f"{v.interval.mean:+.4f}"
+        figures = number(v.interval.mean, "+")
         if not math.isnan(v.interval.low):
-            figures += f", 95 % interval [{v.interval.low:+.4f}, {v.interval.high:+.4f}]"
+            figures += f", 95 % interval [{number(v.interval.low, '+')}, {number(v.interval.high, '+')}]"
         lines.append(f"{MARKS[v.outcome]} {v.outcome:<13} {v.name}: {v.says}")
         lines.append(f"{'':<16}{v.test}: {figures}, {v.interval.n} seeds{'; ' + v.note if v.note else ''}")
     return lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
@@ -11,7 +11,7 @@ from kdrun.errors import InputError
 from kdrun.registry import initialize
 from kdrun.step.taps import resolve_tap
 
-__all__ = ["copied_weights", "inner_linear", "random_weights"]
+__all__ = ["copied_weights", "inner_linear", "linear_layer", "random_weights"]
 
 
 @initialize
@@ -35,6 +35,14 @@ def inner_linear(model: Module, *, module: str = "head") -> Module:
     spec = {"in_features": inner.in_features, "out_features": inner.out_features, "bias": inner.bias is not None}
     layer = build({"model": "linear", **spec})
     layer.load_state_dict(inner.state_dict())
+    return layer
+
+
+@initialize
+def linear_layer(weight: Tensor) -> Module:
+    """The linear map ``x @ weight`` with weight [inputs, outputs] as a model without bias, in float32."""
+    layer = build({"model": "linear", "in_features": weight.shape[0], "out_features": weight.shape[1], "bias": False})
+    layer.load_state_dict({"weight": weight.T.float().contiguous()})
     return layer
 
 

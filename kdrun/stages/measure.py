@@ -1,11 +1,11 @@
-"""The ``measure`` stage: metrics of any nodes of a step graph over a data set."""
+"""Stages that use a step graph as a function: ``measure`` scores its nodes by metrics, ``compute`` keeps their values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from kdrun.engine.artifacts import Artifact, Table
+from kdrun.engine.artifacts import Artifact, Table, Tensors
 from kdrun.engine.context import Context
 from kdrun.errors import InputError
 from kdrun.graph.nodes import Ref, parse_inputs
@@ -15,14 +15,14 @@ from kdrun.stages.roles import Handed, StepFunction, compiler_for
 from kdrun.step.spec import parse_step
 from kdrun.types import Count
 
-__all__ = ["measure"]
+__all__ = ["compute", "measure"]
 
 
 @stage(value="table")
 def measure(
     *,
-    step: dict[str, Any],
     metrics: list[Any],
+    step: dict[str, Any] | None = None,
     models: dict[str, Any] | None = None,
     batch_size: Count = 512,
     context: Context,
@@ -31,8 +31,15 @@ def measure(
     """Metrics of a step graph's nodes over ``data``, all models in eval mode: one row, one column a metric.
 
     Each metric says what it reads: ``{metric: accuracy, from: [deployed, batch.label], name: deployed}``. It gets a
-    node's values for all rows, a scalar node's mean over the rows, or a tensor as it was handed in.
+    node's values for all rows, a scalar node's mean over the rows, or a tensor as it was handed in. Without ``step``,
+    metrics read what is handed in, and there need be no data.
     """
+    if step is None:
+        row: dict[str, float] = {}
+        for i, content in enumerate(metrics):
+            one = _Metric(content, f"{context.config_key}.metrics.{i}")
+            row.update(one.score({ref: _looked_up(inputs, ref) for ref in one.refs}))
+        return {"": Table([row])}
     parsed = parse_step(step, key=f"{context.config_key}.step")
     handed = Handed.sort(inputs, context)
     found = handed.trace(parsed, dict(models or {}), min(batch_size, 8))
@@ -40,10 +47,41 @@ def measure(
     refs = list(dict.fromkeys(ref for metric in wanted for ref in metric.refs))
     function = StepFunction(compiler_for(parsed, handed, found, context), refs)
     values = function.over(handed.loaders["data"], batch_size=batch_size, context=context)
-    row: dict[str, float] = {}
+    row = {}
     for metric in wanted:
         row.update(metric.score(dict(zip(refs, values, strict=True))))
     return {"": Table([row])}
+
+
+@stage(value="tensor")
+def compute(
+    *,
+    step: dict[str, Any],
+    of: list[str],
+    models: dict[str, Any] | None = None,
+    batch_size: Count = 512,
+    context: Context,
+    **inputs: Any,
+) -> dict[str, Artifact]:
+    """Values of a step graph's nodes for every row of ``data``, all models in eval mode.
+
+    The value is that of the first node in ``of``, [rows, ...]; each of them is a field. A scalar node gives its mean.
+    """
+    parsed = parse_step(step, key=f"{context.config_key}.step")
+    handed = Handed.sort(inputs, context)
+    found = handed.trace(parsed, dict(models or {}), min(batch_size, 8))
+    refs = [Ref.parse(name, key=f"{context.config_key}.of") for name in of]
+    function = StepFunction(compiler_for(parsed, handed, found, context), refs)
+    values = function.over(handed.loaders["data"], batch_size=batch_size, context=context)
+    fields = {name: Tensors({"": value}) for name, value in zip(of, values, strict=True)}
+    return {"": fields[of[0]], **fields}
+
+
+def _looked_up(inputs: Mapping[str, Any], ref: Ref) -> Any:
+    value = inputs[ref.name]
+    for piece in ref.field:
+        value = value[piece] if isinstance(value, Mapping) else value[int(piece)]
+    return value
 
 
 class _Metric:

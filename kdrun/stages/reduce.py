@@ -6,15 +6,16 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import Module
+from torch.nn import Linear, Module
 
 from kdrun.data.dataset import Dataset
 from kdrun.engine.context import Context
+from kdrun.errors import InputError
 from kdrun.registry import reduce
 from kdrun.stages.evaluate import outputs_over
 from kdrun.types import Count
 
-__all__ = ["class_counts", "class_mean"]
+__all__ = ["class_counts", "class_mean", "linear_weight", "root_mean_square"]
 
 
 @reduce
@@ -23,6 +24,20 @@ def class_counts(data: Dataset) -> Tensor:
     labels = data.rows()["label"]
     classes = data.info.classes or int(labels.max()) + 1
     return torch.zeros(classes).index_add_(0, labels, torch.ones(len(labels)))
+
+
+@reduce
+def linear_weight(model: Module) -> Tensor:
+    """The weight of a model that is one linear layer, as the matrix of ``x @ weight``: [inputs, outputs]."""
+    if not isinstance(model, Linear):
+        raise InputError(f"this model is no linear layer but {type(model).__name__}")
+    return model.weight.detach().T.contiguous()
+
+
+@reduce
+def root_mean_square(values: Tensor) -> Tensor:
+    """The root of the mean square of all elements: a scalar."""
+    return values.double().square().mean().sqrt().float()
 
 
 @reduce

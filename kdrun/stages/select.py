@@ -12,7 +12,7 @@ from kdrun.errors import InputError
 from kdrun.registry import select
 from kdrun.types import Count, Fraction, Positive, Unsigned
 
-__all__ = ["long_tail", "random_rows", "top_k"]
+__all__ = ["excluding_classes", "excluding_rows", "long_tail", "of_classes", "random_rows", "top_k"]
 
 
 @select
@@ -32,6 +32,30 @@ def top_k(
         raise InputError(f"cannot select {k} of {len(data)} rows")
     order = torch.argsort(scores, descending=largest, stable=True)
     return data.select(order[:k].sort().values)
+
+
+@select
+def of_classes(data: Dataset, *, classes: Count | list[Unsigned]) -> Dataset:
+    """The rows of these classes, or of the first so many, in order. Raises ``InputError`` if there is none."""
+    classes = list(range(classes)) if isinstance(classes, int) else classes
+    chosen = torch.isin(data.rows()["label"], torch.tensor(classes)).nonzero().squeeze(1)
+    if len(chosen) == 0:
+        raise InputError(f"no row is of the classes {classes}")
+    return data.select(chosen)
+
+
+@select
+def excluding_rows(data: Dataset, other: Dataset) -> Dataset:
+    """The rows of ``data`` that are not in ``other``, another selection from the same split (by their numbers)."""
+    kept = ~torch.isin(data.rows()["index"], other.rows()["index"])
+    return data.select(kept.nonzero().squeeze(1))
+
+
+@select
+def excluding_classes(data: Dataset, other: Dataset) -> Dataset:
+    """The rows of ``data`` whose label no row of ``other`` has."""
+    kept = ~torch.isin(data.rows()["label"], other.rows()["label"])
+    return data.select(kept.nonzero().squeeze(1))
 
 
 @select

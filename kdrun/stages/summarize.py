@@ -20,6 +20,7 @@ STATISTICS: dict[str, Callable[[list[float]], float]] = {
     "median": statistics.median,
     "min": min,
     "max": max,
+    "last": lambda values: values[-1],
     "share_positive": lambda values: sum(v > 0 for v in values) / len(values),
 }
 
@@ -30,7 +31,7 @@ def summarize(
 ) -> dict[str, Artifact]:
     """One row with statistics of columns over the joined rows of ``tables``, named ``column.statistic``.
 
-    ``columns`` maps names to statistics (mean, median, min, max, share_positive); ``rows`` keeps only those numbers.
+    ``columns`` maps names to statistics (mean, median, min, max, last, share_positive); ``rows`` keeps only those numbers.
     NaN is left out. Raises ``InputError`` for an unknown column or statistic.
     """
     joined = [row for table in tables for row in (table if isinstance(table, list) else [table])]

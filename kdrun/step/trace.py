@@ -36,7 +36,8 @@ class Trace:
     """What the shape pass found.
 
     ``outputs`` says per call whether the model returns a tensor, a mapping or an object with attributes;
-    ``specs`` holds the resolved specification of every role; ``shapes`` the shape of each node's value.
+    ``specs`` holds the resolved specification of every role; ``shapes`` the shape of each node's value; ``read`` what is
+    known of the values that are read from outside.
     """
 
     outputs: dict[str, str] = field(default_factory=dict)
@@ -47,6 +48,7 @@ class Trace:
     activation_bytes: int = 0
     parameter_bytes: int = 0
     notes: list[str] = field(default_factory=list)
+    read: dict[str, Any] = field(default_factory=dict)
 
 
 def trace(
@@ -115,7 +117,10 @@ class _Tracer:
                     self._value(Ref(name))
             self.loader = "data"
             for ref in read:
-                self._value(ref)
+                value = self._value(ref)
+                self.found.read[str(ref)] = (
+                    Column(tuple(value.shape), value.dtype) if isinstance(value, Tensor) else None
+                )
         self.found.flops = counter.get_total_flops()
         self.found.specs = self.specs
         shapes = {name: _shape(value) for (name, _), value in self.values.items() if name in self.step.nodes}
