@@ -15,6 +15,8 @@ import torch
 
 from kdrun.engine.checkpoint import flatten, unflatten
 from kdrun.engine.progress import Reporter
+from kdrun.graph.check import check
+from kdrun.graph.keys import Keys
 from kdrun.graph.nodes import Ref
 
 QUICK = ("epochs=1", "data.limit=128")
@@ -240,3 +242,14 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(session, tmp_path, mon
         ready.run()
     assert list((tmp_path / "store" / "tmp").iterdir()) == []
     assert list((tmp_path / "store" / "objects").rglob("manifest.json")) == []
+
+
+def test_the_seed_of_data_is_part_of_its_key() -> None:
+    config = {
+        "data": {"data": "glyphs", "per_class": 2, "seed": 1},
+        "graph": {"counts": {"stage": "reduce", "by": "class_counts", "from": ["data.train"]}},
+    }
+    keys = [
+        Keys(check({**config, "data": {**config["data"], "seed": s}}), seed=0, hardware={})["counts"] for s in (1, 1, 2)
+    ]
+    assert keys[0] == keys[1] != keys[2]

@@ -56,6 +56,11 @@ GRAPH = {
             "foreach": {"part": "parts", "carry": {"kept": "data.test"}},
             "do": {"kept": {"stage": "select", "by": "excluding_classes", "from": ["kept", "part"]}},
         },
+        "named": {
+            "foreach": {"part": {"low": "parts.0", "high": "parts.1"}},
+            "do": {"counts": {"stage": "reduce", "by": "class_counts", "from": ["part"]}},
+        },
+        "high": {"op": "detach", "from": ["named.high"]},
         "second": {"stage": "reduce", "by": "class_counts", "from": ["parts.1"]},
     },
 }
@@ -66,4 +71,6 @@ def test_loops_run_over_parts_and_lists_hold_them_all() -> None:
     assert nodes["all"].inputs == [[Ref("parts", ("0",)), Ref("parts", ("1",))]]
     assert nodes["stream[0].kept"].inputs == [Ref("data", ("test",)), Ref("parts", ("0",))]
     assert nodes["stream[1].kept"].inputs == [Ref("stream[0].kept"), Ref("parts", ("1",))]
+    assert nodes["named[high].counts"].inputs == [Ref("parts", ("1",))]
+    assert nodes["high"].inputs == [Ref("named[high].counts")]
     assert nodes["second"].inputs == [Ref("parts", ("1",))]

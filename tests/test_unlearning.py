@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdrun.data.biographies import ANSWER, CONTEXT, END, IGNORED, SyntheticBiographies
-from kdrun.data.questions import Tofu
+from kdrun.data.tofu import Tofu
 from kdrun.engine.building import build
 from kdrun.errors import DataError, InputError
 from kdrun.metrics.unlearning import answer_probability, ks_forget_quality, model_utility, valid_mass
@@ -21,7 +21,7 @@ from kdrun.stages.adapters import low_rank_adapter, merged_adapter
 from kdrun.stages.fisher import diagonal_fisher
 
 SMALL = {"people": 8, "others": 6, "values": 4, "forget_people": 2, "contexts": 50, "test_contexts": 20}
-SPEC = {"model": "causal_transformer", "vocabulary": 37, "max_length": 20, "size": "nano", "dropout": 0.0}
+SPEC = {"model": "causal_transformer", "vocabulary": 37, "max_length": 20, "size": "nano"}
 CONTEXT_OF = SimpleNamespace(
     device=torch.device("cpu"), hardware=SimpleNamespace(autocast=lambda: None, workers=0, evaluation=nullcontext)
 )
@@ -128,7 +128,7 @@ def test_paraphrases_of_forgotten_facts_are_trained_but_not_forgotten() -> None:
 
 def test_tofu_reads_questions_and_says_what_is_missing(tmp_path, monkeypatch) -> None:
     letters = SimpleNamespace(encode=lambda text: [ord(c) % 90 for c in text])
-    monkeypatch.setattr("kdrun.data.questions.tokenizer", lambda name, lower: letters)
+    monkeypatch.setattr("kdrun.data.tofu.tokenizer", lambda name, lower: letters)
     entry = {"question": "who?", "answer": "ada", "paraphrased_answer": "it is ada"}
     entry["perturbed_answer"] = ["bob", "eve"]
     part = Tofu(root=str(tmp_path), block=40, wrong=2, end=99)

@@ -20,6 +20,7 @@ __all__ = ["main"]
 EXTRAS = {
     "vision": (("torchvision", "timm"), "any torchvision or timm model by name"),
     "llm": (("transformers",), "any transformers model by name"),
+    "survival": (("sksurv",), "data=clinical_tables"),
     "wandb": (("wandb",), "tracker=wandb"),
     "tensorboard": (("tensorboard",), "tracker=tensorboard"),
     "onnx": (("onnx", "onnxscript"), "kdrun export --format onnx"),

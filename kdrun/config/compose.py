@@ -70,13 +70,23 @@ def staged(recipe: RecipeFile | None) -> Iterator[list[str]]:
 
 
 def overrides_for_hydra(first: Sequence[str], *layers: Sequence[str]) -> list[str]:
-    """Join override layers; a key set by a later layer replaces an earlier one (Hydra refuses doubles)."""
+    """Join override layers; a key set by a later layer replaces an earlier one (Hydra refuses doubles).
+
+    A whole node as a value (``graph.x={stage: ...}``) takes the place of the old one instead of being merged with it.
+    """
     merged: dict[str, str] = {}
     for override in [o for layer in layers for o in layer]:
         name = override.lstrip("+~").split("=", 1)[0]
         merged.pop(name, None)
         merged[name] = override
-    return [*first, *merged.values()]
+    return [*first, *(piece for override in merged.values() for piece in _pieces(override))]
+
+
+def _pieces(override: str) -> list[str]:
+    key, _, value = override.partition("=")
+    if key[0] in "+~" or not re.match(r"\{\s*(stage|op|call|foreach)\s*:", value):
+        return [override]
+    return [f"~{key}", f"+{override}"]
 
 
 @dataclass

@@ -78,6 +78,10 @@ class Dataset:
         """Decode rows (all of them by default) into one batch, without random transforms."""
         raise NotImplementedError
 
+    def column(self, name: str) -> Tensor:
+        """One column [rows, ...], without decoding the others where they can be left alone."""
+        return self.rows()[name]
+
     def select(self, indices: Tensor) -> Dataset:
         """Return the rows at ``indices`` (int64), in that order."""
         raise NotImplementedError
@@ -205,6 +209,9 @@ class FileDataset(Dataset):
 
     def index_bound(self) -> int:
         return int(self.positions.max()) + 1 if len(self) else 0
+
+    def column(self, name: str) -> Tensor:
+        return self.extra[name] if name in self.extra else self.rows()[name]
 
     def select(self, indices: Tensor) -> FileDataset:
         extra = {name: column[indices] for name, column in self.extra.items()}

@@ -16,7 +16,7 @@ from kdrun.errors import DataError, nearest
 from kdrun.registry import data
 from kdrun.types import Count, Fraction, NonNegative, Unsigned
 
-__all__ = ["Glyphs", "typefaces"]
+__all__ = ["Glyphs", "rendered_masters", "typefaces"]
 
 CANVAS = 64
 """Side of the square, in pixels, on which each character is drawn once."""
@@ -94,7 +94,7 @@ class Glyphs:
         return {n: DataInfo(columns, classes, s, tuple(self.characters)) for n, s in sizes.items()}
 
     def load(self) -> dict[str, MemoryDataset]:
-        masters = _masters(self.characters, tuple(self._chosen()))
+        masters = rendered_masters(self.characters, tuple(self._chosen()))
         info = self.info()
         return {
             name: self._split(
@@ -174,7 +174,7 @@ def _blurred(image: Tensor, deviation: Tensor) -> Tensor:
 
 
 @functools.lru_cache(maxsize=4)
-def _masters(characters: str, names: tuple[str, ...]) -> Tensor:
+def rendered_masters(characters: str, names: tuple[str, ...]) -> Tensor:
     """Each character in each typeface, centred: uint8 [typefaces, characters, canvas, canvas]."""
     import numpy as np
     from PIL import Image, ImageDraw, ImageFont

@@ -193,7 +193,9 @@ class Executor:
             columns = {n: Column(tuple(c.shape[1:]), c.dtype) for n, c in artifact.columns.items()}
             return MemoryDataset(artifact.columns, DataInfo(columns, classes=artifact.classes))
         node = parse_node("data", dict(artifact.source), key="data", verbs=("data",))
-        base = load_data(node, str(artifact.source))[artifact.split]
+        base: Any = load_data(node, str(artifact.source))
+        for piece in artifact.split.split("."):
+            base = base[int(piece)] if isinstance(base, list) else base[piece]
         if artifact.indices is not None:
             base = base.select(artifact.indices)
         return base.with_columns(artifact.columns, classes=artifact.classes) if artifact.columns else base
@@ -213,13 +215,20 @@ def load_data(node: Node, key: str) -> Mapping[str, Dataset]:
             error.key = error.key or node.key
             raise
         transforms = tuple(_transform(t) for t in node.params.get("augment") or [])
-        for name, data in splits.items():
-            if not isinstance(data, list):
-                kept = data.with_transforms(transforms) if transforms and name not in ("valid", "test") else data
-                kept.origin = ({"data": node.part, **node.params}, name)
-                splits[name] = kept
-        _loaded[key] = splits
+        _loaded[key] = {n: _declared(d, n, transforms, {"data": node.part, **node.params}) for n, d in splits.items()}
     return _loaded[key]
+
+
+def _declared(value: Any, path: str, transforms: tuple[Any, ...], source: Mapping[str, Any]) -> Any:
+    """Data sets at ``path`` know where they come from; those to train on carry the transforms."""
+    if isinstance(value, list):
+        return [_declared(one, f"{path}.{i}", transforms, source) for i, one in enumerate(value)]
+    if isinstance(value, Mapping):
+        return {name: _declared(one, f"{path}.{name}", transforms, source) for name, one in value.items()}
+    held_out = {"valid", "test"} & set(path.split("."))
+    kept = value.with_transforms(transforms) if transforms and not held_out else value
+    kept.origin = (source, path)
+    return kept
 
 
 def _transform(content: Mapping[str, Any]) -> Any:
@@ -314,11 +323,9 @@ def _parts(parts: list[Any]) -> Result:
 
 
 def _data_artifact(data: Dataset) -> Data:
-    rows = data.rows() if data.origin is None or data.changed else None
     if data.origin is None:
-        assert rows is not None
-        return Data({}, "", None, rows, data.info.classes)
+        return Data({}, "", None, data.rows(), data.info.classes)
     source, split = data.origin
-    columns = {name: rows[name] for name in sorted(data.changed)} if rows is not None else {}
-    index = data.positions if hasattr(data, "positions") else data.rows()["index"]
+    columns = {name: data.column(name) for name in sorted(data.changed)}
+    index = data.positions if hasattr(data, "positions") else data.column("index")
     return Data(dict(source), split, index, columns, data.info.classes)

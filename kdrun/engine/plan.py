@@ -23,7 +23,7 @@ from kdrun.graph.check import ENGINE_KEYS, step_readers
 from kdrun.graph.keys import Keys
 from kdrun.graph.nodes import SOURCES, Graph, Node, Ref
 from kdrun.graph.types import part_of
-from kdrun.registry import Part
+from kdrun.registry import Part, catalog
 from kdrun.step.spec import parse_step
 from kdrun.step.trace import Trace, trace
 
@@ -101,6 +101,8 @@ class _Planner:
             "kind": f"{node.part}{f' by {node.by}' if node.by else ''}",
             "key": self.keys[node.name],
         }
+        if node.verb == "stage" and node.part == "search":
+            return self._search(node, base)
         if node.verb == "stage" and node.by is None and "step" in node.params:
             return self._stepped(node, values, base)
         if node.verb == "stage" and node.by is None:
@@ -190,6 +192,37 @@ class _Planner:
             shapes=found.shapes,
             notes=tuple(found.notes),
         )
+
+    def _search(self, node: Node, base: dict[str, Any]) -> StagePlan:
+        """Any candidate stands for the best: its scores are traced, and later stages are planned with it."""
+        space = dict(node.params["space"])
+        part = catalog().get("space", space.pop("space"), key=f"{node.key}.space")
+        example = Model(part.load()(**space).sample(torch.Generator().manual_seed(0)), None)
+        named = {n: self._value(i) for n, i in dict(node.inputs).items() if not isinstance(i, list)}  # type: ignore[arg-type]
+        infos = {n: v for n, v in named.items() if isinstance(v, DataInfo)}
+        models = {**{n: v for n, v in named.items() if isinstance(v, Model)}, "candidate": example}
+        parameters: dict[str, int] = {}
+        for name, content in node.params["scores"].items():
+            if "nodes" not in content or "data" not in infos:
+                continue
+            step = parse_step({"nodes": content["nodes"]}, key=f"{node.key}.scores.{name}")
+            found = trace(
+                step,
+                specs={n: m.spec for n, m in models.items()},
+                tensors={n: _describe(v) for n, v in named.items() if isinstance(v, Column | dict)},
+                columns={n: i.columns for n, i in infos.items()},
+                batch_size=int(node.params.get("batch_size", 64)),
+                sizes=sizes_from_data(infos["data"]),
+            )
+            parameters.update(found.parameters)
+        spec = resolve(example.spec, sizes_from_data(infos["data"])) if "data" in infos else example.spec
+        chosen = Model(spec, None)
+        self.known[node.name] = {
+            "": UNKNOWN,
+            "best": chosen,
+            "candidates": [chosen] * int(node.params.get("keep") or 0),
+        }
+        return StagePlan(**base, parameters=parameters, notes=("planned with an arbitrary candidate",))
 
     def _metrics(self, node: Node, values: Mapping[str, Any]) -> None:
         """A model that is evaluated must be buildable for the data at hand."""
@@ -319,7 +352,11 @@ def _flatten(values: Any) -> list[Any]:
 
 
 def _trained_models(found: Trace, updates: Any) -> dict[str, Any]:
-    fields: dict[str, Any] = {"log": UNKNOWN, **{role: Model(spec, None) for role, spec in found.specs.items()}}
+    fields: dict[str, Any] = {
+        "log": UNKNOWN,
+        "cost": UNKNOWN,
+        **{role: Model(spec, None) for role, spec in found.specs.items()},
+    }
     for update in updates:
         for role in update.average:
             fields[f"average.{role}"] = Model(found.specs[role], None)

@@ -124,6 +124,8 @@ def _check_node(node: Node, graph: Graph) -> None:
                 )
     for kind, name, params, key in nested_parts(node.params, node.key):
         catalog().get(kind, name, key=f"{key}.{kind}").validate(params, key=key)
+    if node.verb == "stage" and node.part == "search":
+        _check_scores(node, graph)
     if node.verb == "stage" and node.part == "measure" and node.params.get("step") is None:
         _check_direct_metrics(node)
     if node.verb == "stage" and isinstance(node.params.get("step"), dict):
@@ -137,7 +139,7 @@ def nested_parts(content: Any, key: str) -> Iterator[tuple[str, str, dict[str, A
     """
     if isinstance(content, dict):
         for name, value in content.items():
-            if name not in ("step",):
+            if name not in ("step", "nodes"):
                 yield from nested_parts(value, f"{key}.{name}")
         kinds = [k for k in KINDS if k not in ("stage", "op") and isinstance(content.get(k), str)]
         if len(kinds) == 1:
@@ -224,6 +226,27 @@ def _check_readers(node: Node) -> None:
     own = {k: v for k, v in inner.params.items() if k != "every" and k not in scheduled}
     part.validate(own, key=inner.key, later=scheduled)
     part.bind(inner.inputs, key=inner.key)
+
+
+def _check_scores(node: Node, graph: Graph) -> None:
+    """Scores of a search: step graphs that may call ``candidate``, or parts that reduce a model and data."""
+    for name, content in (node.params.get("scores") or {}).items():
+        key = f"{node.key}.scores.{name}"
+        if not isinstance(content, dict) or ("nodes" not in content) == ("reduce" not in content):
+            raise InputError("a score reads {nodes: {...}, value: {node: weight}} or {reduce: NAME}", key=key)
+        if "reduce" in content:
+            continue
+        step = parse_step({"nodes": content["nodes"]}, key=key)
+        roles = _Roles(step, node, graph)
+        roles.types["candidate"] = "model"
+        for step_node in step.nodes.values():
+            _check_step_node(step_node, step, roles)
+        step.order()
+        weights = content.get("value")
+        if not isinstance(weights, dict) or not weights:
+            raise InputError("value maps nodes to their weights in the score", key=f"{key}.value")
+        for target in weights:
+            _check_step_ref(Ref.parse(target, key=f"{key}.value"), step, roles, key=f"{key}.value.{target}")
 
 
 def _check_direct_metrics(node: Node) -> None:

@@ -45,7 +45,7 @@ class Keys:
 
     def seed_of(self, node: Node) -> int:
         """The seed of a stage: the run's, unless the node sets its own."""
-        return int(node.params.get("seed", self.seed))
+        return int(node.params.get("seed", self.seed)) if node.verb == "stage" else self.seed
 
     def __getitem__(self, name: str) -> str:
         if name not in self._keys:
@@ -61,7 +61,7 @@ class Keys:
             "by": node.by,
             "sources": {f"{k} {n}": catalog().digest(k, n) for k, n in sorted(parts)},
             "versions": {r: _version(r) for p in parts.values() for r in p.options.get("requires", ())},
-            "parameters": {k: v for k, v in node.params.items() if k != "seed"},
+            "parameters": {k: v for k, v in node.params.items() if k != "seed" or node.verb != "stage"},
             "inputs": self._inputs(node),
         }
         if node.verb in ("stage", "op"):
@@ -77,7 +77,7 @@ class Keys:
         if node.verb not in ("stage", "op"):
             return False
         new = any(self.graph.nodes[ref.name].verb == "model" for ref in node.refs())
-        return new or "step" in node.params or "generator" in part.injected
+        return new or bool({"step", "scores"} & set(node.params)) or "generator" in part.injected
 
     def _inputs(self, node: Node) -> Any:
         def one(item: Ref | list[Ref]) -> Any:
@@ -95,6 +95,10 @@ class Keys:
             yield catalog().get(kind, name, key=key)
         if isinstance(node.params.get("refresh"), dict):
             yield catalog().get("op", node.params["refresh"]["op"], key=node.key)
+        for name, score in (node.params.get("scores") or {}).items():
+            for body in score.get("nodes", {}).values():
+                if "op" in body:
+                    yield catalog().get("op", body["op"], key=f"{node.key}.scores.{name}")
         if isinstance(node.params.get("step"), dict):
             step = parse_step(node.params["step"], key=f"{node.key}.step")
             for op_node in [*(n.node for n in step.nodes.values()), *step.state.values()]:

@@ -91,7 +91,7 @@ def parse_inputs(given: Any, *, key: str) -> Inputs:
     if isinstance(given, str):
         return [Ref.parse(given, key=key)]
     if isinstance(given, dict):
-        return {name: _one(item, key=f"{key}.{name}") for name, item in given.items()}
+        return {name: _one(item, key=f"{key}.{name}") for name, item in given.items() if item is not None}
     if isinstance(given, list):
         return [_one(item, key=f"{key}.{i}") for i, item in enumerate(given)]
     raise InputError(f"'from' takes references (a list or a mapping), got {given!r}", key=key)

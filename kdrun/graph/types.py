@@ -60,7 +60,7 @@ def _fields(node: Node, graph: Graph) -> _Fields:
         return _train_fields(node)
     if node.by is None:
         kind = str(part.options.get("value", "table"))
-        return _Fields(kind, {}, open=True)
+        return _Fields(kind, dict(part.options.get("types", {})), open=True)
     if node.part == "partition":
         return _Fields("list", {})
     kind = ANNOTATIONS.get(part.returns, "tensor")

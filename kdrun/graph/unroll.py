@@ -1,9 +1,9 @@
 """Loops become plain nodes: ``foreach`` repeats a sub-graph per item, handing on carried results.
 
 ``foreach: {task: data.tasks, carry: {model: student}}`` repeats ``do`` for each task. An item may come from a
-list of values, a number of rounds, or a reference that stands for several values (a loop's results, a data
-set's parts). A carried name stands for its initial value in the first pass and for the node of the same name
-of the pass before in the later ones. Nodes get readable names: ``stream[2].model``.
+list or a mapping of values, a number of rounds, or a reference that stands for several values (a loop's results,
+a data set's parts). A carried name stands for its initial value in the first pass and for the node of the same name
+of the pass before in the later ones. Nodes get readable names: ``stream[2].model``, or ``stream[clean].model`` for an item of a mapping.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class _Builder:
     def __init__(self, nodes: dict[str, Node]) -> None:
         self.nodes = nodes
         self.loops: Scope = {}
+        self.labels: dict[str, list[str]] = {}
 
     def block(self, body: Mapping[str, Any], *, prefix: str, scope: Scope, key: str) -> None:
         """Add the nodes of one block; names of the block shadow those outside."""
@@ -52,12 +53,15 @@ class _Builder:
             self.nodes[node.name] = replace(node, inputs=self.resolve(node.inputs, inner, key=f"{node.key}.from"))
 
     def add(self, node: Node) -> None:
-        """Add a plain node; a partition stands for the list of its parts."""
+        """Add a plain node; one with several parts (a partition) stands for the list of them."""
         self.nodes[node.name] = node
-        if node.verb == "stage" and node.part == "partition" and node.by is not None:
-            part = catalog().get("partition", node.by, key=f"{node.key}.by")
-            count = _length(part.with_defaults(node.params).get(str(part.options["items"])))
-            self.loops[node.name] = [Ref(node.name, (str(i),)) for i in range(count)]
+        part = catalog().find(node.kind, node.part_name) if node.verb == "stage" else None
+        items = part.options.get("items", {}) if part is not None else {}
+        for field, parameter in ({"": items} if isinstance(items, str) else dict(items)).items():
+            assert part is not None
+            path = (field,) if field else ()
+            count = _length(part.with_defaults(node.params).get(parameter))
+            self.loops[".".join([node.name, *path])] = [Ref(node.name, (*path, str(i))) for i in range(count)]
 
     def loop(self, name: str, content: dict[str, Any], *, prefix: str, scope: Scope, key: str) -> None:
         spec = content["foreach"]
@@ -80,19 +84,21 @@ class _Builder:
         if len(set(lengths.values())) != 1:
             raise InputError(f"the lists of a loop must be of one length, got {lengths}", key=f"{key}.foreach")
         results: list[dict[str, Ref | list[Ref]]] = []
-        for i in range(next(iter(lengths.values()))):
-            here = f"{prefix}{name}[{i}]."
+        named = [list(v) for k, v in spec.items() if k != "carry" and isinstance(v, dict)]
+        labels = named[0] if named else [str(i) for i in range(next(iter(lengths.values())))]
+        for i, label in enumerate(labels):
+            here = f"{prefix}{name}[{label}]."
             inner = {**scope, **{k: item for k, v in items.items() if (item := _item(v, i)) is not None}}
             for carried, initial in carry.items():
                 inner[carried] = (
-                    Ref(f"{prefix}{name}[{i - 1}].{carried}")
+                    Ref(f"{prefix}{name}[{labels[i - 1]}].{carried}")
                     if i
                     else self.expand(Ref.parse(initial, key=key), scope, key=key)
                 )
             body = {n: c for n, c in content["do"].items() if c is not None}
             self.pass_(body, here, inner, carry, key=f"{key}.do")
             results.append(self.result(content.get("result"), body, here, key=key))
-        self.publish(prefix + name, results)
+        self.publish(prefix + name, results, labels)
 
     def pass_(self, body: dict[str, Any], here: str, inner: Scope, carry: Mapping[str, Any], *, key: str) -> None:
         """One pass: inside it a carried name means the value handed in, not the node that replaces it."""
@@ -124,7 +130,8 @@ class _Builder:
             found[field] = self.expand(Ref(here + ref.name, ref.field), {}, key=key)
         return found
 
-    def publish(self, name: str, results: list[dict[str, Ref | list[Ref]]]) -> None:
+    def publish(self, name: str, results: list[dict[str, Ref | list[Ref]]], labels: list[str]) -> None:
+        self.labels[name] = labels
         for field in results[0] if results else []:
             label = f"{name}.{field}" if field else name
             flat = [r[field] for r in results]
@@ -141,9 +148,10 @@ class _Builder:
         """
         if isinstance(given, int):
             return [None] * given
-        if isinstance(given, list):
+        if isinstance(given, list | dict):
+            values = given.values() if isinstance(given, dict) else given
             return [
-                self.literal(item, scope, name=name, prefix=prefix, index=i, key=key) for i, item in enumerate(given)
+                self.literal(item, scope, name=name, prefix=prefix, index=i, key=key) for i, item in enumerate(values)
             ]
         ref = Ref.parse(given, key=key)
         expanded = self.expand(ref, scope, key=key)
@@ -198,9 +206,11 @@ class _Builder:
             if label in self.loops:
                 found = self.loops[label]
                 rest = full.field[cut:]
-                if isinstance(found, list) and rest and rest[0].isdigit() and int(rest[0]) < len(found):
-                    return Ref(found[int(rest[0])].name, found[int(rest[0])].field + rest[1:])
                 if isinstance(found, list):
+                    known = self.labels.get(full.name) or [str(i) for i in range(len(found))]
+                    if rest and len(known) == len(found) and rest[0] in known:
+                        one = found[known.index(rest[0])]
+                        return Ref(one.name, one.field + rest[1:])
                     return [Ref(f.name, f.field + rest) for f in found]
                 return Ref(found.name, found.field + rest)
         return full

@@ -120,9 +120,10 @@ def agreement(logits: Tensor, reference: Tensor) -> float:
 
 
 @metric
-def mean_absolute_error(logits: Tensor, target: Tensor) -> float:
-    """Mean absolute difference from ``target``."""
-    return (logits.double() - target.view_as(logits)).abs().mean().item()
+def mean_absolute_error(logits: Tensor, target: Tensor, mask: Tensor | None = None) -> float:
+    """Mean absolute difference from ``target``, over all elements or those that ``mask`` (bool) keeps."""
+    errors = (logits.double() - target.view_as(logits)).abs()
+    return (errors if mask is None else errors[mask.view_as(errors).bool()]).mean().item()
 
 
 @metric

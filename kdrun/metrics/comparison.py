@@ -9,7 +9,15 @@ from torch.nn import functional as F
 from kdrun.registry import metric
 from kdrun.types import Count
 
-__all__ = ["accuracy_gain", "flip_transfer", "group_weights", "least_complement", "negative_flips", "positive_flips", "retrieval"]
+__all__ = [
+    "accuracy_gain",
+    "flip_transfer",
+    "group_weights",
+    "least_complement",
+    "negative_flips",
+    "positive_flips",
+    "retrieval",
+]
 
 
 def _right(logits: Tensor, label: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from kdrun.errors import InputError
 from kdrun.registry import metric
 
-__all__ = ["canary_exposure", "perplexity"]
+__all__ = ["canary_exposure", "exact_match", "perplexity"]
 
 
 @metric
@@ -50,3 +50,17 @@ def canary_exposure(losses: Tensor, secret: Tensor, canary: Tensor, inserted: Te
     mean, most = sum(bits) / len(bits), math.log2(counts.pop())
     extracted = sum(rank == 1 for rank in ranks) / len(ranks)
     return {"exposure": mean, "share": mean / most if most else math.nan, "extracted": extracted}
+
+
+@metric
+def exact_match(generated: Tensor, answer: Tensor, *, padding: int = -100) -> float:
+    """Share of rows whose first generated tokens are the answer's, its full stop included if it has one; from 0 to 1.
+
+    ``generated`` [rows, length] and ``answer`` [rows, up to length] (int64), the answer padded on the right by
+    ``padding``. Raises ``InputError`` if answers are longer than what was generated.
+    """
+    length = answer.shape[1]
+    if generated.shape[1] < length:
+        raise InputError(f"answers have up to {length} tokens, but only {generated.shape[1]} were generated")
+    same = (generated[:, :length] == answer) | (answer == padding)
+    return same.all(1).double().mean().item()

@@ -7,7 +7,17 @@ from torch import Tensor
 
 from kdrun.registry import metric
 
-__all__ = ["group_means", "maximum", "mean_value", "median", "minimum", "standard_deviation", "weighted_mean"]
+__all__ = [
+    "backward_transfer",
+    "group_means",
+    "maximum",
+    "mean_value",
+    "median",
+    "minimum",
+    "rank_correlation",
+    "standard_deviation",
+    "weighted_mean",
+]
 
 
 @metric
@@ -24,6 +34,19 @@ def weighted_mean(values: Tensor, weights: Tensor) -> float:
 
 
 @metric
+def rank_correlation(first: Tensor, second: Tensor) -> dict[str, float]:
+    """How alike two scores [items] order the items: Kendall's τ, Spearman's ρ, and Pearson's r; each from -1 to 1."""
+    from scipy import stats
+
+    a, b = first.double().numpy(), second.double().numpy()
+    return {
+        "kendall": float(stats.kendalltau(a, b).statistic),
+        "spearman": float(stats.spearmanr(a, b).statistic),
+        "pearson": float(stats.pearsonr(a, b).statistic),
+    }
+
+
+@metric
 def median(values: Tensor) -> float:
     """Median over all elements (the mean of the two middle ones where their number is even)."""
     return values.double().quantile(0.5).item()
@@ -36,9 +59,9 @@ def minimum(values: Tensor) -> float:
 
 
 @metric
-def maximum(values: Tensor) -> float:
-    """The largest element."""
-    return values.max().item()
+def maximum(values: Tensor | list[Tensor]) -> float:
+    """The largest element, of one tensor or of several."""
+    return max(float(v.max()) for v in (values if isinstance(values, list) else [values]))
 
 
 @metric
@@ -52,3 +75,12 @@ def group_means(values: Tensor, groups: Tensor) -> dict[str, float]:
     """Mean of ``values`` [rows] in each group of ``groups`` [rows] (bool or int64), by the group's number."""
     keys = groups.long()
     return {str(int(key)): values[keys == key].double().mean().item() for key in torch.unique(keys)}
+
+
+@metric
+def backward_transfer(last: Tensor, learned: Tensor) -> float:
+    """Mean change of the accuracy of all tasks but the last since each was learnt (Lopez-Paz & Ranzato, 2017).
+
+    ``last`` and ``learned`` [tasks]: accuracies after the last task, and right after each task. Negative is forgetting.
+    """
+    return (last.double() - learned.double())[:-1].mean().item()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from kdrun.registry import model
 from kdrun.types import Count, Fraction, Size
 
-__all__ = ["ConvolutionalNetwork", "MultilayerPerceptron", "RandomFeatures", "RowValues", "linear"]
+__all__ = ["ConvolutionalNetwork", "MultilayerPerceptron", "RandomFeatures", "RowValues", "RowVectors", "linear"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -28,7 +28,7 @@ class ConvolutionalNetwork(nn.Module):
     """Blocks of convolution, batch norm and ReLU, with max-pooling between while the map is above 2 pixels.
 
     With ``downsample: false``, ``padding: circular`` and ``pool: max`` its logits do not change when an image is moved
-    around the edges. ``hidden`` are widths of linear layers with ReLU (``up``) between pooling and head.
+    around the edges. ``norm: group`` takes groups of 8 channels instead of the batch. ``hidden`` are widths of linear layers with ReLU (``up``) between pooling and head.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class ConvolutionalNetwork(nn.Module):
         padding: Literal["zeros", "circular", "reflect"] = "zeros",
         downsample: bool = True,
         pool: Literal["mean", "max"] = "mean",
+        norm: Literal["batch", "group"] = "batch",
         hidden: list[Count] = (),  # type: ignore[assignment]
         num_classes: Size = "auto",
         in_channels: Size = "auto",
@@ -54,7 +55,8 @@ class ConvolutionalNetwork(nn.Module):
                 before, width, kernel_size, padding=kernel_size // 2, bias=False, padding_mode=padding
             )
             smaller = nn.MaxPool2d(2) if halve else nn.Identity()
-            layers.append(nn.Sequential(smaller, convolution, nn.BatchNorm2d(width), nn.ReLU()))
+            normalize = nn.BatchNorm2d(width) if norm == "batch" else nn.GroupNorm(max(width // 8, 1), width)
+            layers.append(nn.Sequential(smaller, convolution, normalize, nn.ReLU()))
             before = width
         self.blocks = nn.Sequential(*layers)
         self.pool = nn.AdaptiveMaxPool2d(1) if pool == "max" else nn.AdaptiveAvgPool2d(1)
@@ -158,3 +160,16 @@ class RowValues(nn.Module):
     def forward(self, index: Tensor) -> Tensor:
         """[batch] of row numbers [batch] (int64)."""
         return self.logits[index].sigmoid()
+
+
+@model(name="row_vectors")
+class RowVectors(nn.Module):
+    """One free vector for each row of the data, standard normal at first: latents or inputs to be optimized."""
+
+    def __init__(self, *, rows: Size = "auto", features: Count) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(torch.randn(int(rows), features))
+
+    def forward(self, index: Tensor) -> Tensor:
+        """[batch, features] of row numbers [batch] (int64)."""
+        return self.vectors[index]

@@ -12,10 +12,34 @@ from kdrun.errors import InputError
 from kdrun.registry import model
 from kdrun.types import Count, Fraction, Size
 
-__all__ = ["CausalTransformer", "EncoderTransformer", "VisionTransformer"]
+__all__ = ["CausalTransformer", "EncoderTransformer", "KeyValueCache", "VisionTransformer"]
 
-PRESETS = {"nano": (48, 2, 2), "tiny": (64, 2, 4), "micro": (96, 3, 3), "mini": (192, 4, 4), "small": (384, 6, 6)}
+PRESETS = {"nano": (48, 2, 2), "micro": (96, 3, 3), "mini": (192, 4, 4), "small": (384, 6, 6)}
 """Width, layers and heads by name."""
+
+
+class KeyValueCache:
+    """Keys and values of the tokens that a causal transformer has seen, one pair a layer, [rows, heads, length, dim]."""
+
+    def __init__(self) -> None:
+        self.layers: list[tuple[Tensor, Tensor]] = []
+
+    def __len__(self) -> int:
+        """How many tokens a row has."""
+        return self.layers[0][0].shape[2] if self.layers else 0
+
+    def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Add the next tokens of a layer; return all that it has."""
+        if layer == len(self.layers):
+            self.layers.append((key, value))
+        else:
+            before = self.layers[layer]
+            self.layers[layer] = (torch.cat([before[0], key], dim=2), torch.cat([before[1], value], dim=2))
+        return self.layers[layer]
+
+    def select(self, rows: Tensor) -> None:
+        """Keep these rows (int64), in this order."""
+        self.layers = [(key[rows], value[rows]) for key, value in self.layers]
 
 
 class Attention(nn.Module):
@@ -29,11 +53,15 @@ class Attention(nn.Module):
         self.project_in = nn.Linear(dim, 3 * dim)
         self.project_out = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, cache: KeyValueCache | None = None, layer: int = 0
+    ) -> Tensor:
         batch, length, dim = x.shape
         query, key, value = (
             self.project_in(x).view(batch, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
         )
+        if cache is not None:
+            key, value = cache.extend(layer, key, value)
         mixed = F.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, is_causal=self.causal and mask is None
         )
@@ -51,8 +79,10 @@ class Block(nn.Module):
         self.feed = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        x = x + self.dropout(self.attention(self.attention_norm(x), mask))
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, cache: KeyValueCache | None = None, layer: int = 0
+    ) -> Tensor:
+        x = x + self.dropout(self.attention(self.attention_norm(x), mask, cache, layer))
         return x + self.dropout(self.feed(self.feed_norm(x)))
 
 
@@ -100,9 +130,11 @@ class VisionTransformer(nn.Module):
 
 
 class _TokenTransformer(nn.Module):
-    def __init__(self, vocabulary: int, max_length: int, size: str, dropout: float, causal: bool) -> None:
+    def __init__(
+        self, vocabulary: int, max_length: int, shape: tuple[int, int, int], dropout: float, causal: bool
+    ) -> None:
         super().__init__()
-        dim, depth, heads = PRESETS[size]
+        dim, depth, heads = shape
         self.embedding = nn.Embedding(vocabulary, dim)
         self.positions = nn.Embedding(max_length, dim)
         self.blocks = nn.ModuleList(Block(dim, heads, 4.0, dropout, causal) for _ in range(depth))
@@ -126,12 +158,12 @@ class EncoderTransformer(_TokenTransformer):
         vocabulary: Size = "auto",
         num_classes: Size = "auto",
         max_length: Count = 128,
-        size: Literal["nano", "tiny", "micro", "mini", "small"] = "nano",
+        size: Literal["nano", "micro", "mini", "small"] = "nano",
         dropout: Fraction = 0.0,
         per_token: bool = False,
         padding: int = 0,
     ) -> None:
-        super().__init__(int(vocabulary), max_length, size, dropout, causal=False)
+        super().__init__(int(vocabulary), max_length, PRESETS[size], dropout, causal=False)
         self.head = nn.Linear(self.dim, int(num_classes))
         self.per_token, self.padding = per_token, padding
         self.tap_points = _points(self.depth, feature="head:input")
@@ -148,23 +180,49 @@ class EncoderTransformer(_TokenTransformer):
 
 @model(name="causal_transformer")
 class CausalTransformer(_TokenTransformer):
-    """A left-to-right language model over token ids; the head is tied to the embedding."""
+    """A left-to-right language model over token ids; the head is tied to the embedding.
+
+    ``dim``, ``depth`` and ``heads`` replace the width, layers and heads of the preset ``size``.
+    """
 
     def __init__(
         self,
         *,
         vocabulary: Size = "auto",
         max_length: Count = 128,
-        size: Literal["nano", "tiny", "micro", "mini", "small"] = "nano",
+        size: Literal["nano", "micro", "mini", "small"] = "nano",
+        dim: Count | None = None,
+        depth: Count | None = None,
+        heads: Count | None = None,
         dropout: Fraction = 0.0,
     ) -> None:
-        super().__init__(int(vocabulary), max_length, size, dropout, causal=True)
+        preset = PRESETS[size]
+        shape = (dim or preset[0], depth or preset[1], heads or preset[2])
+        super().__init__(int(vocabulary), max_length, shape, dropout, causal=True)
         for table in (self.embedding, self.positions):  # as in GPT-2: places must not drown tokens
             nn.init.normal_(table.weight, std=0.02)
         self.head = nn.Linear(self.dim, int(vocabulary), bias=False)
         self.head.weight = self.embedding.weight
+        self.max_length = max_length
         self.tap_points = _points(self.depth)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits [batch, length, vocabulary] of the token after each position."""
-        return self.head(self.hidden(tokens, None))
+    def forward(self, tokens: Tensor, mask: Tensor | None = None, cache: KeyValueCache | None = None) -> Tensor:
+        """Logits [batch, length, vocabulary] of the token after each position.
+
+        ``cache`` holds what came before ``tokens`` [batch, length] and takes them in. ``mask`` (bool, [batch, all
+        tokens up to now]) is false at padding, which is never attended to and counts as no position.
+        """
+        if mask is None and cache is None:
+            return self.head(self.hidden(tokens, None))
+        before = len(cache) if cache is not None else 0
+        total = before + tokens.shape[1]
+        if mask is None:
+            mask = torch.ones(len(tokens), total, dtype=torch.bool, device=tokens.device)
+        places = torch.arange(total, device=tokens.device)
+        own = places[before:, None]
+        # A padded place sees itself: a row of a softmax that sees nothing is not a number.
+        seen = (mask[:, None, :] & (places <= own)) | (places == own)
+        x = self.embedding(tokens) + self.positions((mask.long().cumsum(1) - 1).clamp_min(0)[:, before:])
+        for i, block in enumerate(self.blocks):
+            x = block(x, seen[:, None], cache, i)
+        return self.head(self.norm(x))

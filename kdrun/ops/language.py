@@ -10,7 +10,7 @@ from torch import Tensor
 from kdrun.ops.checks import require_same_batch
 from kdrun.registry import op
 
-__all__ = ["answer_accuracy", "at_position", "sequence_log_likelihood", "split_rows", "truth_ratio"]
+__all__ = ["answer_accuracy", "at_position", "sequence_log_likelihood", "truth_ratio", "unmerge_rows"]
 
 
 @op
@@ -51,7 +51,7 @@ def at_position(values: Tensor, position: Tensor) -> Tensor:
 
 
 @op
-def split_rows(values: Tensor, like: Tensor) -> Tensor:
+def unmerge_rows(values: Tensor, like: Tensor) -> Tensor:
     """Undo ``merge_rows``: rows [batch·count, ...] as [batch, count, ...], with the first two axes of ``like``."""
     return values.unflatten(0, like.shape[:2])
 

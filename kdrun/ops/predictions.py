@@ -20,6 +20,7 @@ from kdrun.types import Fraction, NonNegative, Positive
 __all__ = [
     "channel_correlation_loss",
     "class_adaptive_confidence_select",
+    "classifier_gradient",
     "confidence_partition",
     "direction_covariance_loss",
     "gather_source",
@@ -269,3 +270,14 @@ def trilateral_relation_features(
 def is_correct(logits: Tensor, labels: Tensor) -> Tensor:
     """Whether the most likely class is the label: bool [batch] of logits [batch, classes] and labels [batch]."""
     return logits.argmax(1) == labels
+
+
+@op
+def classifier_gradient(logits: Tensor, labels: Tensor, feature: Tensor) -> Tensor:
+    """Gradient of the mean cross-entropy with respect to the weight of a linear head: [classes, features].
+
+    ``(softmax(logits) - onehot)ᵀ feature / batch`` of logits [batch, classes], labels [batch], and what the head reads
+    [batch, features]: the weights of a class activation map (Dong, Li & Wei, 2023).
+    """
+    error = logits.softmax(-1) - indicator(labels, logits.shape[-1]).to(logits.dtype)
+    return error.T @ feature / len(logits)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdrun.registry import op
-from kdrun.types import Count, Positive, Unsigned
+from kdrun.types import Count, Fraction, Positive, Unsigned
 
 __all__ = [
     "add",
@@ -22,6 +22,7 @@ __all__ = [
     "exp",
     "filled",
     "flatten",
+    "floor_divide",
     "gather",
     "global_average_pool",
     "hard_label",
@@ -41,6 +42,7 @@ __all__ = [
     "row_sum",
     "scale",
     "softmax",
+    "split_rows",
     "stack",
     "standardize",
     "subtract",
@@ -124,6 +126,19 @@ def filled(like: Tensor, *, value: float) -> Tensor:
 def divide(first: Tensor, second: Tensor, *, eps: Positive = 1e-12) -> Tensor:
     """Elementwise quotient; a divisor below ``eps`` counts as ``eps``."""
     return first / second.clamp_min(eps)
+
+
+@op
+def floor_divide(values: Tensor, *, by: Count) -> Tensor:
+    """Whole numbers divided by ``by``, rounded down."""
+    return values // by
+
+
+@op
+def split_rows(value: Tensor, *, share: Fraction = 0.5) -> dict[str, Tensor]:
+    """The rows cut in two: ``first``, a ``share`` of them (at least one), and ``second``, the others."""
+    count = min(max(round(share * len(value)), 1), len(value) - 1)
+    return {"first": value[:count], "second": value[count:]}
 
 
 @op

@@ -11,7 +11,7 @@ from kdrun.errors import InputError
 from kdrun.registry import initialize
 from kdrun.step.taps import resolve_tap
 
-__all__ = ["copied_weights", "inner_linear", "linear_layer", "random_weights"]
+__all__ = ["copied_weights", "inner_linear", "linear_layer", "opaque", "random_weights"]
 
 
 @initialize
@@ -36,6 +36,14 @@ def inner_linear(model: Module, *, module: str = "head") -> Module:
     layer = build({"model": "linear", **spec})
     layer.load_state_dict(inner.state_dict())
     return layer
+
+
+@initialize
+def opaque(model: Module) -> Module:
+    """The model behind a counter, giving labels only."""
+    wrapped = build({"model": "opaque", "base": model.kdrun_spec})
+    wrapped.get_submodule("base").load_state_dict(model.state_dict())
+    return wrapped
 
 
 @initialize

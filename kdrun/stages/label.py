@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import Module
 
@@ -12,7 +13,7 @@ from kdrun.registry import label
 from kdrun.stages.evaluate import outputs_over
 from kdrun.types import Count
 
-__all__ = ["column_values", "model_answer"]
+__all__ = ["column_values", "model_answer", "stacked_features"]
 
 
 @label
@@ -41,3 +42,25 @@ def model_answer(
     probabilities = columns["logits"].softmax(-1)
     answer = probabilities if soft else probabilities.argmax(-1)
     return data.with_columns({column: answer}, classes=probabilities.shape[1])
+
+
+@label
+def stacked_features(
+    models: list[Module],
+    data: Dataset,
+    *,
+    column: str = "sources",
+    tap: str = "feature",
+    input: str = "image",
+    batch_size: Count = 512,
+    context: Context,
+) -> Dataset:
+    """What several frozen models say of each row at ``tap``, as one column [rows, models, ...], in the models' order.
+
+    The models are in eval mode and the data in plain order, without augmentation; features agree in shape.
+    """
+    found = [
+        outputs_over(model, data, {"tapped": tap}, input=input, batch_size=batch_size, context=context)["tapped"]
+        for model in models
+    ]
+    return data.with_columns({column: torch.stack(found, dim=1)})

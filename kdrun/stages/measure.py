@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from kdrun.engine.artifacts import Artifact, Table, Tensors
 from kdrun.engine.context import Context
-from kdrun.errors import InputError
+from kdrun.errors import InputError, nearest
 from kdrun.graph.nodes import Ref, parse_inputs
 from kdrun.registry import catalog, stage
 from kdrun.stages.evaluate import named_scores
@@ -32,7 +35,7 @@ def measure(
 
     Each metric says what it reads: ``{metric: accuracy, from: [deployed, batch.label], name: deployed}``. It gets a
     node's values for all rows, a scalar node's mean over the rows, or a tensor as it was handed in. Without ``step``,
-    metrics read what is handed in, and there need be no data.
+    metrics read what is handed in (``table.column`` is a column), and there need be no data.
     """
     if step is None:
         row: dict[str, float] = {}
@@ -78,10 +81,22 @@ def compute(
 
 
 def _looked_up(inputs: Mapping[str, Any], ref: Ref) -> Any:
+    """What a reference names among the inputs; a field of a table, or of several, is its column [rows], float64."""
     value = inputs[ref.name]
     for piece in ref.field:
-        value = value[piece] if isinstance(value, Mapping) else value[int(piece)]
+        if isinstance(value, list):
+            value = _column(value, piece)
+        else:
+            value = value[piece] if isinstance(value, Mapping) else value[int(piece)]
     return value
+
+
+def _column(tables: list[Any], name: str) -> Tensor:
+    rows = [row for table in tables for row in (table if isinstance(table, list) else [table])]
+    missing = next((row for row in rows if name not in row), None)
+    if missing is not None:
+        raise InputError(f"a table has no column '{name}'{nearest(name, missing)}; it has: {', '.join(missing)}")
+    return torch.tensor([float(row[name]) for row in rows], dtype=torch.float64)
 
 
 class _Metric:

@@ -6,6 +6,7 @@ A part takes one data set or several, and ``parts.0`` is the first part, or ``pa
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError
@@ -16,15 +17,15 @@ __all__ = ["by_class", "label_skew", "random_parts"]
 
 
 @partition(items="groups")
-def by_class(data: Dataset, *, groups: Count | list[list[Unsigned]]) -> list[Dataset]:
+def by_class(data: Dataset, *, groups: Count | list[list[Unsigned]], column: str = "label") -> list[Dataset]:
     """The rows of each group of classes, in order: ``groups: [[0, 1], [2, 3]]``, or a number of groups of equal size.
 
-    Raises ``InputError`` if a group has no row.
+    ``column`` may be another one of whole numbers, such as a domain; then a number of groups divides its values. Raises ``InputError`` if a group has no row.
     """
-    labels = data.rows()["label"]
+    labels = data.column(column)
     if isinstance(groups, int):
-        classes = data.info.classes or int(labels.max()) + 1
-        groups = [group.tolist() for group in torch.arange(classes).tensor_split(groups)]
+        known = torch.arange(data.info.classes) if column == "label" and data.info.classes else labels.unique()
+        groups = [group.tolist() for group in known.tensor_split(groups)]
     rows = [torch.isin(labels, torch.tensor(group)).nonzero().squeeze(1) for group in groups]
     for group, chosen in zip(groups, rows, strict=True):
         if len(chosen) == 0:

@@ -12,7 +12,7 @@ from kdrun.errors import InputError
 from kdrun.registry import select
 from kdrun.types import Count, Fraction, Positive, Unsigned
 
-__all__ = ["excluding_classes", "excluding_rows", "long_tail", "of_classes", "random_rows", "top_k"]
+__all__ = ["excluding_classes", "excluding_rows", "first_rows", "long_tail", "of_classes", "random_rows", "top_k"]
 
 
 @select
@@ -38,23 +38,29 @@ def top_k(
 def of_classes(data: Dataset, *, classes: Count | list[Unsigned]) -> Dataset:
     """The rows of these classes, or of the first so many, in order. Raises ``InputError`` if there is none."""
     classes = list(range(classes)) if isinstance(classes, int) else classes
-    chosen = torch.isin(data.rows()["label"], torch.tensor(classes)).nonzero().squeeze(1)
+    chosen = torch.isin(data.column("label"), torch.tensor(classes)).nonzero().squeeze(1)
     if len(chosen) == 0:
         raise InputError(f"no row is of the classes {classes}")
     return data.select(chosen)
 
 
 @select
+def first_rows(data: Dataset, *, k: Count) -> Dataset:
+    """The first ``k`` rows (all if there are fewer)."""
+    return data.select(torch.arange(min(k, len(data))))
+
+
+@select
 def excluding_rows(data: Dataset, other: Dataset) -> Dataset:
     """The rows of ``data`` that are not in ``other``, another selection from the same split (by their numbers)."""
-    kept = ~torch.isin(data.rows()["index"], other.rows()["index"])
+    kept = ~torch.isin(data.column("index"), other.column("index"))
     return data.select(kept.nonzero().squeeze(1))
 
 
 @select
 def excluding_classes(data: Dataset, other: Dataset) -> Dataset:
     """The rows of ``data`` whose label no row of ``other`` has."""
-    kept = ~torch.isin(data.rows()["label"], other.rows()["label"])
+    kept = ~torch.isin(data.column("label"), other.column("label"))
     return data.select(kept.nonzero().squeeze(1))
 
 
@@ -66,7 +72,7 @@ def long_tail(data: Dataset, *, ratio: Positive, order: Unsigned = 0) -> Dataset
     which class has which rank: two data sets with one ``order`` have tails of the same classes. A class keeps its
     first rows, one at least.
     """
-    labels = data.rows()["label"]
+    labels = data.column("label")
     classes = data.info.classes or int(labels.max()) + 1
     rank = torch.randperm(classes, generator=torch.Generator().manual_seed(order))
     largest = int(torch.bincount(labels, minlength=classes).max())

@@ -17,6 +17,7 @@ __all__ = ["summarize"]
 
 STATISTICS: dict[str, Callable[[list[float]], float]] = {
     "mean": statistics.fmean,
+    "sum": math.fsum,
     "median": statistics.median,
     "min": min,
     "max": max,
@@ -31,7 +32,7 @@ def summarize(
 ) -> dict[str, Artifact]:
     """One row with statistics of columns over the joined rows of ``tables``, named ``column.statistic``.
 
-    ``columns`` maps names to statistics (mean, median, min, max, last, share_positive); ``rows`` keeps only those numbers.
+    ``columns`` maps names to statistics (mean, sum, median, min, max, last, share_positive); ``rows`` keeps only those numbers.
     NaN is left out. Raises ``InputError`` for an unknown column or statistic.
     """
     joined = [row for table in tables for row in (table if isinstance(table, list) else [table])]

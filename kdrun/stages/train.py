@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -42,15 +42,17 @@ def train(
     batch_sizes: dict[str, int] | None = None,
     drop_last: bool = False,
     shuffle: bool = True,
+    sampler: dict[str, Any] | None = None,
     refresh: dict[str, Any] | None = None,
     context: Context,
     **inputs: Any,
 ) -> dict[str, Artifact]:
     """Fit one or more models by running a step graph on batches.
 
-    ``epochs`` passes over ``data``, or a number of ``steps``; further loaders are cycled. Fields of the result:
+    ``epochs`` passes over ``data``, or a number of ``steps``; further loaders are cycled. ``sampler: {sampler: NAME}`` chooses
+    the rows of each batch of ``data``. Fields of the result:
     each trained model by its role, ``average`` (and ``average.ROLE``) for moving averages, ``log`` (loss terms
-    by epoch), ``cost`` (FLOPs a row of a step, forward and backward, when every update runs). ``refresh: {op: NAME, from: [nodes], every: 1}`` chooses the rows of the coming epochs: the op gets the
+    by epoch), ``cost`` (FLOPs a row of a step, forward and backward, when every update runs; how many rows a black box was asked about). ``refresh: {op: NAME, from: [nodes], every: 1}`` chooses the rows of the coming epochs: the op gets the
     nodes' values over all of ``data``, models in eval mode, and returns row numbers [chosen]. A parameter of it may be
     a schedule; the field ``chosen`` [rows] counts the epochs that used each row. Raises ``InputError`` for what does not fit, ``Diverged`` when a loss becomes NaN or infinite.
     """
@@ -60,9 +62,16 @@ def train(
     if refresh is not None and epochs is None:
         raise InputError("rows are chosen anew every so many epochs: give epochs, not steps", key=context.config_key)
     job = _Job.prepare(parsed, dict(models or {}), inputs, batch_size, batch_sizes or {}, refresh, context)
-    per_epoch = _steps_per_epoch(job.loaders["data"], job.sizes["data"], drop_last, context)
+    if sampler is not None and (refresh is not None or not shuffle):
+        raise InputError(
+            "a sampler decides the order of rows: it goes with neither refresh nor shuffle: false",
+            key=context.config_key,
+        )
+    order = _ordered(sampler, job, context)
+    count = len(job.loaders["data"]) if order is None else len(order(0))
+    per_epoch = _steps_per_epoch(count, job.sizes["data"], drop_last, context)
     total = steps if steps is not None else int(epochs or 0) * per_epoch
-    plan = Plan(total, per_epoch, drop_last, shuffle)
+    plan = Plan(total, per_epoch, drop_last, shuffle, order)
     rows = _fit(job, plan, context) if job.refresh is None else _fit_chosen(job, plan, context)
     return job.result(rows)
 
@@ -75,6 +84,7 @@ class Plan:
     per_epoch: int
     drop_last: bool
     shuffle: bool
+    order: Callable[[int], Tensor] | None = None
 
     def progress(self, step: int) -> Progress:
         epochs = max(1, -(-self.steps // self.per_epoch))
@@ -83,13 +93,21 @@ class Plan:
         )
 
 
-def _steps_per_epoch(data: Dataset, batch_size: int, drop_last: bool, context: Context) -> int:
-    count = len(data) // batch_size if drop_last else -(-len(data) // batch_size)
+def _steps_per_epoch(rows: int, batch_size: int, drop_last: bool, context: Context) -> int:
+    count = rows // batch_size if drop_last else -(-rows // batch_size)
     if count == 0:
-        raise InputError(
-            f"the data has {len(data)} rows: too few for one batch of {batch_size}", key=context.config_key
-        )
+        raise InputError(f"the data has {rows} rows: too few for one batch of {batch_size}", key=context.config_key)
     return count
+
+
+def _ordered(sampler: Mapping[str, Any] | None, job: _Job, context: Context) -> Callable[[int], Tensor] | None:
+    """The rows of ``data`` in the order of an epoch, as a sampler chooses them: of one length in every epoch."""
+    if sampler is None:
+        return None
+    part = catalog().get("sampler", sampler["sampler"], key=f"{context.config_key}.sampler")
+    options = {k: v for k, v in sampler.items() if k != "sampler"}
+    data, size = job.loaders["data"], job.sizes["data"]
+    return lambda epoch: part.load()(data, size, generator=context.generator("sampler", epoch), **options)
 
 
 @dataclass
@@ -108,6 +126,7 @@ class _Job:
     flops_per_row: float
     rows: Tensor | None = None
     times: Tensor | None = None
+    asked: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def prepare(
@@ -143,7 +162,9 @@ class _Job:
         program = StepProgram(step, compiler, trainables, autocast=hardware.autocast(), scaler=hardware.scaler())
         sizes = {n: batch_sizes.get(n, batch_size) for n in handed.loaders}
         flops = found.flops / traced
-        return cls(step, found.specs, handed.loaders, sizes, program, trainables, context, state, chosen, flops)
+        job = cls(step, found.specs, handed.loaders, sizes, program, trainables, context, state, chosen, flops)
+        job.asked = {role: int(count) for role, count in job._counters().items()}
+        return job
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -163,6 +184,9 @@ class _Job:
             "generator": self.generator.get_state(),
             "torch": torch.get_rng_state(),
         }
+        counters = self._counters()
+        if counters:
+            state["queries"] = counters
         if self.rows is not None and self.times is not None:
             state["rows"], state["times"] = self.rows, self.times
         if self.context.device.type == "cuda":
@@ -170,6 +194,11 @@ class _Job:
         if self.program.scaler is not None:
             state["scaler"] = self.program.scaler.state_dict()
         return state
+
+    def _counters(self) -> dict[str, Tensor]:
+        """How often models were asked that keep count of it."""
+        buffers = {role: dict(module.named_buffers()).get("queries") for role, module in self.modules.items()}
+        return {role: buffer for role, buffer in buffers.items() if buffer is not None}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         for role, weights in state["modules"].items():
@@ -181,6 +210,8 @@ class _Job:
                 own.copy_(saved)
         for name, saved in state["buffers"].items():
             self.buffers[name].copy_(saved)
+        for role, count in self._counters().items():
+            count.copy_(state["queries"][role])
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["torch"])
         self.rows, self.times = state.get("rows"), state.get("times")
@@ -191,6 +222,9 @@ class _Job:
 
     def result(self, rows: list[dict[str, Any]]) -> dict[str, Artifact]:
         cost = {"flops_per_row": self.flops_per_row, "rows": len(self.loaders["data"])}
+        counters = self._counters()
+        if counters:
+            cost["queries"] = sum(int(count - self.asked[role]) for role, count in counters.items())
         fields: dict[str, Artifact] = {"log": Table(rows), "cost": Table([cost])}
         if self.times is not None:
             fields["chosen"] = Tensors({"": self.times})
@@ -220,7 +254,10 @@ class _Feed:
 
     def __init__(self, name: str, data: Dataset, size: int, plan: Plan, context: Context) -> None:
         self.name, self.data, self.size, self.plan, self.context = name, data, size, plan, context
-        self.per_epoch = max(1, len(data) // size if plan.drop_last else -(-len(data) // size))
+        self.ordered = plan.order if name == "data" else None
+        self.per_epoch = plan.per_epoch
+        if name != "data":
+            self.per_epoch = max(1, len(data) // size if plan.drop_last else -(-len(data) // size))
 
     def start(self, step: int) -> Iterator[dict[str, Tensor]]:
         """Batches from global ``step`` on."""
@@ -232,7 +269,9 @@ class _Feed:
     def epoch(self, epoch: int, rows: Tensor | None = None, skip: int = 0) -> Iterator[dict[str, Tensor]]:
         """The batches of one epoch, of all rows or of ``rows``, from batch number ``skip`` on."""
         order = rows
-        if self.plan.shuffle:
+        if self.ordered is not None:
+            order = self.ordered(epoch)
+        elif self.plan.shuffle:
             count = len(self.data) if rows is None else len(rows)
             order = torch.randperm(count, generator=self.context.generator("order", self.name, epoch))
             order = order if rows is None else rows[order]

@@ -236,18 +236,18 @@ class StepProgram:
         assert segment.inner is not None
         assert segment.update.through is not None
         options = segment.update.through
-        inner = self.trainables[segment.inner.update.name]
-        rate = float(options.get("lr", inner.optimizer.param_groups[0]["lr"]))
+        update = segment.inner.update
+        rate = float(options["lr"] if "lr" in options else self.trainables[update.name].optimizer.param_groups[0]["lr"])
         second = options.get("order", "second") == "second"
         current: dict[str, dict[str, Tensor]] = {
             role: {n: p for n, p in self.compiler.roles.modules[role].named_parameters() if p.requires_grad}
-            for role in segment.inner.update.roles()
+            for role in update.roles()
         }
         for _ in range(int(options.get("steps", 1))):
             for role, register in segment.virtual.items():
                 r[register] = current[role]
             loss, _terms = self._loss(segment.inner, r, progress)
-            flat = [(role, name) for role in current for name in current[role]]
+            flat = [(role, name) for role in current for name in current[role] if update.trains(role, name)]
             gradients = torch.autograd.grad(
                 loss, [current[role][name] for role, name in flat], create_graph=second, allow_unused=True
             )

@@ -147,6 +147,9 @@ def parse_step(content: Any, *, key: str) -> Step:
     for word in content:
         if word not in ("nodes", "updates", "state"):
             raise InputError(f"a step has nodes, updates and state; not '{word}'", key=f"{key}.{word}")
+    for name in [*content["nodes"], *(content.get("updates") or {})]:
+        if not isinstance(name, str):
+            raise InputError(f"{name!r} is no name (YAML reads yes, no, on, off, y and n as true and false)", key=key)
     nodes = {name: _step_node(name, body, f"{key}.nodes.{name}") for name, body in content["nodes"].items()}
     updates = content.get("updates") or {}
     if not isinstance(updates, dict):

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from kdrun.ops.divergences import cross_entropy
-from kdrun.ops.language import answer_accuracy, at_position, sequence_log_likelihood, split_rows, truth_ratio
+from kdrun.ops.language import answer_accuracy, at_position, sequence_log_likelihood, truth_ratio, unmerge_rows
 from kdrun.ops.low_rank import weighted_low_rank_init
 from kdrun.ops.tensors import merge_rows
 from kdrun.ops.unlearning import inverted_hinge, negative_preference_loss
@@ -97,7 +97,7 @@ def test_an_answer_is_right_where_all_its_tokens_are() -> None:
 def test_positions_and_rows_of_rows() -> None:
     values = torch.arange(24).view(2, 3, 4)
     assert torch.equal(at_position(values, torch.tensor([2, 0])), torch.stack([values[0, 2], values[1, 0]]))
-    assert torch.equal(split_rows(merge_rows(values), values), values)
+    assert torch.equal(unmerge_rows(merge_rows(values), values), values)
     with pytest.raises(ValueError, match="same number of rows"):
         at_position(values, torch.tensor([0]))
 

@@ -1,0 +1,118 @@
+"""Sequences of related tasks for continual learning."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdrun.data.dataset import Column, DataInfo, MemoryDataset
+from kdrun.data.digits import Digits
+from kdrun.errors import DataError
+from kdrun.registry import data
+from kdrun.types import Count, NonNegative, Unsigned
+
+__all__ = ["RotatedDigits", "SplitCifar100"]
+
+
+@data(name="rotated_digits", items={"tasks": "tasks"})
+class RotatedDigits:
+    """The digits again and again: task t shows them turned by t · ``angle`` degrees, with noise; all classes, few labels.
+
+    ``tasks.0.train`` … have ``train_rows`` rows each, drawn for each task by ``seed``, and ``tasks.0.test`` … ``test_rows``
+    others; the column ``task`` is the number of the task (int64).
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Count = 6,
+        angle: float = 8.0,
+        train_rows: Count = 200,
+        test_rows: Count = 500,
+        noise: NonNegative = 0.1,
+        seed: Unsigned = 0,
+    ) -> None:
+        self.tasks, self.angle, self.noise, self.seed = tasks, angle, noise, seed
+        self.rows = {"train": train_rows, "test": test_rows}
+        if train_rows + test_rows > 1797:
+            raise DataError(f"{train_rows} and {test_rows} rows: there are 1797 digits", key="data.train_rows")
+
+    def info(self) -> dict[str, Any]:
+        columns = {
+            "image": Column((1, 8, 8)),
+            "label": Column((), torch.int64),
+            "task": Column((), torch.int64),
+        }
+        return {"tasks": [{n: DataInfo(columns, 10, count) for n, count in self.rows.items()}] * self.tasks}
+
+    def load(self) -> dict[str, Any]:
+        splits = Digits().load()
+        image, label = (
+            torch.cat([splits[s].rows()[c] for s in ("train", "valid", "test")]) for c in ("image", "label")
+        )
+        info = self.info()["tasks"][0]
+        found = []
+        for task in range(self.tasks):
+            generator = torch.Generator().manual_seed(1000 * self.seed + task)
+            order = torch.randperm(len(label), generator=generator)
+            cut = {"train": order[: self.rows["train"]], "test": order[self.rows["train"] :][: self.rows["test"]]}
+            found.append({n: self._rows(image[i], label[i], task, info[n], generator) for n, i in cut.items()})
+        return {"tasks": found}
+
+    def _rows(
+        self, image: Tensor, label: Tensor, task: int, info: DataInfo, generator: torch.Generator
+    ) -> MemoryDataset:
+        angle = math.radians(self.angle * task)
+        matrix = torch.tensor([[math.cos(angle), -math.sin(angle), 0.0], [math.sin(angle), math.cos(angle), 0.0]])
+        grid = F.affine_grid(matrix.expand(len(image), 2, 3), list(image.shape), align_corners=False)
+        turned = F.grid_sample(image, grid, align_corners=False)
+        noisy = turned + self.noise * torch.randn(turned.shape, generator=generator)
+        return MemoryDataset({"image": noisy, "label": label, "task": torch.full((len(label),), task)}, info)
+
+
+@data(name="split_cifar100", extra="vision", items={"tasks": "tasks"})
+class SplitCifar100:
+    """CIFAR-100 in ``tasks`` of equally many classes, in a random order of classes by ``seed``; labels are those in the task.
+
+    Reads torchvision's copy under ``root``. Raises ``DataError`` if it is not there.
+    """
+
+    def __init__(self, *, root: str, tasks: Count = 10, seed: Unsigned = 0) -> None:
+        if 100 % tasks:
+            raise DataError(f"100 classes do not divide into {tasks} tasks", key="data.tasks")
+        self.root, self.tasks, self.seed = Path(root).expanduser(), tasks, seed
+
+    def info(self) -> dict[str, Any]:
+        columns = {
+            "image": Column((3, 32, 32)),
+            "label": Column((), torch.int64),
+            "task": Column((), torch.int64),
+        }
+        classes = 100 // self.tasks
+        rows = {"train": 500 * classes, "test": 100 * classes}
+        return {"tasks": [{n: DataInfo(columns, classes, count) for n, count in rows.items()}] * self.tasks}
+
+    def load(self) -> dict[str, Any]:
+        from torchvision.datasets import CIFAR100
+
+        try:
+            raw = {n: CIFAR100(str(self.root), train=n == "train", download=False) for n in ("train", "test")}
+        except RuntimeError as error:
+            raise DataError(
+                f"CIFAR-100 is not under {self.root}: put cifar-100-python there ({error})", key="data.root"
+            ) from error
+        info = self.info()["tasks"][0]
+        classes = torch.randperm(100, generator=torch.Generator().manual_seed(self.seed)).view(self.tasks, -1)
+        return {"tasks": [{n: self._rows(raw[n], own, t, info[n]) for n in raw} for t, own in enumerate(classes)]}
+
+    def _rows(self, raw: Any, classes: Tensor, task: int, info: DataInfo) -> MemoryDataset:
+        label = torch.tensor(raw.targets)
+        rows = torch.isin(label, classes).nonzero().squeeze(1)
+        image = torch.from_numpy(raw.data)[rows].permute(0, 3, 1, 2).float().div(255)
+        place = (label[rows][:, None] == classes[None, :]).int().argmax(1)
+        return MemoryDataset({"image": image, "label": place, "task": torch.full((len(rows),), task)}, info)

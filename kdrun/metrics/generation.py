@@ -1,0 +1,43 @@
+"""How like real data generated samples are, in a feature space."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kdrun.errors import InputError
+from kdrun.registry import metric
+from kdrun.types import Count
+
+__all__ = ["frechet_distance", "manifold_recall", "mean_squared_distance"]
+
+
+@metric
+def frechet_distance(features: Tensor, reference: Tensor) -> float:
+    """``|μ - μ'|² + tr(Σ + Σ' - 2 (ΣΣ')^½)`` of two samples' features [rows, dim] taken as Gaussian (Heusel et al., 2017).
+
+    In float64, with unbiased covariances. Raises ``InputError`` if a sample has fewer than two rows.
+    """
+    first, second = features.double().flatten(1), reference.double().flatten(1)
+    if min(len(first), len(second)) < 2:
+        raise InputError("a Fréchet distance needs two rows of each sample at least")
+    shift = (first.mean(0) - second.mean(0)).square().sum()
+    a, b = torch.cov(first.T).reshape(first.shape[1], -1), torch.cov(second.T).reshape(second.shape[1], -1)
+    values, vectors = torch.linalg.eigh(a)
+    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    cross = torch.linalg.eigvalsh(root @ b @ root).clamp_min(0).sqrt().sum()
+    return (shift + a.trace() + b.trace() - 2 * cross).item()
+
+
+@metric
+def manifold_recall(features: Tensor, reference: Tensor, *, neighbors: Count = 3) -> float:
+    """Share of reference rows that lie within some generated row's distance to its k-th neighbour (Kynkäänniemi et al., 2019)."""
+    first, second = features.double().flatten(1), reference.double().flatten(1)
+    radius = torch.cdist(first, first).kthvalue(neighbors + 1, dim=1).values
+    return (torch.cdist(second, first) <= radius).any(1).double().mean().item()
+
+
+@metric
+def mean_squared_distance(first: Tensor, second: Tensor) -> float:
+    """Mean square of the elementwise difference of two tensors of one shape."""
+    return (first.double() - second.double()).square().mean().item()

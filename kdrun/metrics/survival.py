@@ -1,0 +1,35 @@
+"""Metrics of survival models on right-censored times."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from kdrun.ops.survival import discrete_survival_risk
+from kdrun.registry import metric
+
+__all__ = ["concordance_gain", "concordance_index", "discrete_concordance_index"]
+
+
+@metric
+def concordance_index(risk: Tensor, time: Tensor, event: Tensor) -> float:
+    """Share of comparable pairs whose risks are in order (Harrell et al., 1982): from 0 to 1, 0.5 is chance.
+
+    ``risk`` [rows], higher is worse, ``time`` [rows] (any unit), ``event`` [rows] (1: event, 0: censored). A pair is
+    comparable if the earlier time is an event; equal times are no pair, equal risks count half. NaN without pairs.
+    """
+    earlier = (time[:, None] < time[None, :]) & event.bool()[:, None]
+    ahead = risk.double()[:, None] - risk.double()[None, :]
+    right = (ahead > 0).double() + 0.5 * (ahead == 0).double()
+    return (right[earlier].sum() / earlier.sum()).item()
+
+
+@metric
+def discrete_concordance_index(logits: Tensor, time: Tensor, event: Tensor) -> float:
+    """``concordance_index`` of the risks that hazard logits [rows, intervals] stand for, on the continuous times."""
+    return concordance_index(discrete_survival_risk(logits), time, event)
+
+
+@metric
+def concordance_gain(risk: Tensor, reference: Tensor, time: Tensor, event: Tensor) -> float:
+    """Concordance index of ``risk`` minus that of ``reference``, both [rows], on the same rows; from -1 to 1."""
+    return concordance_index(risk, time, event) - concordance_index(reference, time, event)

@@ -1,0 +1,85 @@
+"""Networks for sequences of tasks: one head a task, and layers that re-use old subspaces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdrun.ops.subspaces import scaled_weight_projection
+from kdrun.registry import catalog, model
+from kdrun.types import Count, Size
+
+__all__ = ["MultiHeadNetwork", "ScaledProjection"]
+
+
+@model(name="multi_head_network")
+class MultiHeadNetwork(nn.Module):
+    """Convolutions (``channels``), then linear layers (``hidden``), with ReLU, and a linear head for each task.
+
+    Without biases. Convolutions of 3 by 3 are followed by batch norm without running statistics or parameters, and max-pooling.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: list[Count] = (),  # type: ignore[assignment]
+        hidden: list[Count] = (100, 100),  # type: ignore[assignment]
+        tasks: Count = 10,
+        num_classes: Size = "auto",
+        in_channels: Size = "auto",
+        image_size: Size = "auto",
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before, side = int(in_channels), int(image_size)
+        for width in channels:
+            normal = nn.BatchNorm2d(width, affine=False, track_running_stats=False)
+            layers += [nn.Conv2d(before, width, 3, padding=1, bias=False), normal, nn.ReLU(), nn.MaxPool2d(2)]
+            before, side = width, side // 2
+        layers.append(nn.Flatten())
+        before *= side * side
+        for width in hidden:
+            layers += [nn.Linear(before, width, bias=False), nn.ReLU()]
+            before = width
+        self.body = nn.Sequential(*layers)
+        self.heads = nn.Parameter(torch.randn(tasks, int(num_classes), before) / before**0.5)
+
+    def forward(self, image: Tensor, task: Tensor) -> Tensor:
+        """Logits [batch, classes] of images, each by the head of its ``task`` [batch] (int64)."""
+        return torch.einsum("bcf,bf->bc", self.heads[task], self.body(image))
+
+
+@model(name="scaled_projection")
+class ScaledProjection(nn.Module):
+    """A network whose layers re-use old subspaces: ``W + Σ_j W B_j (S_j - I) B_jᵀ`` with trained S_j, identity at first.
+
+    ``base`` is the complete specification of the network, ``ranks`` maps names of its weights to the ranks of the subspaces.
+    """
+
+    def __init__(self, *, base: dict[str, Any], ranks: dict[str, list[Count]]) -> None:
+        super().__init__()
+        self.base = catalog().get("model", base["model"]).load()(**{k: v for k, v in base.items() if k != "model"})
+        self.weights = {
+            name: [f"{name.replace('.', '/')}/{j}" for j in range(len(r))] for name, r in ranks.items() if r
+        }
+        self.scales, self.bases = nn.ParameterDict(), nn.ParameterDict()
+        known = dict(self.base.named_parameters())
+        for name, keys in self.weights.items():
+            for key, rank in zip(keys, ranks[name], strict=True):
+                self.scales[key] = nn.Parameter(torch.eye(rank))
+                self.bases[key] = nn.Parameter(torch.zeros(known[name].flatten(1).shape[1], rank), requires_grad=False)
+
+    def forward(self, *inputs: Any) -> Any:
+        """What the base says with the scaled weights."""
+        if not self.weights:
+            return self.base(*inputs)
+        known = dict(self.base.named_parameters())
+        changed = {
+            name: scaled_weight_projection(
+                known[name].flatten(1), [self.bases[k] for k in keys], [self.scales[k] for k in keys]
+            ).view_as(known[name])
+            for name, keys in self.weights.items()
+        }
+        return torch.func.functional_call(self.base, changed, inputs)

@@ -1,0 +1,108 @@
+"""Generators and discriminators of images, by class."""
+
+from __future__ import annotations
+
+import itertools
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kdrun.errors import InputError
+from kdrun.registry import model
+from kdrun.types import Count, Size
+
+__all__ = ["ConditionalGenerator", "TwoHeadDiscriminator"]
+
+
+class _ConditionalNorm(nn.Module):
+    """Batch norm whose scale and shift depend on the class (Dumoulin, Shlens & Kudlur, 2017)."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(width, affine=False)
+        self.scale = nn.Embedding(classes, width)
+        self.shift = nn.Embedding(classes, width)
+        nn.init.ones_(self.scale.weight)
+        nn.init.zeros_(self.shift.weight)
+
+    def forward(self, maps: Tensor, label: Tensor) -> Tensor:
+        return self.scale(label)[..., None, None] * self.norm(maps) + self.shift(label)[..., None, None]
+
+
+class _UpBlock(nn.Module):
+    def __init__(self, before: int, width: int, classes: int) -> None:
+        super().__init__()
+        self.first, self.second = _ConditionalNorm(before, classes), _ConditionalNorm(width, classes)
+        self.convolve = nn.Conv2d(before, width, 3, padding=1)
+        self.again = nn.Conv2d(width, width, 3, padding=1)
+        self.beside = nn.Conv2d(before, width, 1)
+
+    def forward(self, maps: Tensor, label: Tensor) -> Tensor:
+        hidden = F.interpolate(self.first(maps, label).relu(), scale_factor=2.0)
+        hidden = self.again(self.second(self.convolve(hidden), label).relu())
+        return hidden + self.beside(F.interpolate(maps, scale_factor=2.0))
+
+
+@model(name="conditional_generator")
+class ConditionalGenerator(nn.Module):
+    """Residual blocks with class-conditional batch norm, each twice the size of the one before (Miyato & Koyama, 2018).
+
+    ``image_size`` is ``bottom`` times a power of two; pixels lie in [0, 1].
+    """
+
+    def __init__(
+        self,
+        *,
+        latent: Count = 32,
+        width: Count = 32,
+        bottom: Count = 2,
+        classes: Count = 10,
+        channels: Count = 1,
+        image_size: Count = 8,
+    ) -> None:
+        super().__init__()
+        doublings = (image_size // bottom).bit_length() - 1
+        if bottom << doublings != image_size:
+            raise InputError(f"an image of {image_size} pixels is no power of two times {bottom}")
+        widths = [width * min(2**i, 16) for i in range(doublings, -1, -1)]
+        self.bottom = bottom
+        self.enter = nn.Linear(latent, widths[0] * bottom**2)
+        self.blocks = nn.ModuleList(_UpBlock(a, b, classes) for a, b in itertools.pairwise(widths))
+        self.norm = nn.BatchNorm2d(widths[-1])
+        self.leave = nn.Conv2d(widths[-1], channels, 3, padding=1)
+
+    def forward(self, latent: Tensor, label: Tensor) -> Tensor:
+        """Images [batch, channels, size, size] of latents [batch, latent] and labels [batch] (int64)."""
+        maps = self.enter(latent).view(len(latent), -1, self.bottom, self.bottom)
+        for block in self.blocks:
+            maps = block(maps, label)
+        return self.leave(self.norm(maps).relu()).sigmoid()
+
+
+@model(name="two_head_discriminator", outputs=("real", "logits"))
+class TwoHeadDiscriminator(nn.Module):
+    """Residual convolutions, halving between, summed over pixels; one head for real or generated, one for the class.
+
+    The pair of an auxiliary-classifier GAN (Odena, Olah & Shlens, 2017); without batch norm.
+    """
+
+    def __init__(
+        self, *, width: Count = 32, levels: Count = 2, num_classes: Count = 10, in_channels: Size = "auto"
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before = int(in_channels)
+        for i in range(levels):
+            after = width * min(2**i, 16)
+            layers += [nn.Conv2d(before, after, 3, padding=1), nn.LeakyReLU(0.2)]
+            layers += [nn.Conv2d(after, after, 3, padding=1), nn.LeakyReLU(0.2), nn.AvgPool2d(2)]
+            before = after
+        self.body = nn.Sequential(*layers)
+        self.real = nn.Linear(before, 1)
+        self.head = nn.Linear(before, num_classes)
+        self.tap_points = {"feature": "head:input", "head": "head"}
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """``real`` [batch], a score without sigmoid, and class ``logits`` [batch, classes] of images [batch, ...]."""
+        feature = self.body(image).sum((2, 3))
+        return {"real": self.real(feature).squeeze(1), "logits": self.head(feature)}

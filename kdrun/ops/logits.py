@@ -1,0 +1,164 @@
+"""Arithmetic of next-token logits: shifts by the difference of two models, weights found by divergence, filters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdrun.ops.checks import require_same_shape
+from kdrun.registry import op
+from kdrun.types import Count, Fraction, Positive
+
+__all__ = [
+    "kl_matched_weight",
+    "kl_matched_weights",
+    "logit_shift",
+    "shift_divergence",
+    "top_k_filter",
+    "top_p_filter",
+]
+
+
+@op
+def logit_shift(large: Tensor, experts: Tensor, small: Tensor, weights: Tensor) -> Tensor:
+    """``large + Σ_t weights_t (experts_t - small)``: what tuning did to small models, added to a large one.
+
+    ``large`` and ``small`` [..., classes], ``experts`` [experts, ..., classes], ``weights`` [..., experts]; all over one
+    vocabulary, and all logits or all log-probabilities. Weight 1 is proxy tuning (Liu et al., 2024); with an expert and
+    an anti-expert as ``small`` it is contrastive decoding (DExperts: Liu et al., 2021).
+    Raises ``ValueError`` if shapes differ.
+    """
+    require_same_shape(large, small, "large and small")
+    for expert in experts:
+        require_same_shape(large, expert, "large and each expert")
+    return large + _combined(weights, experts - small)
+
+
+def _combined(weights: Tensor, directions: Tensor) -> Tensor:
+    """``Σ_t weights[..., t] · directions[t]``, as products and sums, which mixed precision leaves alone."""
+    return (weights.movedim(-1, 0)[..., None].to(directions.dtype) * directions).sum(0)
+
+
+def shift_divergence(base: Tensor, direction: Tensor, weight: Tensor) -> Tensor:
+    """KL(softmax(base + weight · direction) ‖ softmax(base)) in nats: [...] of [..., classes] and ``weight`` [...].
+
+    0 at weight 0, and it does not fall as the weight's size grows: its derivative is the weight times the variance of
+    ``direction`` under the shifted distribution.
+    """
+    return _kl(base + weight[..., None] * direction, base)
+
+
+def _kl(first: Tensor, second: Tensor) -> Tensor:
+    log_p, log_q = F.log_softmax(first, dim=-1), F.log_softmax(second, dim=-1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1).clamp_min(0.0)
+
+
+@op
+def kl_matched_weight(
+    large: Tensor,
+    expert: Tensor,
+    small: Tensor,
+    *,
+    largest: Positive = 2.0,
+    method: Literal["bisection", "grid"] = "bisection",
+    tolerance: Positive = 1e-6,
+    spacing: Positive = 0.1,
+) -> Tensor:
+    """The weight in [0, largest] at which the shifted large model has moved as far as the expert has: [...].
+
+    It minimises the square of ``KL(P_w ‖ P) - KL(Q_expert ‖ Q_small)`` (Fan et al., 2024), with ``P`` the softmax of
+    ``large`` and ``P_w`` that of ``large + w (expert - small)``; all logits [..., classes], one weight a row.
+    ``bisection`` finds the root to within ``tolerance``, or gives ``largest`` if it lies beyond; ``grid`` takes the
+    best multiple of ``spacing``. Raises ``ValueError`` if shapes differ.
+    """
+    require_same_shape(large, expert, "large and expert")
+    require_same_shape(large, small, "large and small")
+    large, expert, small = (_wide(v) for v in (large, expert, small))
+    return _matched(large, expert - small, _kl(expert, small), largest, method, tolerance, spacing)
+
+
+@op
+def kl_matched_weights(
+    large: Tensor,
+    experts: Tensor,
+    small: Tensor,
+    *,
+    direction: Literal["largest", "mixture"] = "largest",
+    largest: Positive = 2.0,
+    method: Literal["bisection", "grid"] = "bisection",
+    tolerance: Positive = 1e-6,
+    spacing: Positive = 0.1,
+) -> Tensor:
+    """Weights in [0, largest] of several experts, [..., experts], one set a row.
+
+    The sum over experts of squared ``KL(P_w ‖ P) - KL(Q_t ‖ Q_small)`` is least wherever ``KL(P_w ‖ P)`` is the mean of
+    the experts' divergences, so that a direction has to be chosen: that of the expert which moved ``largest``, or a
+    ``mixture`` of all, with weights proportional to their divergences. For one expert this is ``kl_matched_weight``.
+    ``large`` and ``small`` [..., classes], ``experts`` [experts, ..., classes].
+    """
+    require_same_shape(large, small, "large and small")
+    large, experts, small = (_wide(v) for v in (large, experts, small))
+    moved = torch.stack([_kl(expert, small) for expert in experts], dim=-1)
+    if direction == "largest":
+        shares = F.one_hot(moved.argmax(-1), len(experts)).to(moved.dtype)
+    else:  # the largest share is 1, so that the end of the range is that of the box
+        shares = moved / moved.amax(-1, keepdim=True).clamp_min(torch.finfo(moved.dtype).tiny)
+    way = _combined(shares, experts - small)
+    return _matched(large, way, moved.mean(-1), largest, method, tolerance, spacing)[..., None] * shares
+
+
+def _wide(value: Tensor) -> Tensor:
+    """Half precision is too coarse for differences of divergences."""
+    return value if value.dtype == torch.float64 else value.float()
+
+
+def _matched(
+    base: Tensor, direction: Tensor, target: Tensor, largest: float, method: str, tolerance: float, spacing: float
+) -> Tensor:
+    def reached(weight: Tensor) -> Tensor:
+        return shift_divergence(base, direction, weight)
+
+    if method == "grid":
+        return _on_grid(reached, target, largest, spacing)
+    low, high = torch.zeros_like(target), torch.full_like(target, largest)
+    inside = reached(high) >= target
+    for _ in range(max(1, math.ceil(math.log2(largest / tolerance)))):
+        middle = (low + high) / 2
+        enough = reached(middle) >= target
+        low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
+    return torch.where(inside, low, torch.full_like(low, largest))
+
+
+def _on_grid(reached: Callable[[Tensor], Tensor], target: Tensor, largest: float, spacing: float) -> Tensor:
+    best, least = torch.zeros_like(target), target.square()
+    for step in range(1, math.floor(largest / spacing + 1e-9) + 1):
+        weight = torch.full_like(target, step * spacing)
+        loss = (reached(weight) - target).square()
+        best, least = torch.where(loss < least, weight, best), torch.minimum(loss, least)
+    return best
+
+
+@op
+def top_k_filter(logits: Tensor, *, k: Count) -> Tensor:
+    """Logits [..., classes] with all but the ``k`` largest at minus infinity (Fan et al., 2018); equals of the last stay."""
+    least = logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]
+    return logits.masked_fill(logits < least, -math.inf)
+
+
+@op
+def top_p_filter(logits: Tensor, *, p: Fraction) -> Tensor:
+    """Logits [..., classes] of the fewest most likely classes whose probabilities sum to ``p`` or more; others -inf.
+
+    Nucleus sampling (Holtzman et al., 2020). The most likely class always stays.
+    """
+    values, order = logits.sort(dim=-1, descending=True, stable=True)
+    probabilities = values.softmax(-1)
+    before = probabilities.cumsum(-1) - probabilities
+    dropped = before >= p
+    dropped[..., 0] = False
+    return logits.masked_fill(torch.zeros_like(dropped).scatter(-1, order, dropped), -math.inf)

@@ -1,0 +1,35 @@
+"""Losses on the decisions of routers in mixtures of experts. No function detaches its inputs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from kdrun.ops.checks import require_rows
+from kdrun.ops.tensors import indicator
+from kdrun.registry import op
+
+__all__ = ["load_balance_loss", "router_z_loss"]
+
+
+@op
+def load_balance_loss(gates: Tensor, *, over: Literal["batch", "row"] = "batch") -> Tensor:
+    """How unevenly experts are used, from full gates [batch, experts] whose rows sum to 1.
+
+    Over a ``batch``, ``E · Σ_e f_e P_e`` with the share f of rows whose largest gate is e and the mean gate P (Fedus et
+    al., 2022): 1 if even, at most E. Over each ``row`` by itself, without the factor E, it is the row's largest gate;
+    the mean over rows is returned, which asks for indecision rather than for balance. No gradient through f.
+    """
+    require_rows(gates)
+    chosen = indicator(gates.argmax(1), gates.shape[1]).to(gates.dtype)
+    if over == "row":
+        return (gates * chosen).sum(1).mean()
+    return gates.shape[1] * (chosen.mean(0) * gates.mean(0)).sum()
+
+
+@op
+def router_z_loss(logits: Tensor) -> Tensor:
+    """Mean over rows of ``logsumexp(logits)²`` [batch, experts]: keeps router logits small (Zoph et al., 2022)."""
+    require_rows(logits)
+    return logits.float().logsumexp(1).square().mean()

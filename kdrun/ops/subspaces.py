@@ -1,0 +1,114 @@
+"""Subspaces of a layer's inputs: found, joined, projected onto, and re-used by scaling.
+
+A weight is read as a matrix [outputs, inputs] (a convolution's kernel as [outputs, channels · kh · kw]); a basis is orthonormal,
+[inputs, rank]; samples of inputs are columns, [inputs, samples].
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kdrun.registry import op
+from kdrun.types import Fraction
+
+__all__ = [
+    "joint_subspace",
+    "leading_subspace",
+    "orthonormal_union",
+    "scaled_weight_projection",
+    "subspace_drift_penalty",
+    "subspace_extend",
+]
+
+
+def _rank_below(energies: Tensor, threshold: float) -> int:
+    """How many leading energies have a cumulative share strictly below ``threshold``; at least one."""
+    shares = energies.cumsum(0) / energies.sum().clamp_min(1e-30)
+    return max(int((shares < threshold).sum()), 1)
+
+
+@op
+def leading_subspace(samples: Tensor, *, energy: Fraction = 0.97) -> Tensor:
+    """Left singular vectors of ``samples`` [inputs, count] whose cumulative energy stays strictly below ``energy``; at least one."""
+    left, values, _ = torch.linalg.svd(samples, full_matrices=False)
+    return left[:, : _rank_below(values.square(), energy)]
+
+
+@op
+def subspace_extend(basis: Tensor, samples: Tensor, *, energy: Fraction = 0.97) -> Tensor:
+    """``basis`` with the fewest new directions for which it holds ``energy`` of the samples (Saha, Garg & Roy, 2021, GPM).
+
+    New ones are the leading left singular vectors of ``(I - M Mᵀ) A``; none if the basis alone holds enough. A basis of rank 0
+    is that of a first task: ``leading_subspace``.
+    """
+    if basis.shape[1] == 0:
+        return leading_subspace(samples, energy=energy)
+    total = samples.square().sum()
+    residual = samples - basis @ (basis.T @ samples)
+    held = (total - residual.square().sum()) / total
+    if held >= energy:
+        return basis
+    left, values, _ = torch.linalg.svd(residual, full_matrices=False)
+    shares = held + values.square().cumsum(0) / total
+    count = int((shares < energy).sum()) + 1
+    return torch.cat([basis, left[:, :count]], 1)
+
+
+@op
+def joint_subspace(basis: Tensor, samples: Tensor, *, energy: Fraction = 0.97) -> tuple[Tensor, Tensor]:
+    """The subspace of a task among old and new directions, and the basis of all tasks (Lin et al., 2022).
+
+    Old directions m of ``basis`` with energy ``|Aᵀm|²`` and the singular vectors of ``(I - M Mᵀ) A`` are sorted together, and
+    the first that reach ``energy`` of ``|A|²`` make up the task's; the new ones among them join the basis.
+    """
+    if basis.shape[1] == 0:
+        first = leading_subspace(samples, energy=energy)
+        return first, first
+    residual = samples - basis @ (basis.T @ samples)
+    left, values, _ = torch.linalg.svd(residual, full_matrices=False)
+    energies = torch.cat([(basis.T @ samples).square().sum(1), values.square()])
+    order = energies.argsort(descending=True)
+    reached = energies[order].cumsum(0) >= energy * samples.square().sum()
+    count = int(reached.int().argmax()) + 1 if reached.any() else len(order)
+    chosen = order[:count]
+    new = left[:, chosen[chosen >= basis.shape[1]] - basis.shape[1]]
+    return torch.cat([basis, left], 1)[:, chosen], torch.cat([basis, new], 1)
+
+
+@op
+def orthonormal_union(bases: list[Tensor]) -> Tensor:
+    """An orthonormal basis of the span of several bases [inputs, rank]."""
+    joined = torch.cat(bases, 1)
+    left, values, _ = torch.linalg.svd(joined, full_matrices=False)
+    return left[:, values > 1e-5]
+
+
+@op
+def scaled_weight_projection(weight: Tensor, bases: list[Tensor], scales: list[Tensor]) -> Tensor:
+    """``W + Σ_j W B_j (S_j - I) B_jᵀ``: what old tasks have learnt, re-used with a learned scaling (Lin et al., 2022, TRGP).
+
+    ``weight`` [outputs, inputs], ``bases`` [inputs, rank_j], ``scales`` [rank_j, rank_j]; S = I leaves the weight as it is.
+    """
+    result = weight
+    for basis, scale in zip(bases, scales, strict=True):
+        inside = weight @ basis
+        result = result + (inside @ scale - inside) @ basis.T
+    return result
+
+
+@op
+def subspace_drift_penalty(
+    parameters: dict[str, Tensor], start: dict[str, Tensor], bases: dict[str, Tensor], *, prefix: str = ""
+) -> Tensor:
+    """``Σ |(W - W₀) B Bᵀ|_F`` over the layers that ``bases`` names (Lin et al., 2022): a scalar.
+
+    ``bases`` maps ``prefix`` + a parameter's name to its basis; other entries are not read. The root has an epsilon of 1e-12.
+    """
+    total = next(iter(parameters.values())).new_zeros(())
+    for name, basis in bases.items():
+        own = name.removeprefix(prefix)
+        if name.startswith(prefix) and own in parameters and basis.numel():
+            moved = (parameters[own] - start[own].to(basis)).flatten(1) @ basis
+            total = total + (moved.square().sum() + 1e-12).sqrt()
+    return total

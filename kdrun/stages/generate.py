@@ -1,0 +1,272 @@
+"""Parts of the ``generate`` stage: what models write after prompts, token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn import Module
+
+from kdrun.data.dataset import Dataset
+from kdrun.engine.context import Context
+from kdrun.errors import InputError
+from kdrun.models.transformers import CausalTransformer, KeyValueCache
+from kdrun.ops.logits import kl_matched_weights, logit_shift, shift_divergence, top_k_filter, top_p_filter
+from kdrun.registry import generate
+from kdrun.types import Count, Fraction, NonNegative, Positive, Unsigned
+
+__all__ = ["CachedModel", "Sampler", "decoding", "fused_decoding"]
+
+
+class CachedModel:
+    """A causal language model with the keys and values of what it has read; prompts are padded on the left.
+
+    Takes ``causal_transformer`` and causal models of transformers; raises ``InputError`` for others.
+    """
+
+    def __init__(self, model: Module) -> None:
+        if not (isinstance(model, CausalTransformer) or hasattr(model, "prepare_inputs_for_generation")):
+            raise InputError(
+                f"{type(model).__name__} does not write: expected a causal_transformer or a causal_lm of transformers"
+            )
+        self.model = model
+        self.cache: Any = None
+
+    def next_logits(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Read new ``tokens`` [rows, new]; ``mask`` (bool) [rows, all so far] is false at padding. [rows, vocabulary]."""
+        if isinstance(self.model, CausalTransformer):
+            if mask.shape[1] > self.model.max_length:
+                raise InputError(
+                    f"prompt and answer are longer than the model's max_length of {self.model.max_length} tokens"
+                )
+            self.cache = self.cache or KeyValueCache()
+            return self.model(tokens, mask=mask, cache=self.cache)[:, -1]
+        places = (mask.long().cumsum(1) - 1).clamp_min(0)[:, -tokens.shape[1] :]
+        output = self.model(
+            input_ids=tokens,
+            attention_mask=mask.long(),
+            position_ids=places,
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        self.cache = output.past_key_values
+        return output.logits[:, -1]
+
+    def first_logits(self, tokens: Tensor) -> Tensor:
+        """The next token's logits without mask and cache: all that planning needs."""
+        output = self.model(tokens)
+        return (output if isinstance(output, Tensor) else output.logits)[:, -1]
+
+    def select(self, rows: Tensor) -> None:
+        """Go on with these rows (int64) alone."""
+        if isinstance(self.cache, KeyValueCache):
+            self.cache.select(rows)
+        else:
+            self.cache.batch_select_indices(rows)
+
+
+class Sampler:
+    """Chooses the next token: the likeliest at temperature 0, else at random among those that the filters leave."""
+
+    def __init__(self, temperature: float, top_k: int | None, top_p: float | None, generator: torch.Generator) -> None:
+        self.temperature, self.top_k, self.top_p, self.generator = temperature, top_k, top_p, generator
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Token ids [rows] of logits [rows, vocabulary]."""
+        if self.temperature == 0:
+            return logits.argmax(-1)
+        logits = logits.float() / self.temperature
+        if self.top_k is not None:
+            logits = top_k_filter(logits, k=self.top_k)
+        if self.top_p is not None:
+            logits = top_p_filter(logits, p=self.top_p)
+        # Drawn on the CPU, where the stream of random numbers is the same for every device.
+        drawn = torch.multinomial(logits.softmax(-1).cpu(), 1, generator=self.generator)
+        return drawn[:, 0].to(logits.device)
+
+
+Combine = Callable[[list[Tensor]], tuple[Tensor, dict[str, Tensor]]]
+"""From the logits of each model, [rows, vocabulary], to those that are decoded, and what is recorded of this step."""
+
+
+def _written(
+    models: list[Module],
+    data: Dataset,
+    combine: Combine,
+    sampler: Sampler,
+    *,
+    max_tokens: int,
+    stop: list[int] | None,
+    padding: int,
+    batch_size: int,
+    context: Context,
+) -> Dataset:
+    """``data`` with what was written after each row's prompt, and what ``combine`` recorded at each token."""
+    if "tokens" not in data.info.columns:
+        raise InputError(f"prompts stand in a column 'tokens'; there are: {', '.join(data.info.columns)}")
+    parts: dict[str, list[Tensor]] = {}
+    with context.hardware.evaluation():
+        for batch in data.batches(batch_size, device=context.device, workers=context.hardware.workers):
+            mask = batch["mask"].bool() if "mask" in batch else batch["tokens"] != padding
+            if isinstance(mask, FakeTensor):
+                found = _planned(models, batch["tokens"], len(data), combine, sampler, max_tokens)
+                return data.with_columns(found)
+            written = _write(models, batch["tokens"], mask, combine, sampler, max_tokens, stop or [], padding)
+            for name, values in written.items():
+                parts.setdefault(name, []).append(values.cpu())
+    return data.with_columns({name: torch.cat(values) for name, values in parts.items()})
+
+
+def _write(
+    models: list[Module],
+    tokens: Tensor,
+    mask: Tensor,
+    combine: Combine,
+    sampler: Sampler,
+    max_tokens: int,
+    stop: list[int],
+    padding: int,
+) -> dict[str, Tensor]:
+    """One batch. A row that has ended leaves the batch, and with it all caches."""
+    if not bool(mask[:, -1].all()):
+        raise InputError("prompts are padded on the left: the last token of a row is real")
+    cached = [CachedModel(model) for model in models]
+    count, device = len(tokens), tokens.device
+    columns = {
+        "generated": torch.full((count, max_tokens), padding, dtype=torch.int64, device=device),
+        "emitted": torch.zeros(count, max_tokens, device=device),
+    }
+    ends = torch.tensor(stop, dtype=torch.int64, device=device)
+    rows = torch.arange(count, device=device)
+    for step in range(max_tokens):
+        logits, records = combine([model.next_logits(tokens, mask) for model in cached])
+        chosen = sampler(logits)
+        for name, value in {"generated": chosen, "emitted": torch.ones_like(chosen).float(), **records}.items():
+            if name not in columns:
+                columns[name] = torch.zeros(count, *value.shape[1:], max_tokens, dtype=value.dtype, device=device)
+            columns[name][rows, ..., step] = value
+        going = (~torch.isin(chosen, ends)).nonzero()[:, 0]
+        if len(going) == 0:
+            break
+        if len(going) < len(rows):
+            rows, chosen, mask = rows[going], chosen[going], mask[going]
+            for model in cached:
+                model.select(going)
+        tokens = chosen[:, None]
+        mask = torch.cat([mask, torch.ones_like(tokens, dtype=torch.bool)], dim=1)
+    return columns
+
+
+def _planned(
+    models: list[Module], tokens: Tensor, count: int, combine: Combine, sampler: Sampler, max_tokens: int
+) -> dict[str, Tensor]:
+    """The columns of a stage that is planned: one token is enough to know them."""
+    logits, records = combine([CachedModel(model).first_logits(tokens) for model in models])
+    known = {"generated": logits.argmax(-1), "emitted": logits[:, 0].float(), **records}
+    return {n: torch.zeros(count, *v.shape[1:], max_tokens, dtype=v.dtype) for n, v in known.items()}
+
+
+@generate
+def decoding(
+    model: Module,
+    data: Dataset,
+    *,
+    max_tokens: Count = 64,
+    stop: list[Unsigned] | None = None,
+    temperature: NonNegative = 0.0,
+    top_k: Count | None = None,
+    top_p: Fraction | None = None,
+    padding: Unsigned = 0,
+    batch_size: Count = 128,
+    context: Context,
+    generator: torch.Generator,
+) -> Dataset:
+    """What a causal language model writes after prompts: ``data`` with ``generated`` and ``emitted``, [rows, max_tokens].
+
+    ``data.tokens`` [rows, length] are prompts padded on the left, with ``mask`` [rows, length] 0 there; without that
+    column, ``padding`` is. ``generated`` (int64) ends with a token of ``stop``, the rest is ``padding``; ``emitted``
+    (float) is 1 where a token was written. Greedy at ``temperature`` 0, else sampled among the ``top_k`` likeliest and
+    the nucleus ``top_p``. Raises ``InputError`` for prompts padded on the right or a model that is no causal one.
+    """
+    sampler = Sampler(temperature, top_k, top_p, generator)
+    return _written(
+        [model],
+        data,
+        lambda logits: (logits[0], {}),
+        sampler,
+        max_tokens=max_tokens,
+        stop=stop,
+        padding=padding,
+        batch_size=batch_size,
+        context=context,
+    )
+
+
+@generate
+def fused_decoding(
+    large: Module,
+    small: Module,
+    experts: list[Module],
+    data: Dataset,
+    *,
+    weights: list[float] | None = None,
+    direction: Literal["largest", "mixture"] = "largest",
+    largest: Positive = 2.0,
+    method: Literal["bisection", "grid"] = "bisection",
+    max_tokens: Count = 64,
+    stop: list[Unsigned] | None = None,
+    temperature: NonNegative = 0.0,
+    top_k: Count | None = None,
+    top_p: Fraction | None = None,
+    padding: Unsigned = 0,
+    batch_size: Count = 128,
+    context: Context,
+    generator: torch.Generator,
+) -> Dataset:
+    """What a large model writes with the logit shifts of tuned small ones (``experts``) over their base (``small``).
+
+    ``weights`` fixes one weight an expert, or one for all; without it they are found anew for each token and row by matching
+    divergences (``kl_matched_weights``: ``direction``, ``largest``, ``method``; Fan et al., 2024). All models share one
+    vocabulary; what one has beyond the shortest is cut off. Adds, beside the columns of ``decoding`` (whose other
+    parameters hold), at each token ``weights`` [rows, experts, max_tokens], the ``divergence`` of the fused from the
+    large model in nats, the experts' ``mean_divergence`` from the small one, and ``mismatch``: the distance of the two
+    where weights were matched and a root lies in range, else 0.
+    """
+    if weights is not None and len(weights) not in (1, len(experts)):
+        raise InputError(f"{len(experts)} experts need as many weights, got {len(weights)}")
+
+    def combine(logits: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        classes = min(value.shape[-1] for value in logits)
+        base, reference, *others = [value[:, :classes].float() for value in logits]
+        tuned = torch.stack(others)
+        if weights is None:
+            chosen = kl_matched_weights(base, tuned, reference, direction=direction, largest=largest, method=method)
+        else:
+            chosen = base.new_tensor(weights).expand(len(base), len(others))
+        fused = logit_shift(base, tuned, reference, chosen)
+        one = torch.ones_like(base[:, 0])
+        moved = shift_divergence(base, fused - base, one)
+        wanted = torch.stack([shift_divergence(reference, expert - reference, one) for expert in tuned]).mean(0)
+        inside = (chosen.amax(-1) < largest) & (weights is None)
+        return fused, {
+            "weights": chosen,
+            "divergence": moved,
+            "mean_divergence": wanted,
+            "mismatch": torch.where(inside, (moved - wanted).abs(), torch.zeros_like(moved)),
+        }
+
+    sampler = Sampler(temperature, top_k, top_p, generator)
+    return _written(
+        [large, small, *experts],
+        data,
+        combine,
+        sampler,
+        max_tokens=max_tokens,
+        stop=stop,
+        padding=padding,
+        batch_size=batch_size,
+        context=context,
+    )

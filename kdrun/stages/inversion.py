@@ -1,0 +1,76 @@
+"""Finding inputs for which models say what is wanted, with no more than their answers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+from torch.nn import functional as F
+
+from kdrun.data.dataset import Dataset
+from kdrun.engine.context import Context
+from kdrun.registry import solve
+from kdrun.types import Count, Positive
+
+__all__ = ["boundary_repulsion"]
+
+
+@solve(fields=("latent", "queries"))
+@torch.no_grad()
+def boundary_repulsion(
+    generator_model: Module,
+    target: Module,
+    data: Dataset,
+    *,
+    latent: Count,
+    directions: Count = 32,
+    rounds: Count = 100,
+    draws: Count = 200,
+    radius: Positive = 2.0,
+    growth: Positive = 1.3,
+    largest_step: Positive = 3.0,
+    context: Context,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """Latents far inside the region that a black box gives to ``label`` (Kahla et al., 2022, BREP-MI).
+
+    Each row starts from one of ``draws`` random latents that the black box puts into its class (from the last one if none
+    is). A round asks about ``directions`` points on a sphere around it: if all are of the class, the centre is kept and
+    the radius grows by ``growth``; else the centre moves away from the others, by a third of the radius at most. Returns
+    ``latent`` [rows, latent], the last centre kept of each row, and ``queries``, how many rows the black box was asked about.
+    """
+    label = data.rows()["label"].to(context.device)
+    style = torch.zeros_like(label)
+    asked = 0
+
+    def inside(points: Tensor, wanted: Tensor, styles: Tensor) -> Tensor:
+        nonlocal asked
+        asked += len(points)
+        return target(generator_model(points, styles))["label"] == wanted
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator).to(context.device)
+
+    centre = drawn(len(label), latent)
+    found = inside(centre, label, style)
+    for _ in range(draws):
+        if found.all():
+            break
+        fresh = drawn(len(label), latent)
+        centre = torch.where(found[:, None], centre, fresh)
+        rows = (~found).nonzero().squeeze(1)
+        found[rows] = inside(centre[rows], label[rows], style[rows])
+    kept, size = centre.clone(), torch.full((len(label), 1), radius, device=context.device)
+    for _ in range(rounds):
+        unit = F.normalize(drawn(len(label), directions, latent), dim=2)
+        points = (centre[:, None] + size[:, None] * unit).flatten(0, 1)
+        same = inside(points, label.repeat_interleave(directions), style.repeat_interleave(directions)).view(
+            len(label), -1
+        )
+        whole = same.all(1, keepdim=True)
+        kept = torch.where(whole, centre, kept)
+        away = -(unit * (~same)[..., None]).mean(1)
+        step = (size / 3).clamp_max(largest_step)
+        centre = torch.where(whole, centre, centre + step * F.normalize(away, dim=1))
+        size = torch.where(whole, growth * size, size)
+    return {"latent": kept, "queries": torch.tensor(asked)}

@@ -1,0 +1,288 @@
+"""Mixtures of data sources: drawing them, and what a cheap learner or optimal transport says of each."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from kdrun.data.dataset import Dataset
+from kdrun.errors import InputError
+from kdrun.ops.scaling import log_scale_projection, pseudo_quadratic_gradient
+from kdrun.ops.simplex import simplex_projection
+from kdrun.ops.transport import class_aware_cost, dual_source_gradient, optimal_transport, sinkhorn_divergence
+from kdrun.registry import select, solve
+from kdrun.types import Count, Fraction, NonNegative, Positive
+
+__all__ = ["mixture_accuracy", "mixture_ascent", "mixture_rows", "mixture_transport", "source_mixture"]
+
+EXACT_LIMIT = 1_000_000
+"""Entries of a cost matrix up to which ``epsilon: auto`` solves transport exactly."""
+
+AUTO_EPSILON = 1e-2
+
+
+def _shares(proportions: Tensor, size: int) -> Tensor:
+    """Whole numbers [m] that sum to ``size``, by largest remainders."""
+    p = proportions.double()
+    if (p < -1e-6).any() or abs(float(p.sum()) - 1) > 1e-4:
+        raise InputError(f"proportions are not negative and sum to 1, got {[round(v, 4) for v in p.tolist()]}")
+    exact = p.clamp_min(0) / p.sum() * size
+    counts = (exact + 1e-6).floor()
+    order = (counts - exact).argsort(stable=True)
+    counts[order[: size - int(counts.sum())]] += 1
+    return counts.long()
+
+
+def _members(data: Dataset, column: str, count: int) -> list[Tensor]:
+    """Row numbers of each source. Raises ``InputError`` if the sources are not ``count``."""
+    rows = data.rows()
+    if column not in rows:
+        raise InputError(f"the data has no column '{column}' that says which source a row is from")
+    source = rows[column]
+    if int(source.max()) >= count:
+        raise InputError(f"proportions for {count} sources do not cover the {int(source.max()) + 1} of the data")
+    return [(source == i).nonzero().squeeze(1) for i in range(count)]
+
+
+def _draw(members: list[Tensor], proportions: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """[size] row numbers, drawn with replacement from each source; sources in order."""
+    drawn = []
+    for i, count in enumerate(_shares(proportions, size).tolist()):
+        if count and not len(members[i]):
+            raise InputError(f"source {i} has no rows, but a mixture asks for {count}")
+        if count:
+            drawn.append(members[i][torch.randint(len(members[i]), (count,), generator=generator)])
+    return torch.cat(drawn)
+
+
+@select
+def source_mixture(
+    data: Dataset,
+    proportions: Tensor | None = None,
+    *,
+    size: Count,
+    shares: list[Fraction] | None = None,
+    column: str = "source",
+    generator: torch.Generator,
+) -> Dataset:
+    """``size`` rows, ``size·p_i`` (largest remainders) drawn with replacement from source i.
+
+    ``column`` names each row's source (int64); ``proportions`` [sources] come from another stage, or as ``shares``.
+    Raises ``InputError`` unless one of them is given, on the simplex.
+    """
+    if (proportions is None) == (shares is None):
+        raise InputError("a mixture takes its proportions either from a stage or as shares")
+    given = torch.tensor(shares) if proportions is None else proportions
+    return data.select(_draw(_members(data, column, len(given)), given, size, generator))
+
+
+@solve
+def mixture_rows(
+    data: Dataset,
+    proportions: Tensor,
+    *,
+    size: Count,
+    repeats: Count = 1,
+    column: str = "source",
+    generator: torch.Generator,
+) -> Tensor:
+    """Row numbers of mixtures: [repeats, cells, size] (int64), drawn as by ``source_mixture``.
+
+    ``proportions`` [cells, sources], or [sources] for one cell.
+    """
+    cells = proportions.reshape(-1, proportions.shape[-1])
+    members = _members(data, column, cells.shape[1])
+    return torch.stack([torch.stack([_draw(members, p, size, generator) for p in cells]) for _ in range(repeats)])
+
+
+def _estimator(learner: str, options: dict[str, Any]) -> Any:
+    from sklearn.linear_model import LogisticRegression, RidgeClassifier
+    from sklearn.neighbors import NearestCentroid
+    from sklearn.neural_network import MLPClassifier
+
+    known: dict[str, Any] = {
+        "logistic_regression": LogisticRegression,
+        "ridge": RidgeClassifier,
+        "nearest_mean": NearestCentroid,
+        "mlp": MLPClassifier,
+    }
+    try:
+        return known[learner](**options)
+    except TypeError as error:
+        raise InputError(f"learner '{learner}': {error}") from None
+
+
+@solve
+def mixture_accuracy(
+    rows: Tensor,
+    data: Dataset,
+    *targets: Dataset,
+    learner: Literal["logistic_regression", "ridge", "nearest_mean", "mlp"] = "logistic_regression",
+    options: dict[str, Any] | None = None,
+    column: str = "image",
+    generator: torch.Generator,
+) -> Tensor:
+    """Accuracy on ``targets`` of a cheap learner (scikit-learn) fitted to each mixture: medians over repeats.
+
+    [cells], or [targets, cells] for several.
+
+    ``rows`` [repeats, cells, size] are row numbers of ``data``, as ``mixture_rows`` draws them; the learner sees the
+    flattened ``column``, and ``options`` are its own. A mixture of one class predicts that class.
+    """
+    if not targets:
+        raise InputError("a learner is judged on a target data set: from: [rows, pool, target]")
+    pool, own = data.rows(), dict(options or {})
+    inputs, labels = pool[column].flatten(1).double().numpy(), pool["label"].numpy()
+    held = [(r[column].flatten(1).double().numpy(), r["label"].numpy()) for r in (t.rows() for t in targets)]
+    if learner == "mlp":
+        own.setdefault("random_state", int(torch.randint(1 << 31, (), generator=generator)))
+    scores = torch.empty(len(targets), *rows.shape[:2])
+    for repeat, cells in enumerate(rows):
+        for cell, chosen in enumerate(cells.numpy()):
+            predict = _fitted(learner, own, inputs[chosen], labels[chosen])
+            for i, (test, answers) in enumerate(held):
+                scores[i, repeat, cell] = float((predict(test) == answers).mean())
+    medians = scores.quantile(0.5, dim=1)
+    return medians if len(targets) > 1 else medians[0]
+
+
+def _fitted(learner: str, options: dict[str, Any], inputs: Any, labels: Any) -> Callable[[Any], Any]:
+    """The prediction of a learner fitted to these rows."""
+    if (labels == labels[0]).all():
+        return lambda test: labels[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a cheap learner may stop before it has converged
+        return _estimator(learner, options).fit(inputs, labels).predict
+
+
+class _Target:
+    """The validation side of the transport, and how to solve it."""
+
+    def __init__(self, data: Dataset, features: Tensor, rows: int | None, options: dict[str, Any]) -> None:
+        count = len(features) if rows is None else min(rows, len(features))
+        chosen = torch.arange(count) if count == len(features) else _spread(len(features), count)
+        self.features, self.labels = features.flatten(1)[chosen].double(), data.rows()["label"][chosen]
+        self.epsilon: float | str = options.pop("epsilon")
+        self.cost_options = options
+        self._within: Tensor | None = None
+
+    def distance(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The distance of a training set to the target, and its duals [n]."""
+        cost = class_aware_cost(features, labels, self.features, self.labels, **self.cost_options)
+        share = self.epsilon
+        if isinstance(share, str):
+            share = 0.0 if cost.numel() <= EXACT_LIMIT else AUTO_EPSILON
+        if not share:
+            found = optimal_transport(cost)
+            return found["value"], found["f"]
+        within = class_aware_cost(features, labels, features, labels, **self.cost_options)
+        if self._within is None:
+            self._within = class_aware_cost(self.features, self.labels, self.features, self.labels, **self.cost_options)
+        found = sinkhorn_divergence(cost, within, self._within, epsilon=share * float(cost.mean()))
+        return found["value"], found["f"]
+
+
+def _spread(total: int, count: int) -> Tensor:
+    """``count`` of ``total`` row numbers at even distances."""
+    return (torch.arange(count) * total) // count
+
+
+@solve(extra="transport", requires=("POT",))
+def mixture_transport(
+    rows: Tensor,
+    data: Dataset,
+    features: Tensor,
+    target: Dataset,
+    target_features: Tensor,
+    *,
+    sources: Count,
+    column: str = "source",
+    target_rows: Count | None = None,
+    label_distance: Literal["means", "gaussian", "exact"] = "gaussian",
+    label_weight: NonNegative = 1.0,
+    epsilon: NonNegative | Literal["auto"] = "auto",
+) -> dict[str, Tensor]:
+    """Class-aware transport distance of each mixture to a target set, and how it moves with the sources' shares.
+
+    ``rows`` [repeats, cells, size] as ``mixture_rows`` draws them; ``features`` [rows of data, d] and
+    ``target_features`` of frozen networks; ``target_rows`` takes so many target rows at even distances. Fields, medians
+    over repeats: ``distance`` [cells], ``gradient`` [cells, sources] from the duals (``dual_source_gradient``).
+    ``epsilon`` is the entropic regularisation as a share of the mean cost, debiased; ``auto`` is 0 (exact) up to a
+    million entries, 0.01 above.
+    """
+    side = _Target(target, target_features, target_rows, _options(epsilon, label_distance, label_weight))
+    pool = data.rows()
+    values, slopes = [], []
+    for chosen in rows.flatten(0, 1):
+        value, duals = side.distance(features.flatten(1)[chosen].double(), pool["label"][chosen])
+        values.append(value)
+        slopes.append(dual_source_gradient(duals, pool[column][chosen], sources=sources))
+    shape = rows.shape[:2]
+    return {
+        "distance": torch.stack(values).view(shape).quantile(0.5, dim=0).float(),
+        "gradient": torch.stack(slopes).view(*shape, sources).quantile(0.5, dim=0).float(),
+    }
+
+
+def _options(epsilon: float | str, label_distance: str, label_weight: float) -> dict[str, Any]:
+    return {"epsilon": epsilon, "label_distance": label_distance, "label_weight": label_weight}
+
+
+@solve(extra="transport", requires=("POT",), fields=("proportions", "path"))
+def mixture_ascent(
+    first: Tensor,
+    second: Tensor,
+    data: Dataset,
+    features: Tensor,
+    target: Dataset,
+    target_features: Tensor,
+    *,
+    size: Count,
+    first_size: Count,
+    second_size: Count,
+    sources: Count,
+    form: Literal["reduced", "general"] = "reduced",
+    rate: Positive = 5e-4,
+    decay: Fraction = 0.9,
+    steps: Count = 100,
+    scale: Positive = 1.0,
+    column: str = "source",
+    target_rows: Count | None = None,
+    label_distance: Literal["means", "gaussian", "exact"] = "gaussian",
+    label_weight: NonNegative = 1.0,
+    epsilon: NonNegative | Literal["auto"] = "auto",
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """The mixture with the highest projected accuracy at ``size``, by projected gradient ascent (Kang et al., 2023).
+
+    ``first`` and ``second`` are coefficients [terms] fitted at two sizes (``pseudo_quadratic_ot_fit``). Every step draws
+    both samples anew, takes their distances and duals, projects the two slopes to ``size`` and moves by
+    ``rate·decay^step`` times ``scale`` (100 for an accuracy in percent), back onto the simplex. The start is uniform.
+    Fields: ``proportions`` [sources], ``path`` [steps + 1, sources].
+    """
+    side = _Target(target, target_features, target_rows, _options(epsilon, label_distance, label_weight))
+    members, pool = _members(data, column, sources), data.rows()
+    flat = features.flatten(1).double()
+
+    def slope(p: Tensor, coefficients: Tensor, count: int) -> Tensor:
+        chosen = _draw(members, p, count, generator)
+        value, duals = side.distance(flat[chosen], pool["label"][chosen])
+        moved = dual_source_gradient(duals, pool[column][chosen], sources=sources)
+        return pseudo_quadratic_gradient(coefficients.double(), p, value, moved, form=form)
+
+    p = torch.full((sources,), 1.0 / sources, dtype=torch.float64)
+    path = [p]
+    for at in _rates(rate * scale, decay, steps):
+        slopes = slope(p, first, first_size), slope(p, second, second_size)
+        move = log_scale_projection(*slopes, size=size, first_size=first_size, second_size=second_size)
+        p = simplex_projection(p + at * move)
+        path.append(p)
+    return {"proportions": p.float(), "path": torch.stack(path).float()}
+
+
+def _rates(rate: float, decay: float, steps: int) -> Iterator[float]:
+    return (rate * decay**step for step in range(steps))

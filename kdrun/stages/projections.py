@@ -1,0 +1,38 @@
+"""Parts of the ``initialize`` stage: linear maps fitted in closed form."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import Module
+
+from kdrun.data.dataset import Dataset
+from kdrun.engine.building import build
+from kdrun.errors import InputError
+from kdrun.registry import initialize
+from kdrun.types import Count
+
+__all__ = ["principal_components"]
+
+
+@initialize
+def principal_components(
+    data: Dataset, *, components: Count, standardize: bool = True, column: str = "image"
+) -> Module:
+    """A linear model that maps the flattened ``column`` to its first principal components, centred.
+
+    ``standardize`` divides each by its standard deviation (whitening). The sign of a component makes its largest loading
+    positive. Raises ``InputError`` for more components than rows or pixels.
+    """
+    x = data.rows()[column].flatten(1).double()
+    if components > min(x.shape):
+        raise InputError(f"{x.shape[0]} rows of {x.shape[1]} numbers have no {components} principal components")
+    mean = x.mean(0)
+    _, singular, axes = torch.linalg.svd(x - mean, full_matrices=False)
+    axes = axes[:components]
+    axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
+    if standardize:
+        axes = axes / (singular[:components, None] / (len(x) - 1) ** 0.5).clamp_min(1e-12)
+    model = build({"model": "linear_classifier", "in_features": x.shape[1], "num_classes": components})
+    weights = {"head.weight": axes.float(), "head.bias": -(axes @ mean).float()}
+    model.load_state_dict(weights)
+    return model

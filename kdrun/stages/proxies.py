@@ -1,0 +1,82 @@
+"""Parts of the ``reduce`` stage that score an untrained network on one batch (zero-cost proxies)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Module
+from torch.nn import functional as F
+
+from kdrun.data.dataset import Dataset
+from kdrun.engine.context import Context
+from kdrun.registry import reduce
+
+__all__ = ["gradient_norm", "naswot", "parameter_total", "snip", "synflow"]
+
+
+def _batch(data: Dataset, context: Context) -> tuple[Tensor, Tensor]:
+    rows = data.rows()
+    return rows["image"].to(context.device), rows["label"].to(context.device)
+
+
+def _with_gradients(model: Module, loss: Tensor) -> list[tuple[Tensor, Tensor]]:
+    weights = [p for p in model.parameters() if p.dim() > 1]
+    return list(zip(weights, torch.autograd.grad(loss, weights), strict=True))
+
+
+@reduce
+def parameter_total(model: Module, data: Dataset) -> Tensor:
+    """The number of parameters: a scalar."""
+    return torch.tensor(float(sum(p.numel() for p in model.parameters())))
+
+
+@reduce
+def gradient_norm(model: Module, data: Dataset, *, context: Context) -> Tensor:
+    """The L2 norm of the gradient of the cross-entropy on the batch, over all weights (Abdelfattah et al., 2021)."""
+    image, label = _batch(data, context)
+    pairs = _with_gradients(model.train(), F.cross_entropy(model(image), label))
+    return torch.stack([g.square().sum() for _, g in pairs]).sum().sqrt()
+
+
+@reduce
+def snip(model: Module, data: Dataset, *, context: Context) -> Tensor:
+    """``Σ |w · ∂CE/∂w|`` over all weights (Lee, Ajanthan & Torr, 2019)."""
+    image, label = _batch(data, context)
+    pairs = _with_gradients(model.train(), F.cross_entropy(model(image), label))
+    return torch.stack([(w * g).abs().sum() for w, g in pairs]).sum().detach()
+
+
+@reduce
+def synflow(model: Module, data: Dataset, *, context: Context) -> Tensor:
+    """The logarithm of ``Σ w · ∂R/∂w``, R the sum of outputs for an input of ones at absolute weights (Tanaka et al., 2020).
+
+    Without batch norm, whose statistics would hide the flow; in float64.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    copy = model.double().eval()
+    with torch.no_grad():
+        for parameter in copy.parameters():
+            parameter.abs_()
+    ones = torch.ones_like(_batch(data, context)[0][:1], dtype=torch.float64)
+    pairs = _with_gradients(copy, copy(ones).sum())
+    return torch.stack([(w * g).sum() for w, g in pairs]).sum().clamp_min(1e-300).log().detach()
+
+
+@reduce
+def naswot(model: Module, data: Dataset, *, context: Context) -> Tensor:
+    """``log |det K|``, K how many ReLU units two images of the batch share the state of (Mellor et al., 2021)."""
+    image, _ = _batch(data, context)
+    kernel = torch.zeros(len(image), len(image), dtype=torch.float64, device=image.device)
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        on = (output > 0).flatten(1).double()
+        kernel.add_(on @ on.T + (1 - on) @ (1 - on).T)
+
+    handles = [m.register_forward_hook(hook) for m in model.modules() if isinstance(m, nn.ReLU)]
+    with torch.no_grad():
+        model.train()(image)
+    for handle in handles:
+        handle.remove()
+    return torch.linalg.slogdet(kernel).logabsdet

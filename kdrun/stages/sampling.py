@@ -1,0 +1,117 @@
+"""Parts of the ``generate`` stage that draw noise and samples of generative models."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+
+from kdrun.data.dataset import Column, DataInfo, Dataset, MemoryDataset
+from kdrun.engine.context import Context
+from kdrun.ops.diffusion import ddim_step as step
+from kdrun.ops.diffusion import noisy_from_signal, signal_from_noisy, signal_from_prediction
+from kdrun.registry import generate
+from kdrun.types import Count, Fraction
+
+__all__ = ["class_conditional", "class_requests", "ddim", "one_call", "standard_normal"]
+
+
+@generate
+def standard_normal(data: Dataset, *, rows: Count, column: str = "image", generator: torch.Generator) -> Dataset:
+    """Noise of the shape of one column of ``data``, of which nothing else is read: column ``noise`` [rows, ...]."""
+    noise = torch.randn(rows, *data.info.columns[column].shape, generator=generator)
+    return MemoryDataset({"noise": noise}, _info(noise=noise))
+
+
+@generate
+def class_conditional(
+    model: Module,
+    *,
+    classes: Count,
+    per_class: Count,
+    latent: Count,
+    batch_size: Count = 512,
+    context: Context,
+    generator: torch.Generator,
+) -> Dataset:
+    """``per_class`` samples of each class of a conditional generator: columns ``latent``, ``label`` (asked for) and ``image``."""
+    label = torch.arange(classes).repeat_interleave(per_class)
+    noise = torch.randn(len(label), latent, generator=generator)
+    with context.hardware.evaluation():
+        pairs = zip(noise.split(batch_size), label.split(batch_size), strict=True)
+        image = torch.cat([model(z.to(context.device), y.to(context.device)).float().cpu() for z, y in pairs])
+    columns = {"image": image, "latent": noise, "label": label}
+    return MemoryDataset(columns, replace(_info(**columns), classes=classes))
+
+
+@generate
+def class_requests(*, classes: Count, per_class: Count) -> Dataset:
+    """Rows that only say which class is wanted: column ``label``, ``per_class`` rows of each."""
+    label = torch.arange(classes).repeat_interleave(per_class)
+    return MemoryDataset({"label": label}, replace(_info(label=label), classes=classes))
+
+
+@generate
+def one_call(
+    model: Module,
+    data: Dataset,
+    *,
+    time: Fraction = 0.0,
+    column: str = "image",
+    batch_size: Count = 512,
+    context: Context,
+) -> Dataset:
+    """What a generator says of each row of ``noise`` in one call at ``time``: the data with that as a ``column``."""
+    with context.hardware.evaluation():
+        batches = data.batches(batch_size, device=context.device)
+        images = [model(batch["noise"], time).float().cpu() for batch in batches]
+    return data.with_columns({column: torch.cat(images)})
+
+
+@generate
+def ddim(
+    model: Module,
+    data: Dataset,
+    *,
+    steps: Count,
+    start: Fraction = 0.98,
+    predicts: Literal["signal", "noise", "velocity"] = "signal",
+    schedule: Literal["cosine", "linear"] = "cosine",
+    start_from: Literal["noise", "first_answer"] = "noise",
+    record: list[Fraction] = (),  # type: ignore[assignment]
+    column: str = "image",
+    batch_size: Count = 512,
+    context: Context,
+) -> Dataset:
+    """Deterministic samples of a diffusion model from ``noise``, in ``steps`` equal steps from time ``start`` to 0 (DDIM).
+
+    Adds them as a ``column`` [rows, ...] and, for the i-th time in ``record``, ``signal_i``: the signal of the path at the
+    grid time next to it (``start`` included, 0 not). ``first_answer`` starts from ``α f + σ ε``, f the answer to the noise,
+    as if the path had been on its own signal before.
+    """
+    times = [start * (1 - i / steps) for i in range(steps + 1)]
+    wanted = {min(range(steps), key=lambda k: abs(times[k] - t)): f"signal_{i}" for i, t in enumerate(record)}
+    found: dict[str, list[Tensor]] = {}
+    with context.hardware.evaluation():
+        for batch in data.batches(batch_size, device=context.device):
+            noise = batch["noise"]
+            noisy = noise
+            for i, pair in enumerate(itertools.pairwise(times)):
+                now, earlier = (torch.as_tensor(t, dtype=noise.dtype, device=noise.device) for t in pair)
+                signal = signal_from_prediction(model(noisy, now), noisy, now, predicts=predicts, schedule=schedule)
+                if i == 0 and start_from == "first_answer":
+                    noisy = noisy_from_signal(signal, noise, now, schedule=schedule)
+                if i in wanted:
+                    path = signal_from_noisy(noisy, noise, now, schedule=schedule) if i else signal
+                    found.setdefault(wanted[i], []).append(path.float().cpu())
+                noisy = step(noisy, signal, now, earlier, schedule=schedule)
+            found.setdefault(column, []).append(noisy.float().cpu())
+    return data.with_columns({name: torch.cat(parts) for name, parts in found.items()})
+
+
+def _info(**columns: Tensor) -> DataInfo:
+    return DataInfo({name: Column(tuple(value.shape[1:]), value.dtype) for name, value in columns.items()})

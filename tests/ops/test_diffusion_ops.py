@@ -1,0 +1,84 @@
+"""Diffusion in continuous time, against data whose posterior mean is known."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from kdrun.metrics.generation import frechet_distance, manifold_recall
+from kdrun.ops import diffusion as d
+
+SPREAD = 0.5
+
+
+def posterior_mean(noisy: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """The best prediction of a signal that is normal with standard deviation ``SPREAD``."""
+    alpha, sigma = d.noise_levels(t)
+    return (alpha * SPREAD**2 / (alpha**2 * SPREAD**2 + sigma**2)).view(-1, 1) * noisy
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_levels_keep_the_variance_and_start_clean(schedule: str) -> None:
+    t = torch.linspace(0, 1, 11).double()
+    alpha, sigma = d.noise_levels(t, schedule)
+    assert torch.allclose(alpha**2 + sigma**2, torch.ones(11).double())
+    assert alpha[0] == 1
+    assert sigma[0] == 0
+    assert (alpha.diff() < 0).all()
+
+
+def test_conversions_are_inverse() -> None:
+    generator = torch.Generator().manual_seed(0)
+    signal, noise = torch.randn(2, 5, 3, generator=generator).double()
+    t = torch.linspace(0.1, 0.9, 5).double()
+    noisy = d.noisy_from_signal(signal, noise, t)
+    assert torch.allclose(d.signal_from_noisy(noisy, noise, t), signal)
+    alpha, sigma = (v.view(-1, 1) for v in d.noise_levels(t))
+    assert torch.allclose(d.signal_from_prediction(noise, noisy, t, predicts="noise"), signal)
+    velocity = alpha * noise - sigma * signal
+    assert torch.allclose(d.signal_from_prediction(velocity, noisy, t, predicts="velocity"), signal)
+
+
+def test_the_signal_step_is_the_ddim_step() -> None:
+    generator = torch.Generator().manual_seed(1)
+    signal, noise, said = torch.randn(3, 6, 4, generator=generator).double()
+    t, earlier = torch.linspace(0.3, 0.98, 6).double(), torch.linspace(0.0, 0.9, 6).double()
+    step = d.signal_ode_step(signal, said, t, earlier)
+    assert ((step["share"] > 0) & (step["share"] <= 1)).all()
+    noisy = d.ddim_step(d.noisy_from_signal(signal, noise, t), said, t, earlier)
+    assert torch.allclose(d.noisy_from_signal(step["signal"], noise, earlier), noisy)
+
+
+def test_the_exact_path_has_no_residual_and_maps_noise_to_data() -> None:
+    noise = torch.randn(4, 3, generator=torch.Generator().manual_seed(2)).double()
+    times = torch.linspace(0.999, 0.0, 2001).double()
+    first = times[:1].expand(4)
+    signal = d.signal_from_noisy(noise, noise, first)  # the path that starts at pure noise
+    for now, earlier in itertools.pairwise(times):
+        t, s = now.expand(4), earlier.expand(4)
+        said = posterior_mean(d.noisy_from_signal(signal, noise, t), t)
+        signal = d.signal_ode_step(signal, said, t, s)["signal"]
+    assert torch.allclose(signal, SPREAD * noise, rtol=5e-3)
+
+
+def test_weighted_mse_weighs_rows() -> None:
+    first, second = torch.zeros(2, 3), torch.tensor([[1.0] * 3, [2.0] * 3])
+    assert d.weighted_mse(first, second) == 2.5
+    assert d.weighted_mse(first, second, torch.tensor([0.0, 1.0])) == 2.0
+
+
+def test_frechet_distance_of_known_gaussians() -> None:
+    rows = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)).double()
+    assert abs(frechet_distance(rows, rows)) < 1e-8
+    assert frechet_distance(rows + 2, rows) == pytest.approx(12.0)
+    # Of commuting covariances: the squared differences of the standard deviations.
+    expected = rows.var(0).sqrt().square().sum() * (3 - 1) ** 2 + (2 * rows.mean(0)).square().sum()
+    assert frechet_distance(3 * rows, rows) == pytest.approx(float(expected), rel=0.01)
+
+
+def test_recall_misses_what_is_not_covered() -> None:
+    rows = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+    assert manifold_recall(rows, rows) == 1.0
+    assert manifold_recall(rows, rows + 100) == 0.0

@@ -1,0 +1,105 @@
+"""Domains, tasks, clients, and models with restricted access."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kdrun.data.dataset import Column, DataInfo, MemoryDataset
+from kdrun.data.domains import DomainGlyphs, Wilds
+from kdrun.data.samplers import one_group_a_batch
+from kdrun.data.tasks import RotatedDigits, SplitCifar100
+from kdrun.engine.building import build
+from kdrun.errors import DataError, InputError
+from kdrun.metrics.leakage import feature_knn_distance
+from kdrun.stages.initialize import opaque
+from kdrun.stages.partition import label_skew
+
+
+def rows(count: int, classes: int = 4) -> MemoryDataset:
+    label = torch.arange(count) % classes
+    return MemoryDataset({"label": label}, DataInfo({"label": Column((), torch.int64)}, classes=classes))
+
+
+def test_skewed_clients_are_disjoint_and_tested_on_their_own_classes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    clients = label_skew(rows(400), rows(200), parts=4, concentration=0.1, size=50, test_size=40, generator=generator)
+    index = torch.cat([c["train"].rows()["index"] for c in clients])
+    assert len(index.unique()) == 200
+    for client in clients:
+        shares = [torch.bincount(client[n].rows()["label"], minlength=4) / len(client[n]) for n in ("train", "test")]
+        assert (shares[0] - shares[1]).abs().max() < 0.35
+    assert max(float((torch.bincount(c["train"].rows()["label"]) / 50).max()) for c in clients) > 0.6
+
+
+def test_groups_share_their_priors() -> None:
+    clients = label_skew(
+        rows(4000),
+        rows(400),
+        parts=4,
+        concentration=0.3,
+        size=200,
+        groups=2,
+        shared=1.0,
+        generator=torch.Generator().manual_seed(1),
+    )
+    counts = torch.stack([torch.bincount(c["train"].rows()["label"], minlength=4) / 200 for c in clients])
+    assert (counts[0] - counts[1]).abs().max() < 0.12 < (counts[0] - counts[2]).abs().max()
+    with pytest.raises(InputError, match="there are"):
+        label_skew(rows(10), rows(10), parts=4, size=50, generator=torch.Generator())
+
+
+def test_domains_differ_between_and_agree_within_runs() -> None:
+    data = DomainGlyphs(per_domain=20, seed=3)
+    first, again = data.load(), DomainGlyphs(per_domain=20, seed=3).load()
+    assert torch.equal(first["train"].rows()["image"], again["train"].rows()["image"])
+    assert len(first["train"]) == 240
+    assert [len(first[n]) for n in ("valid", "test")] == [2, 6]
+    assert first["test"][0].rows()["domain"].unique().tolist() == [14]
+    assert first["train"].rows()["domain"].unique().tolist() == list(range(12))
+
+
+def test_a_batch_has_one_domain() -> None:
+    data = DomainGlyphs(per_domain=20, source_domains=3).load()["train"]
+    order = one_group_a_batch(data, 8, generator=torch.Generator().manual_seed(0))
+    domains = data.rows()["domain"][order].view(-1, 8)
+    assert domains.shape == (6, 8)
+    assert (domains == domains[:, :1]).all()
+    with pytest.raises(InputError, match="has 50 rows"):
+        one_group_a_batch(data, 50, generator=torch.Generator())
+
+
+def test_tasks_turn_and_share_no_rows_between_train_and_test() -> None:
+    tasks = RotatedDigits(tasks=3, noise=0.0).load()["tasks"]
+    assert [len(tasks[0][n]) for n in ("train", "test")] == [200, 500]
+    assert tasks[2]["train"].rows()["task"].unique().tolist() == [2]
+    image = tasks[0]["train"].rows()["image"].flatten(1)
+    assert torch.cdist(image, tasks[0]["test"].rows()["image"].flatten(1)).min() >= 0
+    assert not torch.equal(image, tasks[1]["train"].rows()["image"].flatten(1))
+
+
+def test_absent_data_is_asked_for(tmp_path) -> None:
+    with pytest.raises(DataError, match="cifar-100-python"):
+        SplitCifar100(root=str(tmp_path)).load()
+    assert len(SplitCifar100(root="x").info()["tasks"]) == 10
+    with pytest.raises(DataError, match="not 'mnist'"):
+        Wilds(name="mnist", root="x")
+    assert len(Wilds(name="fmow", root="x", test_domains=3).info()["test"]) == 3
+
+
+def test_a_black_box_counts_and_tells_labels_only() -> None:
+    network = build({"model": "mlp", "hidden": [4], "in_features": 6, "num_classes": 3}, seed=(0,))
+    box = opaque(network)
+    image = torch.randn(5, 6, requires_grad=True)
+    answer = box(image)
+    assert list(answer) == ["label"]
+    assert torch.equal(answer["label"], network(image).argmax(-1))
+    assert not answer["label"].requires_grad
+    assert int(box.queries) == 5
+    assert not box.train().base.training
+
+
+def test_the_nearest_private_row_is_of_the_class() -> None:
+    features, reference = torch.tensor([[0.0], [0.0]]), torch.tensor([[0.1], [2.0]])
+    labels = torch.tensor([0, 1])
+    assert feature_knn_distance(features, labels, reference, labels) == pytest.approx((0.01 + 4.0) / 2)
