@@ -33,6 +33,11 @@ def world():
     return part, part.load()
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
 def sentences(row: torch.Tensor) -> list[tuple[int, ...]]:
     """The facts stated in a context: (name, relation, value) by word."""
     return [tuple(row[i : i + 3].tolist()) for i in range(1, 13, 4)]

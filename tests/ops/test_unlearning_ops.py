@@ -15,6 +15,11 @@ from kdrun.ops.tensors import merge_rows
 from kdrun.ops.unlearning import inverted_hinge, negative_preference_loss
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
 def logits_of(*probabilities: float) -> torch.Tensor:
     return torch.tensor([probabilities], dtype=torch.float64).log()
 
@@ -137,7 +142,7 @@ def test_weighted_factors_are_the_best_in_the_weighted_norm() -> None:
 
 
 def test_weighted_factors_survive_rows_without_importance() -> None:
-    weight, importance = torch.randn(6, 5), torch.rand(6, 5)
+    weight, importance = torch.randn(6, 5, dtype=torch.float64), torch.rand(6, 5, dtype=torch.float64)
     importance[2] = 0
     found = weighted_low_rank_init(weight, importance, rank=2)
     assert torch.isfinite(found["up"]).all()
