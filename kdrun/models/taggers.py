@@ -1,0 +1,137 @@
+"""Taggers: one prediction a token, with the states before the head as ``feature`` [batch, T, dim]."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdrun.errors import InputError
+from kdrun.registry import model
+from kdrun.types import Count, Size
+
+__all__ = ["AdapterTagger", "BottleneckAdapter", "RecurrentTagger", "pretrained_encoder"]
+
+
+@model(name="recurrent_tagger")
+class RecurrentTagger(nn.Module):
+    """A linear layer, a gated recurrent unit in each direction (Cho et al., 2014) and a head, over word vectors.
+
+    Padding (vectors of zeros, at the end) changes nothing of what comes before it.
+    """
+
+    def __init__(
+        self, *, hidden: Count = 64, units: Count = 64, vector: Size = "auto", num_classes: Size = "auto"
+    ) -> None:
+        super().__init__()
+        self.project = nn.Linear(int(vector), hidden)
+        self.forwards = nn.GRU(hidden, units, batch_first=True)
+        self.backwards = nn.GRU(hidden, units, batch_first=True)
+        self.head = nn.Linear(2 * units, int(num_classes))
+        self.tap_points = {"feature": "head:input", "head": "head"}
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits [batch, T, classes] of word vectors [batch, T, vector]."""
+        real = tokens.ne(0).any(-1)
+        x = self.project(tokens)
+        places = torch.arange(tokens.shape[1], device=tokens.device).expand_as(real)
+        turned = torch.where(real, real.sum(1, keepdim=True) - 1 - places, places)
+        behind = _turn(_recur(self.backwards, _turn(x, turned)), turned)
+        return self.head(torch.cat([_recur(self.forwards, x), behind], dim=-1))
+
+
+def _turn(x: Tensor, order: Tensor) -> Tensor:
+    return x.gather(1, order.unsqueeze(-1).expand_as(x))
+
+
+def _recur(layer: nn.GRU, x: Tensor) -> Tensor:
+    """The layer's outputs in float32, from its parameters as they are (a module's call misses those of a functional call)."""
+    weights: list[Tensor] = list(layer.parameters())
+    with torch.autocast(x.device.type, enabled=False):
+        x = x.to(weights[0].dtype)
+        start = x.new_zeros(1, len(x), layer.hidden_size)
+        return torch.gru(x, start, weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)[0]
+
+
+@model(name="bottleneck_adapter")
+class BottleneckAdapter(nn.Module):
+    """``x + up(relu(down(x)))`` over the last axis, near the identity at first (Houlsby et al., 2019)."""
+
+    def __init__(self, *, in_features: Size = "auto", reduction: Count = 16) -> None:
+        super().__init__()
+        width = max(int(in_features) // reduction, 1)
+        self.down = nn.Linear(int(in_features), width)
+        self.up = nn.Linear(width, int(in_features))
+        for layer in (self.down, self.up):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., features] of [..., features]."""
+        return x + self.up(self.down(x).relu())
+
+
+@model(name="adapter_tagger", extra="nlp", requires=("transformers",))
+class AdapterTagger(nn.Module):
+    """A frozen encoder of transformers with an adapter behind each feed-forward layer, and a head; both are trained.
+
+    ``name`` is an architecture (``bert``), with ``config``; ``pretrained`` the folder or hub entry whose configuration
+    and weights take its place when the model is built for running (a plan needs neither). The adapters stand before the
+    residual sum and the norm (Pfeiffer et al., 2021). ``padding`` is the id that is not attended to.
+    Raises ``InputError`` for a model that cannot be loaded or has no such layers.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str = "bert",
+        pretrained: str | None = None,
+        config: dict[str, Any] | None = None,
+        reduction: Count = 16,
+        padding: int = 0,
+        num_classes: Size = "auto",
+    ) -> None:
+        super().__init__()
+        self.padding = padding
+        self.encoder = pretrained_encoder(name, pretrained, config or {})
+        width = int(self.encoder.config.hidden_size)
+        self.encoder.requires_grad_(False)
+        found = [n for n, m in self.encoder.named_modules() if re.search(r"layer\.\d+\.output\.dense$", n)]
+        if not found:
+            raise InputError(f"adapters go behind 'layer.N.output.dense', which {pretrained or name} does not have")
+        for path in found:
+            parent, _, leaf = path.rpartition(".")
+            inner = self.encoder.get_submodule(parent)
+            dense = inner.get_submodule(leaf)
+            setattr(inner, leaf, nn.Sequential(dense, BottleneckAdapter(in_features=width, reduction=reduction)))
+        self.head = nn.Linear(width, int(num_classes))
+        self.tap_points = {"feature": "head:input", "head": "head"}
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits [batch, T, classes] of piece ids [batch, T]."""
+        real = (tokens != self.padding).long()
+        return self.head(self.encoder(input_ids=tokens, attention_mask=real).last_hidden_state)
+
+
+def pretrained_encoder(name: str, pretrained: str | None, config: dict[str, Any]) -> Any:
+    """An encoder of transformers without a head: of ``pretrained``, or with first weights by architecture ``name``.
+
+    On the meta device (a plan) it is always the architecture. Raises ``InputError`` for what cannot be loaded.
+    """
+    try:
+        import transformers
+    except ImportError:
+        raise InputError("encoders of transformers need an extra: pip install 'kdrun[nlp]'") from None
+    planning = torch.get_default_device().type == "meta"
+    try:
+        if pretrained is not None and not planning:
+            return transformers.AutoModel.from_pretrained(pretrained, trust_remote_code=False, **config)
+        return transformers.AutoModel.from_config(transformers.AutoConfig.for_model(name, **config))
+    except (OSError, ValueError) as error:
+        what = pretrained if pretrained is not None and not planning else name
+        raise InputError(
+            f"transformers cannot load '{what}', which is neither a local folder nor reachable on the hub: "
+            f"{str(error).splitlines()[0]}"
+        ) from error

@@ -1,0 +1,195 @@
+"""Triples (head, relation, tail) of a knowledge graph: scores of embeddings, and corrupted triples as negatives.
+
+Samplers share one interface: triples [batch] in, ``{"head", "relation", "tail", "keep"}`` [batch, count] out. One end of
+each triple is replaced, the same in all of its negatives. What happens to be a known triple is drawn once again,
+and ``keep`` is false where it still is one. ``known`` is what ``triple_index`` gives.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from kdrun.errors import InputError
+from kdrun.registry import op
+from kdrun.types import Count, Fraction
+
+__all__ = [
+    "UNIT",
+    "bernoulli_negatives",
+    "cluster_negatives",
+    "known_answers",
+    "known_triples",
+    "triple_keys",
+    "triple_score",
+    "uniform_negatives",
+]
+
+UNIT = 1 << 31
+"""A probability of 1 in the tables of ``cluster_neighbours``."""
+
+
+@op
+def triple_score(
+    head: Tensor,
+    relation: Tensor,
+    tail: Tensor,
+    *,
+    function: Literal["transe", "distmult", "complex", "rotate", "simple"] = "distmult",
+    norm: Literal[1, 2] = 1,
+) -> Tensor:
+    """Score of triples from vectors [..., dim] that broadcast to one shape: [...]; the higher, the likelier.
+
+    - ``transe``: ``-‖h + r - t‖`` in the L1 or L2 ``norm`` (Bordes et al., 2013).
+    - ``distmult``: ``Σ h r t`` (Yang et al., 2015); with tables of their own for heads and tails it is CP.
+    - ``complex``: ``Re Σ h r conj(t)``; the halves of a vector are real and imaginary parts (Trouillon et al., 2016).
+    - ``rotate``: ``-Σ |h e^{ir} - t|`` with complex ends and ``relation`` [..., dim/2] in radians (Sun et al., 2019).
+    - ``simple``: ``½ Σ (h₁ r₁ t₂ + t₁ r₂ h₂)`` of halves: an entity as head and as tail (Kazemi & Poole, 2018).
+
+    Raises ``InputError`` if a function that reads halves is given an odd width.
+    """
+    if function == "transe":
+        return -torch.linalg.vector_norm(head + relation - tail, ord=norm, dim=-1)
+    if function == "distmult":
+        return (head * relation * tail).sum(-1)
+    if head.shape[-1] % 2:
+        raise InputError(f"'{function}' reads vectors as two halves: the width {head.shape[-1]} is odd")
+    (h1, h2), (t1, t2) = head.chunk(2, -1), tail.chunk(2, -1)
+    if function == "rotate":
+        cosine, sine = relation.cos(), relation.sin()
+        apart = torch.stack([h1 * cosine - h2 * sine - t1, h1 * sine + h2 * cosine - t2])
+        return -torch.linalg.vector_norm(apart, dim=0).sum(-1)
+    r1, r2 = relation.chunk(2, -1)
+    if function == "complex":
+        return (r1 * (h1 * t1 + h2 * t2) + r2 * (h1 * t2 - h2 * t1)).sum(-1)
+    return (h1 * r1 * t2 + t1 * r2 * h2).sum(-1) / 2
+
+
+def triple_keys(head: Tensor, relation: Tensor, tail: Tensor, *, entities: int, relations: int) -> Tensor:
+    """One number (int64) a triple, for shapes that broadcast: ``(head · relations + relation) · entities + tail``."""
+    return (head * relations + relation) * entities + tail
+
+
+def _contains(known: dict[str, Tensor], head: Tensor, relation: Tensor, tail: Tensor) -> Tensor:
+    sizes = {"entities": len(known["degree"]), "relations": len(known["head_share"])}
+    keys = triple_keys(head, relation, tail, **sizes)
+    table = known["keys"]
+    if len(table) == 0:
+        return torch.zeros_like(keys, dtype=torch.bool)
+    place = torch.searchsorted(table, keys).clamp_max(len(table) - 1)
+    return table[place] == keys
+
+
+@op
+def known_triples(head: Tensor, relation: Tensor, tail: Tensor, known: dict[str, Tensor]) -> Tensor:
+    """Whether each triple is in the index ``known``: bool of the shape of ``head``, ``relation`` and ``tail``."""
+    return _contains(known, head, relation, tail)
+
+
+@op
+def known_answers(
+    head: Tensor, relation: Tensor, tail: Tensor, known: dict[str, Tensor], *, side: Literal["head", "tail"] = "tail"
+) -> Tensor:
+    """Which entities make a known triple in place of one end of each triple [batch]: bool [batch, entities]."""
+    every = torch.arange(len(known["degree"]), device=head.device)
+    head, relation, tail = head[:, None], relation[:, None], tail[:, None]
+    if side == "head":
+        return _contains(known, every, relation, tail)
+    return _contains(known, head, relation, every)
+
+
+def _random(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator, device=generator.device).to(like.device)
+
+
+def _whole(high: int, shape: tuple[int, ...], like: Tensor, generator: torch.Generator, low: int = 0) -> Tensor:
+    return torch.randint(low, high, shape, generator=generator, device=generator.device).to(like.device)
+
+
+def _others(entity: Tensor, count: int, entities: int, generator: torch.Generator) -> Tensor:
+    """``count`` entities for each, all others alike: [batch, count]."""
+    shift = _whole(max(entities, 2), (len(entity), count), entity, generator, low=1)
+    return (entity[:, None] + shift) % entities
+
+
+def _corrupted(
+    head: Tensor, relation: Tensor, tail: Tensor, known: dict[str, Tensor], at_head: Tensor, drawn: Tensor
+) -> dict[str, Tensor]:
+    """Triples with one end replaced by the first half of the draws, or by the second where that is known.
+
+    ``at_head`` [batch] (bool) says which end; ``drawn`` [batch, 2 · count].
+    """
+    side = at_head[:, None]
+    count = drawn.shape[1] // 2
+    heads, tails = torch.where(side, drawn, head[:, None]), torch.where(side, tail[:, None], drawn)
+    true = _contains(known, heads, relation[:, None], tails)
+    again, keep = true[:, :count], ~(true[:, :count] & true[:, count:])
+    return {
+        "head": torch.where(again, heads[:, count:], heads[:, :count]),
+        "relation": relation[:, None].expand(-1, count),
+        "tail": torch.where(again, tails[:, count:], tails[:, :count]),
+        "keep": keep,
+    }
+
+
+@op
+def uniform_negatives(
+    head: Tensor,
+    relation: Tensor,
+    tail: Tensor,
+    known: dict[str, Tensor],
+    *,
+    count: Count = 1,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """``count`` negatives a triple [batch]: head or tail, by a fair coin, replaced by any other entity."""
+    at_head = _random((len(head),), head, generator) < 0.5
+    drawn = _others(torch.where(at_head, head, tail), 2 * count, len(known["degree"]), generator)
+    return _corrupted(head, relation, tail, known, at_head, drawn)
+
+
+@op
+def bernoulli_negatives(
+    head: Tensor,
+    relation: Tensor,
+    tail: Tensor,
+    known: dict[str, Tensor],
+    *,
+    count: Count = 1,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """As ``uniform_negatives``, the head with the relation's probability tph / (tph + hpt) (Wang et al., 2014).
+
+    tph is the mean number of tails a head has under the relation, hpt that of heads a tail has: the end with fewer
+    right answers is replaced more often.
+    """
+    at_head = _random((len(head),), head, generator) < known["head_share"][relation]
+    drawn = _others(torch.where(at_head, head, tail), 2 * count, len(known["degree"]), generator)
+    return _corrupted(head, relation, tail, known, at_head, drawn)
+
+
+@op
+def cluster_negatives(
+    head: Tensor,
+    relation: Tensor,
+    tail: Tensor,
+    known: dict[str, Tensor],
+    candidates: dict[str, Tensor],
+    *,
+    count: Count = 1,
+    share: Fraction = 1.0,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """As ``uniform_negatives``, with substitutes from the replaced entity's own list, each with probability ``share``.
+
+    ``candidates`` are the lists that ``cluster_neighbours`` gives. The rest is drawn from all entities.
+    """
+    at_head = _random((len(head),), head, generator) < 0.5
+    replaced, shape = torch.where(at_head, head, tail), (len(head), 2 * count)
+    far = _others(replaced, 2 * count, len(known["degree"]), generator)
+    wanted = replaced[:, None] * UNIT + _whole(UNIT, shape, head, generator)
+    near = candidates["members"][torch.searchsorted(candidates["cumulative"], wanted, right=True)]
+    drawn = torch.where(_random(shape, head, generator) < share, near, far)
+    return _corrupted(head, relation, tail, known, at_head, drawn)
