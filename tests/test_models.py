@@ -40,6 +40,8 @@ def test_parameter_counts_are_those_of_the_literature(name, options, count) -> N
 IMAGE_MODELS = [
     *PUBLISHED,
     ("cnn", {"channels": [8, 16, 32]}, 0),
+    ("cnn", {"channels": [4, 4, 4], "downsample": [1], "pool": "none", "hidden": [8]}, 0),
+    ("bottleneck_classifier", {"backbone": {"model": "cifar_resnet", "depth": 8}, "width": 16}, 0),
     ("mlp", {}, 0),
     ("vision_transformer", {"patch_size": 4}, 0),
     ("linear_classifier", {}, 0),

@@ -14,9 +14,11 @@ from kdrun.types import Count, Unsigned
 __all__ = ["Digits"]
 
 
-@data(name="digits", fields=("train", "valid", "test", "shifted"))
+@data(name="digits", fields=("train", "valid", "test", "shifted", "all"))
 class Digits:
     """1797 grey images of 8×8 pixels in 10 classes; a fixed stratified split into 997, 200 and 600 rows.
+
+    The split ``all`` holds every row once, in scikit-learn's order: a target domain without labels to hold out.
 
     ``size`` resamples the images to that side (bilinear). ``canvas`` then centres them in a black square of that
     side, and the split ``shifted`` holds the test images moved by up to ``shift`` pixels along each axis (drawn once,
@@ -37,7 +39,7 @@ class Digits:
     def info(self) -> dict[str, DataInfo]:
         columns = {"image": Column((1, self.canvas, self.canvas)), "label": Column((), torch.int64)}
         train = min(997, self.limit or 997)
-        rows = {"train": train, "valid": 200, "test": 600, "shifted": 600}
+        rows = {"train": train, "valid": 200, "test": 600, "shifted": 600, "all": 1797}
         return {name: DataInfo(columns, 10, count) for name, count in rows.items()}
 
     def load(self) -> dict[str, MemoryDataset]:
@@ -50,7 +52,7 @@ class Digits:
         image = self._placed(torch.tensor(images, dtype=torch.float32).view(-1, 1, 8, 8) / 16.0)
         label = torch.tensor(labels, dtype=torch.int64)
         info = self.info()
-        chosen = {"train": train[: self.limit], "valid": valid, "test": test}
+        chosen = {"train": train[: self.limit], "valid": valid, "test": test, "all": list(range(len(labels)))}
         splits = {n: MemoryDataset({"image": image[i], "label": label[i]}, info[n]) for n, i in chosen.items()}
         splits["shifted"] = MemoryDataset({"image": self._moved(image[test]), "label": label[test]}, info["shifted"])
         return splits

@@ -39,7 +39,9 @@ class Glyphs:
     """Grey images of characters in many typefaces, moved, turned, scaled and noisy.
 
     ``typefaces`` is a number (the first so many by name), a list of names, or None for all; ``rotation`` in
-    degrees, ``shift`` and ``scale`` as shares of the side, ``noise`` the standard deviation at a contrast of 1.
+    degrees, ``shift`` and ``scale`` as shares of the side, ``shear`` as a slope, ``noise`` the standard deviation at a
+    contrast of 1. ``fit`` then cuts each character to its bounding box, the longer side of which fills the image, and
+    divides by its maximum, as collections of handwriting do.
     Of the images a share ``invert`` is dark on light; contrast falls by up to ``contrast``, brightness moves by up to
     ``brightness``, a Gaussian blurs by up to ``blur`` pixels (standard deviation), uniformly drawn an image.
     The draw depends on ``seed`` alone; the splits are drawn independently. ``teacher_train`` has
@@ -62,6 +64,8 @@ class Glyphs:
         shift: NonNegative = 0.08,
         scale: NonNegative = 0.12,
         noise: NonNegative = 0.25,
+        shear: NonNegative = 0.0,
+        fit: bool = False,
         invert: Fraction = 0.0,
         contrast: Fraction = 0.0,
         brightness: NonNegative = 0.0,
@@ -71,6 +75,7 @@ class Glyphs:
     ) -> None:
         self.characters = characters or string.digits + string.ascii_uppercase + string.ascii_lowercase
         self.size, self.seed, self.limit = size, seed, limit
+        self.shear, self.fit = shear, fit
         self.invert, self.contrast, self.brightness, self.blur = invert, contrast, brightness, blur
         self.counts = {
             "train": per_class,
@@ -136,8 +141,15 @@ class Glyphs:
         matrix = torch.stack([cos, -sin, uniform(2 * self.shift), sin, cos, uniform(2 * self.shift)], dim=1).view(
             -1, 2, 3
         )
+        if self.shear:
+            slope = torch.eye(2).repeat(rows, 1, 1)
+            slope[:, 0, 1] = uniform(self.shear)
+            matrix = torch.cat([matrix[:, :, :2] @ slope, matrix[:, :, 2:]], dim=2)
         images = []
         for part, theta in zip(masters.split(2048), matrix.split(2048), strict=True):
+            if self.fit:
+                images.append(self._fitted(part, theta))
+                continue
             # Drawn at twice the size and averaged: otherwise thin strokes would fall between the samples.
             grid = F.affine_grid(theta, [len(part), 1, 2 * self.size, 2 * self.size], align_corners=False)
             drawn = F.grid_sample(part[:, None].float().div(255), grid, align_corners=False)
@@ -145,6 +157,21 @@ class Glyphs:
         image = torch.cat(images)
         image = self._styled(image, generator)
         return image + self.noise * torch.randn(image.shape, generator=generator) if self.noise else image
+
+    def _fitted(self, masters: Tensor, theta: Tensor) -> Tensor:
+        """Transformed masters cut to their bounding boxes, averaged over pixels: [rows, 1, size, size], up to 1."""
+        grid = F.affine_grid(theta, [len(masters), 1, CANVAS, CANVAS], align_corners=False)
+        drawn = F.grid_sample(masters[:, None].float().div(255), grid, align_corners=False)
+        found = []
+        for one in drawn[:, 0]:
+            down, across = (one.amax(d) > 0.2 for d in (1, 0))
+            rows, columns = down.nonzero().flatten(), across.nonzero().flatten()
+            box = one[int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
+            spare = box.shape[0] - box.shape[1]
+            sides = (max(spare, 0) // 2, (max(spare, 0) + 1) // 2, max(-spare, 0) // 2, (max(-spare, 0) + 1) // 2)
+            found.append(F.adaptive_avg_pool2d(F.pad(box, sides)[None], self.size))
+        image = torch.stack(found)
+        return image / image.amax((1, 2, 3), keepdim=True).clamp_min(1e-6)
 
     def _styled(self, image: Tensor, generator: torch.Generator) -> Tensor:
         """Inversion, contrast, brightness and blur, each drawn for an image by itself."""

@@ -103,6 +103,9 @@ class _Planner:
         }
         if node.verb == "stage" and node.part == "search":
             return self._search(node, base)
+        if node.verb == "stage" and node.part == "predict":
+            self.known[node.name], notes = self._predicted(node, values)
+            return StagePlan(**base, notes=notes)
         if node.verb == "stage" and node.by is None and "step" in node.params:
             return self._stepped(node, values, base)
         if node.verb == "stage" and node.by is None:
@@ -136,6 +139,9 @@ class _Planner:
                 for piece in ref.field[cut:]:
                     if isinstance(value, _Unknown):
                         return UNKNOWN
+                    if isinstance(value, Column):
+                        value = Column(value.shape[1:], value.dtype)
+                        continue
                     value = value[int(piece)] if piece.isdigit() and not isinstance(value, Mapping) else value[piece]
                 return value
         return UNKNOWN
@@ -223,6 +229,31 @@ class _Planner:
             "candidates": [chosen] * int(node.params.get("keep") or 0),
         }
         return StagePlan(**base, parameters=parameters, notes=("planned with an arbitrary candidate",))
+
+    def _predicted(self, node: Node, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Run the stage on a few fake rows; what it gives has as many as the data."""
+        from torch._subclasses.fake_tensor import FakeTensorMode
+
+        data, models = values.get("data"), values.get("model")
+        if (
+            not isinstance(data, DataInfo)
+            or data.size is None
+            or any(isinstance(v, _Unknown) for v in _flatten([models]))
+        ):
+            return {"": UNKNOWN}, ("depends on what an earlier stage finds",)
+        few = replace(data, size=2)
+        try:
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                options = {k: v for k, v in node.params.items() if k not in ENGINE_KEYS["stage"]}
+                context: Any = _FakeContext(node, sizes_from_data(data))
+                found = part_of(node).load()(models, _fake(few, {}), context=context, **options)
+        except InputError:
+            raise
+        except Exception:
+            return {"": UNKNOWN}, ("its result's shape is known only when it has run",)
+        axis = 1 if isinstance(models, list) else 0
+        shapes = {n: artifact.values[""] for n, artifact in found.items()}
+        return {n: Column((*v.shape[:axis], data.size, *v.shape[axis + 1 :]), v.dtype) for n, v in shapes.items()}, ()
 
     def _metrics(self, node: Node, values: Mapping[str, Any]) -> None:
         """A model that is evaluated must be buildable for the data at hand."""

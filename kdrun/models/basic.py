@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kdrun.registry import model
-from kdrun.types import Count, Fraction, Size
+from kdrun.types import Count, Fraction, Size, Unsigned
 
 __all__ = ["ConvolutionalNetwork", "MultilayerPerceptron", "RandomFeatures", "RowValues", "RowVectors", "linear"]
 
@@ -27,6 +27,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 class ConvolutionalNetwork(nn.Module):
     """Blocks of convolution, batch norm and ReLU, with max-pooling between while the map is above 2 pixels.
 
+    ``downsample`` may also list the blocks (from 0) before which the map is halved; ``pool: none`` flattens the map.
     With ``downsample: false``, ``padding: circular`` and ``pool: max`` its logits do not change when an image is moved
     around the edges. ``norm: group`` takes groups of 8 channels instead of the batch. ``hidden`` are widths of linear layers with ReLU (``up``) between pooling and head.
     """
@@ -37,8 +38,8 @@ class ConvolutionalNetwork(nn.Module):
         channels: list[Count] = (16, 32),  # type: ignore[assignment]
         kernel_size: Count = 3,
         padding: Literal["zeros", "circular", "reflect"] = "zeros",
-        downsample: bool = True,
-        pool: Literal["mean", "max"] = "mean",
+        downsample: bool | list[Unsigned] = True,
+        pool: Literal["mean", "max", "none"] = "mean",
         norm: Literal["batch", "group"] = "batch",
         hidden: list[Count] = (),  # type: ignore[assignment]
         num_classes: Size = "auto",
@@ -49,7 +50,7 @@ class ConvolutionalNetwork(nn.Module):
         layers: list[nn.Module] = []
         size, before = int(image_size), int(in_channels)
         for i, width in enumerate(channels):
-            halve = downsample and bool(i) and size > 2
+            halve = size > 2 and (i in downsample if isinstance(downsample, list) else downsample and i > 0)
             size = size // 2 if halve else size
             convolution = nn.Conv2d(
                 before, width, kernel_size, padding=kernel_size // 2, bias=False, padding_mode=padding
@@ -59,7 +60,9 @@ class ConvolutionalNetwork(nn.Module):
             layers.append(nn.Sequential(smaller, convolution, normalize, nn.ReLU()))
             before = width
         self.blocks = nn.Sequential(*layers)
-        self.pool = nn.AdaptiveMaxPool2d(1) if pool == "max" else nn.AdaptiveAvgPool2d(1)
+        pools = {"mean": nn.AdaptiveAvgPool2d(1), "max": nn.AdaptiveMaxPool2d(1), "none": nn.Identity()}
+        self.pool = pools[pool]
+        before *= size**2 if pool == "none" else 1
         up: list[nn.Module] = []
         for width in hidden:
             up += [nn.Linear(before, width), nn.ReLU()]

@@ -76,29 +76,47 @@ def cross_entropy(
     reduction: Literal["mean", "batch_mean", "weighted_mean", "sum", "none"] = "mean",
     ignore_index: int = -100,
     dim: int = -1,
+    given: Literal["logits", "probabilities"] = "logits",
+    eps: NonNegative = 0.0,
 ) -> Tensor:
     """Cross-entropy of logits with hard or soft labels.
 
     ``logits`` [batch, ..., classes] (``dim`` says which axis holds the classes: 1 for maps [batch, classes, h, w]);
     ``labels`` [batch, ...] (int64; rows of ``ignore_index`` do not count) or soft targets in the shape of ``logits``;
-    ``weights`` and ``mask`` (bool) [batch, ...]. ``mean`` divides by the number of rows that count.
+    ``weights`` and ``mask`` (bool) [batch, ...]. ``mean`` divides by the number of rows that count. ``given`` says
+    whether the input holds logits or probabilities; to the latter ``eps`` is added inside the logarithm.
     """
     soft = labels.is_floating_point()
     if logits.dim() > 2:
         logits, labels = logits.movedim(dim, 1), labels.movedim(dim, 1) if soft else labels
     options: dict[str, Any] = {"label_smoothing": label_smoothing, "ignore_index": ignore_index}
-    if (
+    if given == "probabilities":
+        rows = _soft_rows(logits, labels, label_smoothing, ignore_index, eps)
+    elif (
         weights is None
         and mask is None
         and labels.dim() == logits.dim() - 1 == 1
         and reduction in ("mean", "sum", "none")
     ):
         return F.cross_entropy(logits, labels, reduction=reduction, **options)
-    rows = F.cross_entropy(logits, labels, reduction="none", **options)
+    else:
+        rows = F.cross_entropy(logits, labels, reduction="none", **options)
     if not soft:
         counted = labels != ignore_index
         mask = counted if mask is None else mask & counted
     return reduce_rows(rows, reduction, weights, mask)
+
+
+def _soft_rows(probabilities: Tensor, labels: Tensor, smoothing: float, ignore_index: int, eps: float) -> Tensor:
+    """``-Σ y log(p + eps)`` of probabilities with the classes along axis 1 (the last of two), summed over them."""
+    classes = probabilities.shape[1]
+    if not labels.is_floating_point():
+        labels = (
+            indicator(labels.masked_fill(labels == ignore_index, -1), classes).movedim(-1, 1).to(probabilities.dtype)
+        )
+    target = (1 - smoothing) * labels + smoothing / classes if smoothing else labels
+    logs = (probabilities + eps).log() if eps else log_probabilities(probabilities, "probabilities")
+    return -(target * logs).sum(1)
 
 
 @op

@@ -20,6 +20,7 @@ __all__ = [
     "cosine",
     "exponential",
     "gaussian_fade",
+    "inverse_power",
     "linear",
     "linear_warmup",
     "staircase",
@@ -152,3 +153,11 @@ def gaussian_fade(progress: Progress, *, until: Positive, scale: Positive, sharp
     """
     epoch = progress.epoch + 1
     return 1 - math.exp(-sharpness * ((epoch + 1) / scale - 1) ** 2) if epoch < until else 0.0
+
+
+@schedule
+def inverse_power(
+    progress: Progress, *, rate: NonNegative = 10.0, power: NonNegative = 0.75, per: Per = "step"
+) -> float:
+    """``(1 + rate·t)^-power`` of the share t of training that lies behind: usual in domain adaptation (Ganin et al., 2016)."""
+    return (1 + rate * progress.fraction(per)) ** -power

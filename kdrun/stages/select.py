@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError
@@ -35,13 +36,21 @@ def top_k(
 
 
 @select
-def of_classes(data: Dataset, *, classes: Count | list[Unsigned]) -> Dataset:
-    """The rows of these classes, or of the first so many, in order. Raises ``InputError`` if there is none."""
+def of_classes(data: Dataset, *, classes: Count | list[Unsigned], renumber: bool = False) -> Dataset:
+    """The rows of these classes, or of the first so many, in order. Raises ``InputError`` if there is none.
+
+    With ``renumber`` these are all classes that there are: a label becomes its class's place in ``classes``.
+    """
     classes = list(range(classes)) if isinstance(classes, int) else classes
-    chosen = torch.isin(data.column("label"), torch.tensor(classes)).nonzero().squeeze(1)
+    labels = data.column("label")
+    if renumber and isinstance(labels, FakeTensor):
+        return data.with_columns({}, classes=len(classes))  # a plan does not know which rows are left
+    matches = labels[:, None] == torch.tensor(classes)
+    chosen = matches.any(1).nonzero().squeeze(1)
     if len(chosen) == 0:
         raise InputError(f"no row is of the classes {classes}")
-    return data.select(chosen)
+    kept = data.select(chosen)
+    return kept.with_columns({"label": matches[chosen].int().argmax(1)}, classes=len(classes)) if renumber else kept
 
 
 @select

@@ -15,7 +15,7 @@ from kdrun.engine.artifacts import Artifact, Model, Table, Tensors
 from kdrun.engine.checkpoint import flatten, unflatten
 from kdrun.engine.context import Context
 from kdrun.errors import InputError
-from kdrun.graph.nodes import parse_node
+from kdrun.graph.nodes import Ref, parse_node
 from kdrun.optim.schedules import Progress
 from kdrun.registry import catalog, stage
 from kdrun.stages.roles import Handed, StepFunction, compiler_for
@@ -53,7 +53,8 @@ def train(
     the rows of each batch of ``data``. Fields of the result:
     each trained model by its role, ``average`` (and ``average.ROLE``) for moving averages, ``log`` (loss terms
     by epoch), ``cost`` (FLOPs a row of a step, forward and backward, when every update runs; how many rows a black box was asked about). ``refresh: {op: NAME, from: [nodes], every: 1}`` chooses the rows of the coming epochs: the op gets the
-    nodes' values over all of ``data``, models in eval mode, and returns row numbers [chosen]. A parameter of it may be
+    nodes' values over all of ``data``, models in eval mode, and returns row numbers [chosen], or a mapping: its entries
+    that are named like the step's state become that state's rows, and ``rows``, where given, chooses. A parameter may be
     a schedule; the field ``chosen`` [rows] counts the epochs that used each row. Raises ``InputError`` for what does not fit, ``Diverged`` when a loss becomes NaN or infinite.
     """
     if (epochs is None) == (steps is None):
@@ -335,27 +336,45 @@ class Refresh:
         self.part = catalog().get("op", node.part, key=f"{key}.op")
         bound = self.part.bind(node.inputs, key=key)
         self.names = list(bound)
-        self.values = StepFunction(compiler, node.refs())
+        self.values = StepFunction(compiler, [*node.refs(), Ref("batch", ("index",))])
+        self.state = {name: compiler.roles.tensors[name] for name in compiler.step.state}
         self.every = int(node.params.get("every", 1))
         self.options = {k: v for k, v in node.params.items() if k != "every"}
         self.schedules = {k: make_schedule(v) for k, v in self.options.items() if isinstance(v, dict)}
 
     def rows(self, feed: _Feed, progress: Progress, context: Context) -> Tensor:
-        """Row numbers [chosen] (int64) for the epochs from ``progress.epoch`` on."""
+        """Row numbers [chosen] (int64) for the epochs from ``progress.epoch`` on; writes the step's state if the op says so."""
 
         def augment(number: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
             return feed.augmented(batch, "refresh", progress.epoch, number)
 
-        found = self.values.over(
+        *found, index = self.values.over(
             feed.data, batch_size=512, context=context, augment=augment if feed.data.transforms else None
         )
         options = {**self.options, **{k: schedule(progress) for k, schedule in self.schedules.items()}}
         if "generator" in self.part.injected:
             options["generator"] = context.generator("refresh", progress.epoch)
         chosen = self.part.load()(**dict(zip(self.names, found, strict=True)), **options)
+        if isinstance(chosen, Mapping):
+            self._write(chosen, index, context)
+            chosen = chosen.get("rows", torch.arange(len(feed.data)))
         if len(chosen) == 0:
             raise InputError(f"refresh chose no row in epoch {progress.epoch}", key=f"{context.config_key}.refresh")
         return torch.as_tensor(chosen)
+
+    def _write(self, values: Mapping[str, Tensor], index: Tensor, context: Context) -> None:
+        """Put each row's values into the state of the same name, at the row's index in the whole data."""
+        key = f"{context.config_key}.refresh"
+        named = [name for name in self.state if name in values]
+        if not named and "rows" not in values:
+            raise InputError(f"refresh gives {', '.join(values)}: no state of the step has such a name", key=key)
+        for name in named:
+            held, given = self.state[name], values[name]
+            if given.shape != (len(index), *held.shape[1:]):
+                raise InputError(
+                    f"refresh gives {list(given.shape)} for the state '{name}' {list(held.shape)}", key=key
+                )
+            held[index.to(held.device)] = given.to(held)
 
 
 def _fit_chosen(job: _Job, plan: Plan, context: Context) -> list[dict[str, Any]]:

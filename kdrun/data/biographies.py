@@ -1,0 +1,206 @@
+"""A closed world of people and facts: what a language model knows by heart, and what it can read from its context."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kdrun.data.dataset import Column, DataInfo, MemoryDataset
+from kdrun.errors import DataError
+from kdrun.registry import data
+from kdrun.types import Count, Unsigned
+
+__all__ = ["SyntheticBiographies"]
+
+IGNORED = -100
+SPECIAL = ("[P]", "[Q]", "[Q2]", "[A]", "[E]", "[C]", ".")
+PAD, QUESTION, PARAPHRASE, ANSWER, END, CONTEXT, STOP = range(len(SPECIAL))
+CLOSED = 6
+"""Words of ``[Q] person relation [A] value [E]``."""
+
+READING = ("reading", "benign", "named", "open_forget", "distractors")
+ASKED = ("forget_test", "utility")
+
+
+@data(
+    name="synthetic_biographies",
+    fields=(
+        "train",
+        "retain",
+        "forget",
+        "paraphrase",
+        "reading",
+        "benign",
+        "named",
+        "open_forget",
+        "distractors",
+        "forget_test",
+        "utility",
+    ),
+)
+class SyntheticBiographies:
+    """Random facts about people, as sequences of words; some people's are to be forgotten.
+
+    A person has a value for each relation, drawn by ``seed`` among ``values`` words of that relation. Closed-book rows
+    are ``[Q] person relation [A] value [E]``; the others state ``statements`` facts first, ``[C] name relation
+    value . …``, of different names and with random values but for what a split says, and ask for one of them.
+
+    - ``train``: all facts; ``forget``: those of the first ``forget_people``; ``retain``: the rest.
+    - ``paraphrase``: the facts to forget, asked with ``[Q2]``; with ``paraphrases``, ``train`` and ``retain`` have such rows, too.
+    - ``reading``: ``contexts`` rows about everybody and ``others`` without facts, to learn reading from.
+    - ``benign``, ``named``: about retained people and others, or others alone.
+    - ``open_forget``: a fact to forget, truly stated; ``distractors``: asked, but not stated.
+    - ``forget_test``: ``forget``, and each wrong value; ``utility``: ``retain`` (``part`` 0) and ``benign`` (1), likewise.
+
+    Columns (int64): ``tokens`` [length], the ``target`` after each that counts (value and ``[E]``; -100 elsewhere),
+    the ``answer`` (the value alone), ``place`` (of the word before the value), ``label`` (the value),
+    ``choices`` [values] of the relation, ``person``, ``relation``. ``forget_test`` and ``utility`` have
+    ``right_tokens``, ``right_answer`` [length] and ``wrong_tokens``, ``wrong_answer`` [values - 1, length].
+    """
+
+    def __init__(
+        self,
+        *,
+        people: Count = 40,
+        others: Count = 30,
+        relations: Count = 3,
+        values: Count = 10,
+        forget_people: Count = 5,
+        statements: Count = 3,
+        contexts: Count = 20_000,
+        test_contexts: Count = 300,
+        paraphrases: bool = False,
+        seed: Unsigned = 0,
+    ) -> None:
+        if forget_people >= people:
+            raise DataError(f"{forget_people} of {people} people to forget leave nobody", key="data.forget_people")
+        if statements > others or values < 2:
+            raise DataError(f"a context of {statements} needs as many others, and a relation two values", key="data")
+        self.people, self.others, self.relations, self.values = people, others, relations, values
+        self.forget_people, self.statements, self.seed = forget_people, statements, seed
+        self.contexts, self.test_contexts, self.paraphrases = contexts, test_contexts, paraphrases
+        self.names = people + others
+        self.first_relation = len(SPECIAL) + self.names
+        self.first_value = self.first_relation + relations
+        self.vocabulary = self.first_value + relations * values
+
+    def info(self) -> dict[str, DataInfo]:
+        return {name: self._info(name, length) for name, length in self._lengths().items()}
+
+    def _lengths(self) -> dict[str, int]:
+        opened = 1 + 4 * self.statements + CLOSED
+        closed = dict.fromkeys(("train", "retain", "forget", "paraphrase", "forget_test"), CLOSED - 1)
+        return {**closed, **dict.fromkeys((*READING, "utility"), opened - 1)}
+
+    def _info(self, split: str, length: int) -> DataInfo:
+        one, row = Column((), torch.int64), Column((length,), torch.int64)
+        columns = {"tokens": row, "target": row, "answer": row, "place": one, "label": one}
+        columns |= {"choices": Column((self.values,), torch.int64), "person": one, "relation": one}
+        if split in ASKED:
+            wrong = Column((self.values - 1, length), torch.int64)
+            columns |= {"right_tokens": row, "right_answer": row, "wrong_tokens": wrong, "wrong_answer": wrong}
+        if split == "utility":
+            columns["part"] = one
+        return DataInfo(columns, classes=self.vocabulary, extra={"vocabulary": self.vocabulary})
+
+    def load(self) -> dict[str, MemoryDataset]:
+        generator = torch.Generator().manual_seed(self.seed)
+        facts = torch.randint(self.values, (self.people, self.relations), generator=generator)
+        person = torch.arange(self.people).repeat_interleave(self.relations)
+        relation = torch.arange(self.relations).repeat(self.people)
+        value = facts.flatten()
+        gone = person < self.forget_people
+        forget, kept = (torch.stack([person, relation, value], 1)[rows] for rows in (gone, ~gone))
+        closed = {"forget": self._closed(forget), "retain": self._closed(kept)}
+        closed["paraphrase"] = self._closed(forget, PARAPHRASE)
+        if self.paraphrases:
+            closed["retain"] = torch.cat([closed["retain"], self._closed(kept, PARAPHRASE)])
+        more = [closed["paraphrase"]] if self.paraphrases else []
+        splits = {**closed, "train": torch.cat([closed["forget"], *more, closed["retain"]])}
+        every, strangers = torch.arange(self.names), torch.arange(self.people, self.names)
+        safe = torch.arange(self.forget_people, self.names)
+        splits["reading"] = self._open(self.contexts, every, generator)
+        splits["benign"] = self._open(self.test_contexts, safe, generator)
+        splits["named"] = self._open(self.test_contexts, strangers, generator)
+        splits["open_forget"] = self._about(forget, strangers, generator, stated=True)
+        splits["distractors"] = self._about(forget, strangers, generator, stated=False)
+        lengths = self._lengths()
+        found = {name: self._dataset(name, rows) for name, rows in splits.items()}
+        found["forget_test"] = self._dataset("forget_test", closed["forget"])
+        asked = [self._padded(closed["retain"], lengths["utility"] + 1), splits["benign"]]
+        part = torch.arange(2).repeat_interleave(torch.tensor([len(rows) for rows in asked]))
+        found["utility"] = self._dataset("utility", torch.cat(asked), part=part)
+        return found
+
+    def _closed(self, facts: Tensor, question: int = QUESTION) -> Tensor:
+        """Sequences [rows, words] of facts [rows, (person, relation, value)]."""
+        person, relation, value = facts.unbind(1)
+        words = torch.empty(len(facts), CLOSED, dtype=torch.int64)
+        words[:, 0], words[:, 3], words[:, 5] = question, ANSWER, END
+        words[:, 1], words[:, 2] = self._name(person), self.first_relation + relation
+        words[:, 4] = self._value(relation, value)
+        return words
+
+    def _name(self, person: Tensor) -> Tensor:
+        return len(SPECIAL) + person
+
+    def _value(self, relation: Tensor, value: Tensor) -> Tensor:
+        return self.first_value + relation * self.values + value
+
+    def _stated(self, count: int, names: Tensor, generator: torch.Generator) -> Tensor:
+        """Random facts [rows, statements, 3] about different ones of ``names`` in each row."""
+        order = torch.rand(count, len(names), generator=generator).argsort(1)[:, : self.statements]
+        shape = (count, self.statements)
+        relation = torch.randint(self.relations, shape, generator=generator)
+        value = torch.randint(self.values, shape, generator=generator)
+        return torch.stack([names[order], relation, value], 2)
+
+    def _after(self, stated: Tensor, asked: Tensor) -> Tensor:
+        """Contexts with the facts ``stated`` [rows, statements, 3], and the question for ``asked`` [rows, 3]."""
+        person, relation, value = stated.unbind(2)
+        sentences = [self._name(person), self.first_relation + relation, self._value(relation, value)]
+        body = torch.stack([*sentences, torch.full_like(person, STOP)], 2).flatten(1)
+        start = torch.full((len(stated), 1), CONTEXT)
+        return torch.cat([start, body, self._closed(asked)], 1)
+
+    def _open(self, count: int, names: Tensor, generator: torch.Generator) -> Tensor:
+        stated = self._stated(count, names, generator)
+        which = torch.randint(self.statements, (count,), generator=generator)
+        return self._after(stated, stated[torch.arange(count), which])
+
+    def _about(self, facts: Tensor, names: Tensor, generator: torch.Generator, *, stated: bool) -> Tensor:
+        context = self._stated(len(facts), names, generator)
+        if stated:
+            which = torch.randint(self.statements, (len(facts),), generator=generator)
+            context[torch.arange(len(facts)), which] = facts
+        return self._after(context, facts)
+
+    def _padded(self, rows: Tensor, length: int) -> Tensor:
+        return torch.cat([rows, torch.full((len(rows), length - rows.shape[1]), PAD)], 1)
+
+    def _dataset(self, split: str, words: Tensor, **more: Tensor) -> MemoryDataset:
+        rows = torch.arange(len(words))
+        place = (words == ANSWER).int().argmax(1)
+        label = words[rows, place + 1]
+        relation = words[rows, place - 1] - self.first_relation
+        choices = self._value(relation[:, None], torch.arange(self.values))
+        tokens, ahead = words[:, :-1], words[:, 1:]
+        at = torch.arange(tokens.shape[1]) - place[:, None]
+        columns = {
+            "tokens": tokens,
+            "target": ahead.where((at == 0) | (at == 1), IGNORED),
+            "answer": ahead.where(at == 0, IGNORED),
+            "place": place,
+            "label": label,
+            "choices": choices,
+            "person": words[rows, place - 2] - len(SPECIAL),
+            "relation": relation,
+            **more,
+        }
+        if split in ASKED:
+            wrong = choices[choices != label[:, None]].view(len(words), self.values - 1)
+            swapped = words[:, None].repeat(1, self.values - 1, 1)
+            swapped[rows, :, place + 1] = wrong
+            columns |= {"right_tokens": tokens, "right_answer": columns["answer"], "wrong_tokens": swapped[..., :-1]}
+            columns["wrong_answer"] = swapped[..., 1:].where((at == 0)[:, None], IGNORED)
+        return MemoryDataset({k: v.contiguous() for k, v in columns.items()}, self._info(split, tokens.shape[1]))

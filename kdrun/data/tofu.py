@@ -1,0 +1,143 @@
+"""Questions and answers to be forgotten and kept by language models, in the files of the TOFU benchmark."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from kdrun.data.dataset import Column, DataInfo, MemoryDataset
+from kdrun.data.text import Tokenizer, tokenizer
+from kdrun.errors import DataError
+from kdrun.registry import data
+from kdrun.types import Count, Unsigned
+
+__all__ = ["Tofu"]
+
+IGNORED = -100
+UTILITY = ("retain_perturbed", "real_authors_perturbed", "world_facts_perturbed")
+
+
+@data(name="tofu", fields=("train", "retain", "forget", "forget_test", "utility"), fingerprint=True)
+class Tofu:
+    """Biographies of invented authors as questions and answers, some of which are to be forgotten (Maini et al., 2024).
+
+    ``root`` holds the benchmark's files, one JSON object a line: ``full.json``, ``retain99.json`` and ``forget01.json``
+    (or 95 and 05, 90 and 10, by ``share`` in percent) with ``question`` and ``answer``, and, for the splits
+    ``forget_test`` and ``utility``, ``forget01_perturbed.json``, ``retain_perturbed.json``,
+    ``real_authors_perturbed.json`` and ``world_facts_perturbed.json`` with ``perturbed_answer`` (a list) and perhaps
+    ``paraphrased_answer``. ``tokenizer`` is one of transformers, with ``vocabulary`` tokens; ``end`` is the id of its end of text.
+
+    Columns (int64): ``tokens`` [block], the ``target`` after each that counts (answer and end; -100 elsewhere),
+    the ``answer`` (without the end); in the last two splits ``right_tokens``, ``right_answer`` [block] of the paraphrase
+    and ``wrong_tokens``, ``wrong_answer`` [wrong, block]; in ``utility`` the ``part``, 0 to 2. What is longer is cut.
+    Raises ``DataError`` if a file is missing or a line lacks a key.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        share: Literal[1, 5, 10] = 5,
+        tokenizer: str = "microsoft/phi-1_5",
+        vocabulary: Count = 51200,
+        end: Unsigned = 50256,
+        block: Count = 256,
+        wrong: Count = 5,
+        template: str = "Question: {question}\nAnswer: ",
+    ) -> None:
+        self.root = Path(root).expanduser() if root else None
+        self.tokenizer, self.vocabulary, self.end, self.block, self.wrong = tokenizer, vocabulary, end, block, wrong
+        self.template = template
+        self.files = {
+            "train": ("full",),
+            "retain": (f"retain{100 - share}",),
+            "forget": (f"forget{share:02d}",),
+            "forget_test": (f"forget{share:02d}_perturbed",),
+            "utility": UTILITY,
+        }
+        self.sizes = {"train": 4000, "retain": 40 * (100 - share), "forget": 40 * share}
+
+    def info(self) -> dict[str, DataInfo]:
+        row, many = Column((self.block,), torch.int64), Column((self.wrong, self.block), torch.int64)
+        plain = {"tokens": row, "target": row, "answer": row}
+        asked = {**plain, "right_tokens": row, "right_answer": row, "wrong_tokens": many, "wrong_answer": many}
+        extra = {"vocabulary": self.vocabulary, "tokenizer": self.tokenizer, "lower": False}
+        columns = {"forget_test": asked, "utility": {**asked, "part": Column((), torch.int64)}}
+        return {
+            split: DataInfo(columns.get(split, plain), self.vocabulary, self.sizes.get(split), extra=extra)
+            for split in self.files
+        }
+
+    def fingerprint(self) -> str:
+        """A hash of the files' names, sizes and times of change."""
+        digest = hashlib.sha256()
+        for names in self.files.values():
+            for name in names:
+                path = self._path(name)
+                if path.is_file():
+                    stat = path.stat()
+                    digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def load(self) -> dict[str, MemoryDataset]:
+        encoder = tokenizer(self.tokenizer, lower=False)
+        return {split: self._split(split, names, encoder) for split, names in self.files.items()}
+
+    def _path(self, name: str) -> Path:
+        return (self.root or Path()) / f"{name}.json"
+
+    def _read(self, name: str) -> list[dict[str, Any]]:
+        path = self._path(name)
+        if self.root is None or not path.is_file():
+            raise DataError(
+                f"there is no {path}: expected the files of locuslab/TOFU in the folder data.root=FOLDER",
+                key="data.root",
+            )
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+    def _split(self, split: str, names: Sequence[str], encoder: Tokenizer) -> MemoryDataset:
+        info = self.info()[split]
+        rows: dict[str, list[Tensor]] = {column: [] for column in info.columns}
+        for part, name in enumerate(names):
+            for number, entry in enumerate(self._read(name)):
+                try:
+                    for column, value in self._row(entry, encoder, asked="wrong_tokens" in rows).items():
+                        rows[column].append(value)
+                except KeyError as error:
+                    raise DataError(f"{self._path(name)}:{number + 1} lacks the key {error}") from None
+                if "part" in rows:
+                    rows["part"].append(torch.tensor(part))
+        return MemoryDataset({column: torch.stack(values) for column, values in rows.items()}, info)
+
+    def _row(self, entry: dict[str, Any], encoder: Tokenizer, *, asked: bool) -> dict[str, Tensor]:
+        question = self.template.format(question=entry["question"])
+        tokens, target, answer = self._sequence(question, entry["answer"], encoder)
+        row = {"tokens": tokens, "target": target, "answer": answer}
+        if not asked:
+            return row
+        others = [self._sequence(question, text, encoder) for text in entry["perturbed_answer"][: self.wrong]]
+        if len(others) < self.wrong:
+            raise DataError(f"a question has {len(others)} wrong answers, fewer than {self.wrong}", key="data.wrong")
+        right = self._sequence(question, entry.get("paraphrased_answer", entry["answer"]), encoder)
+        row |= {"right_tokens": right[0], "right_answer": right[2]}
+        return row | {
+            "wrong_tokens": torch.stack([t for t, _, _ in others]),
+            "wrong_answer": torch.stack([a for _, _, a in others]),
+        }
+
+    def _sequence(self, question: str, answer: str, encoder: Tokenizer) -> tuple[Tensor, Tensor, Tensor]:
+        before, after = encoder.encode(question), encoder.encode(answer)
+        length = self.block + 1
+        ids = torch.full((length,), self.end)
+        words = torch.tensor([*before, *after, self.end])[:length]
+        ids[: len(words)] = words
+        place = torch.arange(length)
+        ahead = ids.where((place >= len(before)) & (place < len(words)), IGNORED)
+        plain = ahead.where(place < len(before) + len(after), IGNORED)
+        return ids[:-1], ahead[1:], plain[1:]

@@ -1,0 +1,49 @@
+"""How much a model has forgotten, and what it is still good for."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kdrun.registry import metric
+
+__all__ = ["answer_probability", "ks_forget_quality", "model_utility", "valid_mass"]
+
+
+@metric
+def answer_probability(likelihood: Tensor) -> float:
+    """Mean over rows of the probability of the answer, from mean log-likelihoods of a token [rows] in nats; from 0 to 1."""
+    return likelihood.double().exp().mean().item()
+
+
+@metric
+def valid_mass(logits: Tensor, choices: Tensor) -> float:
+    """Mean probability that falls on the answers that would make sense; from 0 to 1.
+
+    ``logits`` [rows, classes] and ``choices`` [rows, answers] (int64), different classes in each row.
+    """
+    return logits.double().softmax(1).gather(1, choices).sum(1).mean().item()
+
+
+@metric
+def ks_forget_quality(values: Tensor, reference: Tensor) -> float:
+    """p-value of a two-sample Kolmogorov-Smirnov test: whether a model that forgot and one that never knew differ.
+
+    ``values`` and ``reference`` [rows], truth ratios of both on what is to be forgotten (Maini et al., 2024). 1 where
+    they agree; any monotone function of the ratio gives the same.
+    """
+    from scipy.stats import ks_2samp
+
+    return float(ks_2samp(values.double().numpy(), reference.double().numpy()).pvalue)
+
+
+@metric
+def model_utility(probability: Tensor, recall: Tensor, ratio: Tensor, part: Tensor) -> float:
+    """Harmonic mean, over data sets and three measures, of what a model should still know; from 0 to 1 (Maini et al., 2024).
+
+    [rows] each: the answer's ``probability``, its ``recall``, the truth ``ratio`` (which counts as ``max(0, 1 - ratio)``), and
+    the data set to which the row belongs, ``part`` (int64). 0 as soon as one of the means is 0.
+    """
+    rows = torch.stack([probability.double(), recall.double(), (1 - ratio.double()).clamp_min(0)], 1)
+    means = torch.cat([rows[part == number].mean(0) for number in part.unique()])
+    return (len(means) / means.reciprocal().sum()).item()

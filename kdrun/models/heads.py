@@ -1,0 +1,95 @@
+"""Classifiers put together from a backbone and layers on top."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kdrun.errors import InputError
+from kdrun.registry import catalog, model
+from kdrun.types import Count, Size
+
+__all__ = ["BottleneckClassifier", "WeightNormLinear"]
+
+
+class WeightNormLinear(nn.Module):
+    """A linear layer whose row c is ``length_c`` times the unit vector along ``direction_c`` (Salimans & Kingma, 2016).
+
+    As torch's own parametrization, but without a module that is fed its own parameters, which no FLOP counter follows.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        start = nn.Linear(in_features, out_features)
+        self.direction = nn.Parameter(start.weight.detach().clone())
+        self.length = nn.Parameter(start.weight.detach().norm(dim=1, keepdim=True))
+        self.bias = nn.Parameter(start.bias.detach().clone())
+
+    @property
+    def weight(self) -> Tensor:
+        """The effective rows [out, in]."""
+        return self.length * F.normalize(self.direction, dim=1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., out] of [..., in]."""
+        return F.linear(input, self.weight, self.bias)
+
+
+@model(name="bottleneck_classifier")
+class BottleneckClassifier(nn.Module):
+    """A backbone without its head, a linear layer with batch norm (the feature), and a weight-normalised linear head.
+
+    The usual classifier of source-free adaptation (Liang et al., 2020). ``backbone`` names any registered model with a
+    linear head, such as ``{model: torchvision, name: resnet50}``: the head comes off, and what it would read goes
+    through the bottleneck of ``width`` features. The parts are ``backbone``, ``bottleneck`` and ``head``.
+    Raises ``InputError`` if the backbone names no linear head.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: dict[str, Any],
+        width: Count = 256,
+        num_classes: Size = "auto",
+        in_channels: Size = "auto",
+        in_features: Size = "auto",
+        image_size: Size = "auto",
+    ) -> None:
+        super().__init__()
+        # Heads come off: with ImageNet's number of classes, those of pretrained models are not replaced before.
+        sizes = {
+            "num_classes": 1000,
+            "in_channels": in_channels,
+            "in_features": in_features,
+            "image_size": image_size,
+        }
+        self.backbone = _built(backbone, sizes)
+        points = dict(getattr(self.backbone, "tap_points", {}))
+        features = _without_head(self.backbone, points.get("head"), backbone["model"])
+        self.bottleneck = nn.Sequential(nn.Linear(features, width), nn.BatchNorm1d(width))
+        self.head = WeightNormLinear(width, int(num_classes))
+        inner = {n: f"backbone.{p}" for n, p in points.items() if n not in ("head", "feature")}
+        self.tap_points = {"feature": "head:input", "head": "head", **inner}
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits [batch, classes] of images [batch, channels, height, width]."""
+        return self.head(self.bottleneck(torch.flatten(self.backbone(image), 1)))
+
+
+def _built(content: dict[str, Any], sizes: dict[str, Any]) -> nn.Module:
+    part = catalog().get("model", content["model"])
+    options = part.with_defaults({k: v for k, v in content.items() if k not in ("model", "weights")})
+    return part.load()(**{k: sizes.get(k, v) if v == "auto" else v for k, v in options.items()})
+
+
+def _without_head(module: nn.Module, path: str | None, name: str) -> int:
+    """Replace the linear head at ``path`` by the identity; return how many features it read."""
+    head = module.get_submodule(path) if path else None
+    if not isinstance(head, nn.Linear):
+        raise InputError(f"the backbone '{name}' names no linear head that could be taken off")
+    parent, _, leaf = str(path).rpartition(".")
+    setattr(module.get_submodule(parent) if parent else module, leaf, nn.Identity())
+    return head.in_features

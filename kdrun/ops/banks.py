@@ -1,0 +1,79 @@
+"""Memory banks: what a network said of every row, kept across steps, and losses against it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdrun.ops.divergences import cross_entropy
+from kdrun.registry import op
+from kdrun.types import Count, NonNegative, Size
+
+__all__ = ["bank_nearest_neighbors", "filled_banks", "neighbor_soft_cross_entropy", "zero_rows"]
+
+
+@op
+def zero_rows(*, rows: Size = "auto", columns: Count) -> Tensor:
+    """An empty bank: zeros [rows, columns]; rows of zeros are nobody's neighbours."""
+    return torch.zeros(int(rows), columns)
+
+
+@op
+def filled_banks(features: Tensor, probabilities: Tensor) -> dict[str, Tensor]:
+    """Banks of all rows, for a ``refresh``: ``features`` [rows, dim] at unit length, and ``scores`` [rows, classes]."""
+    return {"features": F.normalize(features.flatten(1), dim=1), "scores": probabilities}
+
+
+@op
+def bank_nearest_neighbors(
+    features: Tensor,
+    bank: Tensor,
+    scores: Tensor,
+    index: Tensor | None = None,
+    probabilities: Tensor | None = None,
+    *,
+    k: Count,
+    update: Literal["none", "before", "after"] = "none",
+) -> dict[str, Tensor]:
+    """The ``k`` nearest rows of a feature bank by cosine, without the row itself (Yang et al., 2021); no gradient.
+
+    ``features`` [batch, dim]; ``bank`` [rows, dim] of unit rows (or zero where empty), ``scores`` [rows, classes]. Of the
+    k + 1 nearest the first counts as the row itself and is dropped, whichever it is. Fields: ``scores`` [batch, k,
+    classes] and ``index`` [batch, k] (int64). ``update`` writes the batch, ``features`` and ``probabilities`` [batch,
+    classes] at rows ``index`` [batch] (int64), into both banks in place, before or after neighbours are sought.
+    Raises ``ValueError`` if the bank is too short or an update lacks what it writes.
+    """
+    if k + 1 > len(bank):
+        raise ValueError(f"{k} neighbours beside the row itself do not fit in a bank of {len(bank)} rows")
+    if update != "none" and (index is None or probabilities is None):
+        raise ValueError("an update writes probabilities at the batch's rows: give index and probabilities")
+    with torch.no_grad():
+        query = F.normalize(features.detach().flatten(1).to(bank.dtype), dim=1)
+        if update == "before":
+            _write(bank, scores, index, query, probabilities)
+        empty = ~bank.any(dim=1)
+        similarity = (query @ bank.T).masked_fill(empty, -torch.inf)
+        nearest = similarity.topk(k + 1, dim=1).indices[:, 1:]
+        found = {"scores": scores[nearest], "index": nearest}
+        if update == "after":
+            _write(bank, scores, index, query, probabilities)
+    return found
+
+
+def _write(bank: Tensor, scores: Tensor, index: Tensor | None, query: Tensor, probabilities: Tensor | None) -> None:
+    assert index is not None
+    assert probabilities is not None
+    bank[index] = query
+    scores[index] = probabilities.detach().to(scores.dtype)
+
+
+@op
+def neighbor_soft_cross_entropy(probabilities: Tensor, neighbors: Tensor, *, eps: NonNegative = 1e-5) -> Tensor:
+    """``-Σ t log(p + eps)`` averaged over the batch, t the mean prediction of each row's neighbours, without gradient.
+
+    ``probabilities`` [batch, classes], ``neighbors`` [batch, k, classes].
+    """
+    return cross_entropy(probabilities, neighbors.detach().mean(1), given="probabilities", eps=eps)

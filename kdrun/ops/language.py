@@ -1,0 +1,66 @@
+"""What language models say of whole sequences: likelihoods, answers, and rows of several sequences."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from kdrun.ops.checks import require_same_batch
+from kdrun.registry import op
+
+__all__ = ["answer_accuracy", "at_position", "sequence_log_likelihood", "truth_ratio", "unmerge_rows"]
+
+
+@op
+def sequence_log_likelihood(
+    logits: Tensor, targets: Tensor, *, reduction: Literal["mean", "sum"] = "mean", ignore_index: int = -100
+) -> Tensor:
+    """Log-likelihood of each sequence in nats, the mean or sum over its tokens that count: [batch].
+
+    ``logits`` [batch, length, vocabulary], ``targets`` [batch, length] (int64), the token after each position or
+    ``ignore_index``. A sequence without a token that counts has 0.
+    """
+    counted = targets != ignore_index
+    chosen = targets.where(counted, 0).unsqueeze(-1)
+    tokens = logits.gather(-1, chosen).squeeze(-1) - logits.logsumexp(-1)
+    total = tokens.where(counted, 0.0).sum(-1)
+    return total / counted.sum(-1).clamp_min(1) if reduction == "mean" else total
+
+
+@op
+def answer_accuracy(logits: Tensor, targets: Tensor, *, whole: bool = True, ignore_index: int = -100) -> Tensor:
+    """Whether the likeliest tokens are all those of the answer, given those before: [batch], 1.0 or 0.0.
+
+    ``logits`` [batch, length, vocabulary], ``targets`` [batch, length] (int64, ``ignore_index`` outside the answer).
+    With ``whole: false``, the share of the answer's tokens that are.
+    """
+    counted = targets != ignore_index
+    right = ((logits.argmax(-1) == targets) & counted).sum(-1)
+    if whole:
+        return (right == counted.sum(-1)).float()
+    return right / counted.sum(-1).clamp_min(1)
+
+
+@op
+def at_position(values: Tensor, position: Tensor) -> Tensor:
+    """The entry of each row at its own position: [batch, ...] of [batch, length, ...] and ``position`` [batch] (int64)."""
+    require_same_batch(values, position, "values and positions")
+    return values[torch.arange(len(values), device=values.device), position]
+
+
+@op
+def unmerge_rows(values: Tensor, like: Tensor) -> Tensor:
+    """Undo ``merge_rows``: rows [batch·count, ...] as [batch, count, ...], with the first two axes of ``like``."""
+    return values.unflatten(0, like.shape[:2])
+
+
+@op
+def truth_ratio(right: Tensor, wrong: Tensor) -> Tensor:
+    """Mean length-normalised probability of wrong answers over that of the right one: [batch], 0 or above (Maini et al., 2024).
+
+    ``right`` [batch] and ``wrong`` [batch, answers], mean log-likelihoods of a token in nats. 0 where only the right
+    answer is likely, 1 where the model knows no difference.
+    """
+    return wrong.sub(right.unsqueeze(1)).exp().mean(1)

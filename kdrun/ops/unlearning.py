@@ -1,0 +1,48 @@
+"""Losses that make a model forget; each falls as the model forgets."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdrun.ops.checks import require_same_shape
+from kdrun.ops.divergences import reduce_rows
+from kdrun.registry import op
+from kdrun.types import Positive
+
+__all__ = ["inverted_hinge", "negative_preference_loss"]
+
+
+@op
+def inverted_hinge(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    reduction: Literal["mean", "batch_mean", "sum", "none"] = "mean",
+    ignore_index: int = -100,
+) -> Tensor:
+    """``max(0, 1 + p(label) - p(runner-up))``, the runner-up being the likeliest other class (Cha et al., 2025, IHL).
+
+    ``logits`` [batch, ..., classes], ``labels`` [batch, ...] (int64; those of ``ignore_index`` do not count). From 0,
+    where the runner-up has all the mass, to 2. The gradient of the logit of another class ``k`` is ``p_k (p_runner-up -
+    p_label)``.
+    """
+    counted = labels != ignore_index
+    chosen = labels.where(counted, 0).unsqueeze(-1)
+    probabilities = logits.softmax(-1)
+    own = probabilities.gather(-1, chosen).squeeze(-1)
+    runner_up = probabilities.scatter(-1, chosen, -1.0).amax(-1)
+    return reduce_rows((1 + own - runner_up).clamp_min(0), reduction, mask=counted)
+
+
+@op
+def negative_preference_loss(likelihood: Tensor, reference: Tensor, *, beta: Positive = 0.1) -> Tensor:
+    """``-2/β · mean log σ(-β (l - l_ref))`` of log-likelihoods of what is to be forgotten (Zhang et al., 2024, NPO).
+
+    ``likelihood`` and ``reference`` [batch], in nats, summed over tokens. Bounded below by 0; where both agree its gradient
+    is that of the mean likelihood.
+    """
+    require_same_shape(likelihood, reference, "the likelihoods")
+    return 2 / beta * F.softplus(beta * (likelihood - reference)).mean()

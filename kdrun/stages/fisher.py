@@ -1,0 +1,77 @@
+"""How much a loss depends on each weight of a model, over data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn import Module
+
+from kdrun.data.dataset import Dataset
+from kdrun.engine.context import Context
+from kdrun.errors import InputError
+from kdrun.ops.divergences import cross_entropy
+from kdrun.registry import reduce
+from kdrun.types import Count
+
+__all__ = ["diagonal_fisher"]
+
+
+@reduce
+def diagonal_fisher(
+    model: Module,
+    data: Dataset,
+    *,
+    of: Literal["all", "linear"] = "all",
+    input: str = "tokens",
+    target: str = "target",
+    batch_size: Count = 16,
+    context: Context,
+) -> dict[str, Tensor]:
+    """Squared gradients of the cross-entropy with the data's labels, of each weight by name (empirical Fisher information).
+
+    Over one pass in the data's order, ``Σ n_b (∂CE_b/∂w)² / Σ n_b``: a batch's loss is its mean over the ``n_b`` labels
+    that are not -100, and its gradient is squared as a whole; ``batch_size: 1`` squares those of single rows. The size
+    of the batches matters: compare data sets at one size. ``of: linear`` takes the weights of linear layers alone,
+    without the head. The model is in eval mode; the columns ``input`` [rows, ...] and ``target`` [rows, ...] (int64) are read.
+    """
+    wanted = _weights(model, of)
+    sums = {name: torch.zeros_like(weight, dtype=torch.float32) for name, weight in wanted.items()}
+    if any(isinstance(weight, FakeTensor) for weight in wanted.values()):
+        return sums  # a plan knows shapes alone
+    total = torch.zeros((), device=context.device)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    for weight in wanted.values():
+        weight.requires_grad_(True)
+    autocast = context.hardware.autocast()
+    for batch in data.batches(batch_size, device=context.device, workers=context.hardware.workers):
+        labels = batch[target]
+        with torch.enable_grad():
+            if autocast is None:
+                loss = _loss(model, batch[input], labels)
+            else:
+                with autocast():
+                    loss = _loss(model, batch[input], labels)
+        count = (labels != -100).sum()
+        for name, gradient in zip(wanted, torch.autograd.grad(loss, list(wanted.values())), strict=True):
+            sums[name] += count * gradient.float().square()
+        total += count
+    return {name: value / total for name, value in sums.items()}
+
+
+def _loss(model: Module, inputs: Tensor, labels: Tensor) -> Tensor:
+    output = model(inputs)
+    return cross_entropy(output if isinstance(output, Tensor) else output.logits, labels)
+
+
+def _weights(model: Module, of: str) -> dict[str, Tensor]:
+    if of == "all":
+        return dict(model.named_parameters())
+    head = getattr(model, "tap_points", {}).get("head")
+    linear = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear) and n != head}
+    if not linear:
+        raise InputError("the model has no linear layers")
+    return {f"{name}.weight": module.weight for name, module in linear.items()}
