@@ -49,7 +49,9 @@ class CelebaIdentities:
         try:
             faces: Any = CelebA(str(self.root), split="all", target_type="identity", download=False)
         except RuntimeError as error:
-            raise DataError(f"CelebA is not under {self.root}: put its folder celeba there ({error})", key="data.root") from error
+            raise DataError(
+                f"CelebA is not under {self.root}: put its folder celeba there ({error})", key="data.root"
+            ) from error
         person = faces.identity.squeeze(1)
         chosen = torch.bincount(person).argsort(descending=True, stable=True)[: self.identities]
         label = torch.full((int(person.max()) + 1,), -1)
