@@ -36,6 +36,7 @@ __all__ = [
     "one_hot",
     "parameter",
     "parameter_count",
+    "reshape_rows",
     "resize_maps",
     "rotation_views",
     "row_norm",
@@ -230,6 +231,12 @@ def row_sum(value: Tensor) -> Tensor:
 def flatten(value: Tensor) -> Tensor:
     """[batch, ...] as [batch, features]."""
     return value.flatten(1)
+
+
+@op
+def reshape_rows(value: Tensor, *, shape: list[Count]) -> Tensor:
+    """[batch, ...] with each row in another shape: [batch, *shape]."""
+    return value.reshape(len(value), *shape)
 
 
 @op
