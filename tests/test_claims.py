@@ -82,3 +82,9 @@ def test_claims_that_nothing_could_decide_are_refused(content, message) -> None:
 def test_a_metric_that_was_not_measured_is_named() -> None:
     with pytest.raises(InputError, match="measured no 'test.acuracy' \\(did you mean 'test.accuracy'\\?\\)"):
         judge("c", claim(greater=["a.test.acuracy", B]), results([1, 2], [1, 2]))
+
+
+def test_a_name_that_yaml_reads_as_true_is_refused() -> None:
+    content = {"c": {**claim(greater=[A, B]), "reported": {True: "CIFAR-100"}}}
+    with pytest.raises(InputError, match="is no name"):
+        check_claims(content, ["a", "b"])

@@ -53,6 +53,11 @@ def check_claims(claims: Mapping[str, Any], arms: Sequence[str]) -> None:
         key = f"claims.{name}"
         if not isinstance(claim, dict) or not isinstance(claim.get("test"), dict) or not claim.get("says"):
             raise InputError("a claim reads {says: ..., test: {greater: [arm.metric, arm.metric]}}", key=key)
+        odd = [k for k in claim.get("reported") or {} if not isinstance(k, str)]
+        if odd:
+            raise InputError(
+                f"{odd[0]!r} is no name (YAML reads yes, no, on and off as true and false)", key=f"{key}.reported"
+            )
         word, paths = _parse(claim["test"], key=f"{key}.test")
         if word == "share" and not isinstance(claim["test"].get("least"), int | float):
             raise InputError("a share is compared with a number: least: 0.7", key=f"{key}.test")
