@@ -70,8 +70,8 @@ def _columns(height: int, width: int, stride: int) -> dict[str, Column]:
 class Crowds:
     """Rendered crowds: shaded heads around a few centres, growing towards the viewer, before crops of two photographs.
 
-    Square pictures of ``size`` pixels with ``fewest`` to ``most`` heads of 1.5 to 4 pixels' radius at a size of 96, and
-    up to seven squares that are none. ``density`` [1, size/stride, size/stride] has Gaussians of ``deviation`` pixels,
+    Square pictures of ``size`` pixels with ``fewest`` to ``most`` heads of 1.5 to 4 pixels' radius, and up to seven
+    squares that are none. ``density`` [1, size/stride, size/stride] has Gaussians of ``deviation`` pixels,
     ``count`` is the number of heads. Images are normalised by ImageNet's mean and deviation. The draw depends on
     ``seed`` alone; the splits are drawn independently.
     """
@@ -165,7 +165,7 @@ def _background(photographs: list[Tensor], size: int, draw: _Draw) -> Tensor:
     picture = F.interpolate(crop, size=(size, size), mode="bilinear", antialias=True)[0]
     picture = picture * draw.uniform(3, 1, 1, low=0.7, high=1.3) * draw.number(0.5, 1.1) + draw.number(-0.1, 0.2)
     for _ in range(draw.whole(0, 7)):
-        wide = min(max(1, round(size / 96 * draw.number(3, 7))), size)
+        wide = min(draw.whole(3, 7), size)
         x, y = draw.whole(0, size - wide), draw.whole(0, size - wide)
         picture[:, y : y + wide, x : x + wide] = draw.uniform(3, 1, 1)
     return picture.clamp(0, 1)
@@ -175,7 +175,7 @@ def _with_heads(picture: Tensor, points: Tensor, draw: _Draw) -> Tensor:
     """Draw shaded discs at ``points`` [count, 2] in pixels; the lower in the picture, the larger and the nearer."""
     size = picture.shape[1]
     points = points[points[:, 1].argsort()]
-    radius = (size / 96 * (1.5 + 2.5 * points[:, 1] / size)).view(-1, 1, 1)
+    radius = (1.5 + 2.5 * points[:, 1] / size).view(-1, 1, 1)
     place = torch.arange(size) + 0.5
     x, y = place.view(1, 1, -1) - points[:, 0].view(-1, 1, 1), place.view(1, -1, 1) - points[:, 1].view(-1, 1, 1)
     cover = (radius + 0.5 - (x.square() + y.square()).sqrt()).clamp(0, 1)

@@ -62,10 +62,11 @@ def random_window(
     batch: Batch,
     *,
     smallest: Fraction = 0.5,
+    largest: Fraction = 1.0,
     columns: list[str] = (),  # type: ignore[assignment]
     generator: torch.Generator,
 ) -> Batch:
-    """Cut one random window from all images, each side ``smallest`` to 1 of the whole, and do not resize it.
+    """Cut one random window from all images, each side ``smallest`` to ``largest`` of the whole, and do not resize it.
 
     Maps [rows, channels, h, w] in further ``columns`` may be smaller than the images by whole factors: sides and corners
     of the window are multiples of the largest one, so that images and maps stay aligned. Raises ``DataError`` if maps do
@@ -80,8 +81,8 @@ def random_window(
         )
     step = max(factors.values())
     share = _uniform(4, 0.0, 1.0, batch["image"], generator).tolist()
-    top, tall = _interval(height // step, smallest, share[0], share[1])
-    left, wide = _interval(width // step, smallest, share[2], share[3])
+    top, tall = _interval(height // step, smallest + (largest - smallest) * share[0], share[1])
+    left, wide = _interval(width // step, smallest + (largest - smallest) * share[2], share[3])
     cut = {}
     for name, factor in factors.items():
         scale = step // factor
@@ -89,10 +90,10 @@ def random_window(
     return {**batch, **cut}
 
 
-def _interval(cells: int, smallest: float, first: float, second: float) -> tuple[int, int]:
-    """Start and length of a part of ``cells``: a share uniform from ``smallest`` to 1, rounded, anywhere it fits."""
-    length = max(1, round(cells * (smallest + (1 - smallest) * first)))
-    return min(int(second * (cells - length + 1)), cells - length), length
+def _interval(cells: int, part: float, place: float) -> tuple[int, int]:
+    """Start and length of a ``part`` of ``cells``, rounded; ``place`` in [0, 1) says where of all starts that fit."""
+    length = max(1, round(cells * part))
+    return min(int(place * (cells - length + 1)), cells - length), length
 
 
 @transform
