@@ -154,7 +154,7 @@ def draw(name: str, seed: int = 0, **options) -> dict[str, torch.Tensor]:
     return getattr(transforms, name)(batch(), generator=torch.Generator().manual_seed(seed), **options)
 
 
-@pytest.mark.parametrize("name", transforms.__all__)
+@pytest.mark.parametrize("name", sorted({*transforms.__all__} - {"random_window"}))
 def test_transforms_repeat_keep_shapes_and_leave_labels(name) -> None:
     one, same, other = draw(name), draw(name), draw(name, seed=1)
     assert torch.equal(one["image"], same["image"])

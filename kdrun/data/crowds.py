@@ -1,64 +1,79 @@
-"""Crowds seen from a camera: rendered with known head counts, or photographs with annotated points."""
+"""Crowds and their density maps: rendered with known head counts, or photographs with annotated heads."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from kdrun.data.dataset import Column, DataInfo, FileDataset, MemoryDataset
-from kdrun.data.images import decode
+from kdrun.data.images import standardized
 from kdrun.errors import DataError
 from kdrun.registry import data
-from kdrun.types import Count, Positive, Unsigned
+from kdrun.types import Count, Fraction, Positive, Unsigned
 
-__all__ = ["AnnotatedCrowds", "Crowds", "density_map"]
+__all__ = ["AnnotatedCrowds", "Crowds", "adaptive_deviation", "points_to_density"]
 
-STRIDE = 8
-"""Density maps have an eighth of the image's side."""
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+"""ImageNet's."""
 
 
-def density_map(points: Tensor, size: int, deviation: Tensor) -> Tensor:
-    """Unit masses spread by Gaussians: [1, size/8, size/8] whose sum is the number of points.
+def points_to_density(points: Tensor, height: int, width: int, deviation: Tensor, *, stride: int = 8) -> Tensor:
+    """Unit masses spread by Gaussians: [1, height/stride, width/stride], whose sum is the number of points.
 
-    ``points`` [count, 2] as (x, y) in pixels, ``deviation`` [count] in pixels. Each Gaussian is normalised inside the
-    image, and the map is summed over cells of 8 by 8 pixels, so that nothing is lost at borders or by resampling.
+    ``points`` [count, 2] as (x, y) and ``deviation`` [count], both in pixels; the corner of the image is (0, 0). Each
+    Gaussian is integrated exactly over cells of ``stride`` pixels and scaled to mass 1 inside the image, so that neither
+    borders nor resampling change the count. ``height`` and ``width`` are multiples of ``stride``, points lie inside.
     """
-    side = size // STRIDE
-    if len(points) == 0:
-        return torch.zeros(1, side, side)
-    place = torch.arange(side * STRIDE) + 0.5
-    across = (-((place - points[:, :1]) ** 2) / (2 * deviation[:, None] ** 2)).exp()
-    down = (-((place - points[:, 1:]) ** 2) / (2 * deviation[:, None] ** 2)).exp()
-    across, down = (v.view(len(points), side, STRIDE).sum(2) for v in (across, down))
-    mass = down[:, :, None] * across[:, None, :]
-    return (mass / mass.sum((1, 2), keepdim=True).clamp_min(1e-12)).sum(0, keepdim=True)
+    across = _cell_masses(points[:, 0], deviation, width // stride, stride)
+    down = _cell_masses(points[:, 1], deviation, height // stride, stride)
+    return (down.T @ across)[None].float()
 
 
-def nearest_deviation(points: Tensor, factor: float, largest: float) -> Tensor:
-    """``factor`` times the summed distances to the three nearest other points (Zhang et al., 2016): [count] in pixels."""
-    if len(points) < 2:
-        return torch.full((len(points),), largest)
-    distance = torch.cdist(points, points).fill_diagonal_(math.inf)
-    nearest = distance.topk(min(3, len(points) - 1), largest=False).values.sum(1)
-    return (factor * nearest).clamp(1.0, largest)
+def _cell_masses(place: Tensor, deviation: Tensor, cells: int, stride: int) -> Tensor:
+    """The share of each Gaussian in each cell of one axis: [count, cells], rows sum to 1."""
+    edges = torch.arange(cells + 1, dtype=torch.float64) * stride
+    scaled = (edges - place[:, None]) / (deviation[:, None] * math.sqrt(2))
+    mass = torch.special.erf(scaled).diff(dim=1) / 2
+    return mass / mass.sum(1, keepdim=True)
 
 
-def _columns(size: int) -> dict[str, Column]:
-    side = size // STRIDE
-    return {"image": Column((3, size, size)), "density": Column((1, side, side)), "count": Column(())}
+def adaptive_deviation(points: Tensor, *, factor: float, alone: float) -> Tensor:
+    """``factor`` times the summed distances to the three nearest other points (Zhang et al., 2016): [count] in pixels.
+
+    With fewer than three others, their mean distance stands for the missing ones; a single point has ``alone``.
+    At least half a pixel, since annotators may click twice.
+    """
+    count = len(points)
+    if count < 2:
+        return torch.full((count,), alone)
+    distance = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(math.inf)
+    nearest = distance.topk(min(3, count - 1), largest=False).values.mean(1)
+    return (3 * factor * nearest).clamp_min(0.5)
+
+
+def _columns(height: int, width: int, stride: int) -> dict[str, Column]:
+    for name, side in (("height", height), ("width", width)):
+        if side % stride:
+            raise DataError(f"the {name} must be a multiple of the stride {stride}, got {side}", key="data")
+    density = Column((1, height // stride, width // stride))
+    return {"image": Column((3, height, width)), "density": density, "count": Column(())}
 
 
 @data(name="crowds", fields=("train", "valid", "test"))
 class Crowds:
-    """Rendered crowds: clustered shaded heads that grow towards the viewer, before two photographs, with distractors.
+    """Rendered crowds: shaded heads around a few centres, growing towards the viewer, before crops of two photographs.
 
-    ``heads`` are the fewest and the most a picture; images are normalised by ImageNet's mean and deviation. The
-    target ``density`` has Gaussians of ``deviation`` pixels, ``count`` is the number of heads. All depends on ``seed``.
+    Square pictures of ``size`` pixels with ``fewest`` to ``most`` heads of 1.5 to 4 pixels' radius, and up to seven
+    squares that are none. ``density`` [1, size/stride, size/stride] has Gaussians of ``deviation`` pixels,
+    ``count`` is the number of heads. Images are normalised by ImageNet's mean and deviation. The draw depends on
+    ``seed`` alone; the splits are drawn independently.
     """
 
     def __init__(
@@ -66,150 +81,262 @@ class Crowds:
         *,
         size: Count = 96,
         train: Count = 240,
-        valid: Count = 40,
+        valid: Count = 80,
         test: Count = 80,
-        heads: list[Count] = (5, 60),  # type: ignore[assignment]
+        fewest: Unsigned = 5,
+        most: Count = 60,
         deviation: Positive = 2.0,
+        stride: Count = 8,
         seed: Unsigned = 0,
     ) -> None:
-        if size % STRIDE:
-            raise DataError(f"the size is a multiple of {STRIDE}, got {size}", key="data.size")
-        self.size, self.heads, self.deviation, self.seed = size, list(heads), deviation, seed
-        self.counts = {"train": train, "valid": valid, "test": test}
+        if fewest > most:
+            raise DataError(f"a picture cannot have {fewest} heads at least and {most} at most", key="data.fewest")
+        self.size, self.fewest, self.most, self.deviation, self.stride = size, fewest, most, deviation, stride
+        self.seed, self.counts = seed, {"train": train, "valid": valid, "test": test}
 
     def info(self) -> dict[str, DataInfo]:
-        return {name: DataInfo(_columns(self.size), 1, count) for name, count in self.counts.items()}
+        columns = _columns(self.size, self.size, self.stride)
+        return {name: DataInfo(columns, size=count) for name, count in self.counts.items()}
 
     def load(self) -> dict[str, MemoryDataset]:
         from sklearn.datasets import load_sample_images
 
         photographs = [torch.from_numpy(i.copy()).permute(2, 0, 1).float() / 255 for i in load_sample_images().images]
         info = self.info()
-        return {n: self._split(photographs, c, info[n], i) for i, (n, c) in enumerate(self.counts.items())}
+        return {
+            name: self._split(photographs, count, info[name], number)
+            for number, (name, count) in enumerate(self.counts.items())
+        }
 
     def _split(self, photographs: list[Tensor], count: int, info: DataInfo, number: int) -> MemoryDataset:
-        generator = torch.Generator().manual_seed(self.seed * 1000 + number)
-        pictures, maps, counts = [], [], []
+        draw = _Draw(torch.Generator().manual_seed(self.seed * 1000 + number))
+        rows = []
         for _ in range(count):
-            points = self._points(generator)
-            pictures.append(self._draw(photographs, points, generator))
-            maps.append(density_map(points, self.size, torch.full((len(points),), self.deviation)))
-            counts.append(float(len(points)))
+            points = _clustered(draw.whole(self.fewest, self.most), draw) * self.size
+            picture = _with_heads(_background(photographs, self.size, draw), points, draw)
+            deviation = torch.full((len(points),), self.deviation)
+            density = points_to_density(points, self.size, self.size, deviation, stride=self.stride)
+            rows.append((standardized(picture, MEAN, STD), density, torch.tensor(float(len(points)))))
         columns = {
-            "image": _normalized(torch.stack(pictures)),
-            "density": torch.stack(maps),
-            "count": torch.tensor(counts),
+            n: torch.stack(v) for n, v in zip(("image", "density", "count"), zip(*rows, strict=True), strict=True)
         }
         return MemoryDataset(columns, info)
 
-    def _points(self, generator: torch.Generator) -> Tensor:
-        """Heads around a few centres, and some apart: [count, 2] inside the picture."""
-        low, high = self.heads
-        count = int(torch.randint(low, high + 1, (), generator=generator))
-        centres = torch.rand(int(torch.randint(2, 6, (), generator=generator)), 2, generator=generator)
-        own = centres[torch.randint(len(centres), (count,), generator=generator)]
-        spread = 0.04 + 0.12 * torch.rand(count, 1, generator=generator)
-        near = own + spread * torch.randn(count, 2, generator=generator)
-        apart = torch.rand(count, 2, generator=generator)
-        lonely = torch.rand(count, 1, generator=generator) < 0.2
-        return torch.where(lonely, apart, near).clamp(0.03, 0.97) * self.size
 
-    def _draw(self, photographs: list[Tensor], points: Tensor, generator: torch.Generator) -> Tensor:
-        def number(low: float, high: float) -> float:
-            return low + (high - low) * float(torch.rand((), generator=generator))
+class _Draw:
+    """Numbers from one generator."""
 
-        photograph = photographs[int(torch.randint(len(photographs), (), generator=generator))]
-        side = int(number(self.size, min(photograph.shape[1:])))
-        top, left = (int(number(0, full - side)) for full in photograph.shape[1:])
-        cut = photograph[None, :, top : top + side, left : left + side]
-        picture = F.interpolate(cut, size=(self.size, self.size), mode="bilinear", antialias=True)[0]
-        tint = 1 + 0.3 * (torch.rand(3, 1, 1, generator=generator) * 2 - 1)
-        picture = (picture * tint * number(0.5, 1.1) + number(-0.1, 0.2)).clamp(0, 1)
-        for _ in range(int(number(0, 8))):
-            self._square(picture, generator)
-        for point in points[points[:, 1].argsort()]:  # the nearer ones, lower in the picture, hide the farther ones
-            self._head(picture, point, generator)
-        return (picture + 0.02 * torch.randn(picture.shape, generator=generator)).clamp(0, 1)
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
 
-    def _square(self, picture: Tensor, generator: torch.Generator) -> None:
-        """Something of a head's size that is no head."""
-        side = int(torch.randint(3, 8, (), generator=generator))
-        x, y = torch.randint(0, self.size - side, (2,), generator=generator).tolist()
-        picture[:, y : y + side, x : x + side] = torch.rand(3, 1, 1, generator=generator)
+    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        return low + (high - low) * torch.rand(shape, generator=self.generator)
 
-    def _head(self, picture: Tensor, point: Tensor, generator: torch.Generator) -> None:
-        radius = 1.5 + 2.5 * float(point[1]) / self.size
-        place = torch.arange(self.size) + 0.5
-        x, y = place[None, :] - point[0], place[:, None] - point[1]
-        distance = (x**2 + y**2).sqrt()
-        cover = (radius + 0.5 - distance).clamp(0, 1)
-        light = (0.75 - 0.35 * (x + y) / (radius + 1)).clamp(0.2, 1.0)
-        colour = torch.tensor([0.75, 0.58, 0.48])[:, None, None] * (0.5 + torch.rand(3, 1, 1, generator=generator))
-        picture.mul_(1 - cover).add_(cover * (colour * light).clamp(0, 1))
+    def normal(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self.generator)
+
+    def number(self, low: float, high: float) -> float:
+        return float(self.uniform(low=low, high=high))
+
+    def whole(self, low: int, high: int) -> int:
+        return int(torch.randint(low, high + 1, (), generator=self.generator))
 
 
-def _normalized(image: Tensor) -> Tensor:
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    return (image - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+def _clustered(count: int, draw: _Draw) -> Tensor:
+    """Points (x, y) in the unit square: four of five around 2 to 5 centres, the others anywhere."""
+    centres = draw.uniform(draw.whole(2, 5), 2)
+    spread = draw.uniform(len(centres), 1, low=0.04, high=0.16)
+    own = (draw.uniform(count) * len(centres)).long()
+    near = centres[own] + spread[own] * draw.normal(count, 2)
+    apart = draw.uniform(count, 1) < 0.2
+    points = torch.where(apart, draw.uniform(count, 2), near)
+    # Mirrored, not clamped, at a margin: a heap of heads on the border would be no crowd.
+    margin = 0.03
+    folded = (points - margin).remainder(2 * (1 - 2 * margin))
+    return margin + torch.minimum(folded, 2 * (1 - 2 * margin) - folded)
 
 
-class _Annotated:
-    """Decodes picture ``i`` with its points, brought to one size; picklable."""
-
-    def __init__(self, files: list[Path], size: int, factor: float) -> None:
-        self.files, self.size, self.factor = files, size, factor
-
-    def __call__(self, row: int) -> dict[str, Tensor]:
-        from PIL import Image
-
-        path = self.files[row]
-        image = decode(path, size=self.size, resize=self.size, channels=3)
-        with Image.open(path) as opened:
-            scale = self.size / min(opened.size)
-            width, height = opened.size
-        points = torch.tensor(_points_of(path), dtype=torch.float32).view(-1, 2) * scale
-        points -= torch.tensor([(width * scale - self.size) / 2, (height * scale - self.size) / 2])
-        points = points[((points >= 0) & (points < self.size)).all(1)]
-        density = density_map(points, self.size, nearest_deviation(points, self.factor, self.size / 16))
-        return {"image": _normalized(image), "density": density, "count": torch.tensor(float(len(points)))}
+def _background(photographs: list[Tensor], size: int, draw: _Draw) -> Tensor:
+    """A crop of a photograph with changed colours and light, and squares of a head's size: [3, size, size]."""
+    photograph = photographs[draw.whole(0, len(photographs) - 1)]
+    side = draw.whole(min(size, *photograph.shape[1:]), min(photograph.shape[1:]))
+    top, left = (draw.whole(0, full - side) for full in photograph.shape[1:])
+    crop = photograph[None, :, top : top + side, left : left + side]
+    picture = F.interpolate(crop, size=(size, size), mode="bilinear", antialias=True)[0]
+    picture = picture * draw.uniform(3, 1, 1, low=0.7, high=1.3) * draw.number(0.5, 1.1) + draw.number(-0.1, 0.2)
+    for _ in range(draw.whole(0, 7)):
+        wide = min(draw.whole(3, 7), size)
+        x, y = draw.whole(0, size - wide), draw.whole(0, size - wide)
+        picture[:, y : y + wide, x : x + wide] = draw.uniform(3, 1, 1)
+    return picture.clamp(0, 1)
 
 
-def _points_of(path: Path) -> list[list[float]]:
-    """The heads of a picture, from the JSON file beside it."""
-    beside = path.with_suffix(".json")
-    try:
-        points = json.loads(beside.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{beside} should hold the heads of {path.name} as [[x, y], ...]: {error}") from None
-    if not isinstance(points, list) or not all(isinstance(p, list) and len(p) == 2 for p in points):
-        raise DataError(f"{beside} should hold [[x, y], ...] in pixels")
-    return points
+def _with_heads(picture: Tensor, points: Tensor, draw: _Draw) -> Tensor:
+    """Draw shaded discs at ``points`` [count, 2] in pixels; the lower in the picture, the larger and the nearer."""
+    size = picture.shape[1]
+    points = points[points[:, 1].argsort()]
+    radius = (1.5 + 2.5 * points[:, 1] / size).view(-1, 1, 1)
+    place = torch.arange(size) + 0.5
+    x, y = place.view(1, 1, -1) - points[:, 0].view(-1, 1, 1), place.view(1, -1, 1) - points[:, 1].view(-1, 1, 1)
+    cover = (radius + 0.5 - (x.square() + y.square()).sqrt()).clamp(0, 1)
+    light = (0.75 - 0.35 * (x + y) / (radius + 1)).clamp(0.2, 1.0)
+    skin = torch.tensor([0.75, 0.58, 0.48]).view(1, 3, 1, 1) * draw.uniform(len(points), 3, 1, 1, low=0.5, high=1.5)
+    colour = (skin * light[:, None]).clamp(0, 1)
+    # What is seen of each disc: its own cover times what all nearer ones leave open.
+    open_above = torch.cat([(1 - cover).flip(0).cumprod(0).flip(0), torch.ones(1, size, size)])
+    seen = (cover * open_above[1:])[:, None]
+    picture = picture * open_above[0] + (seen * colour).sum(0)
+    return (picture + 0.02 * draw.normal(*picture.shape)).clamp(0, 1)
 
 
-@data(name="annotated_crowds", fields=("train", "valid", "test"))
+ENDINGS = (".jpg", ".jpeg", ".png")
+SPLITS = {"train": ("train", "train_data", "Train"), "valid": ("valid", "val"), "test": ("test", "test_data", "Test")}
+"""Names of folders, the first that exists: plain ones, ShanghaiTech's, UCF-QNRF's."""
+
+
+@data(name="annotated_crowds", fields=("train", "valid", "test"), fingerprint=True)
 class AnnotatedCrowds:
-    """Photographs with annotated heads, such as ShanghaiTech: ``root/SPLIT/*.jpg`` and a ``.json`` of [[x, y], ...] beside each.
+    """Photographs with annotated heads: ShanghaiTech and UCF-QNRF as published, or with JSON files.
 
-    Splits are train, valid and test. Pictures are resized by the shorter side and cut to a square; Gaussians have
-    ``factor`` times the summed distances to the three nearest heads.
+    ``root/train`` (or ``train_data``, ``Train``) and ``root/test`` alike, with pictures there or in ``images``. The heads of
+    ``NAME.jpg`` lie beside it as ``NAME.json``, ``[[x, y], ...]`` in pixels, or ``NAME_ann.mat`` (UCF-QNRF), or in
+    ``../ground_truth/GT_NAME.mat`` (ShanghaiTech). Without ``root/valid``, a share of the training pictures is set
+    aside by a hash of the name. Pictures are fitted into ``height`` by ``width`` and padded by ImageNet's mean. Gaussians
+    have ``factor`` times the summed distances to the three nearest heads, or ``deviation`` pixels.
     """
 
-    def __init__(self, *, root: str = "~/.cache/kdrun/data/crowds", size: Count = 576, factor: Positive = 0.1) -> None:
-        self.root, self.size, self.factor = Path(root).expanduser(), size, factor
+    def __init__(
+        self,
+        *,
+        root: str,
+        height: Count = 576,
+        width: Count = 864,
+        factor: Positive = 0.1,
+        deviation: Positive | None = None,
+        valid_share: Fraction = 0.1,
+        stride: Count = 8,
+    ) -> None:
+        self.root, self.height, self.width, self.stride = Path(root).expanduser(), height, width, stride
+        self.factor, self.deviation, self.valid_share = factor, deviation, valid_share
 
     def info(self) -> dict[str, DataInfo]:
-        return {name: DataInfo(_columns(self.size), 1) for name in ("train", "valid", "test")}
+        columns = _columns(self.height, self.width, self.stride)
+        files = self._listing() if self.root.is_dir() else {}
+        return {n: DataInfo(columns, size=len(files[n]) if n in files else None) for n in ("train", "valid", "test")}
+
+    def fingerprint(self) -> str:
+        """A hash of the name, size and time of change of every picture and annotation."""
+        digest = hashlib.sha256()
+        for path in sorted(self.root.rglob("*")) if self.root.is_dir() else []:
+            if path.suffix.lower() in (*ENDINGS, ".json", ".mat"):
+                stat = path.stat()
+                digest.update(f"{path.relative_to(self.root)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
 
     def load(self) -> dict[str, FileDataset]:
+        info = self.info()
         sets = {}
-        for name, info in self.info().items():
-            folder = self.root / name
-            files = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
-            if not files:
+        for name, files in self._listing().items():
+            reader = _Reader(files, self.height, self.width, self.factor, self.deviation, self.stride)
+            sets[name] = FileDataset(reader, len(files), info[name])
+            for path in files:
+                annotation_of(path)
+        return sets
+
+    def _listing(self) -> dict[str, list[Path]]:
+        found = {name: self._pictures(name) for name in SPLITS}
+        for name in ("train", "test"):
+            if not found[name]:
                 raise DataError(
-                    f"no pictures in {folder}: expected {folder}/*.jpg, each with its heads as [[x, y], ...] in a .json beside it",
+                    f"no pictures for {name} in {self.root}: expected {self.root}/{name}/NAME.jpg with NAME.json beside "
+                    f"it, or {self.root}/{name}_data/images/NAME.jpg with ../ground_truth/GT_NAME.mat (ShanghaiTech)",
                     key="data.root",
                 )
-            sets[name] = FileDataset(_Annotated(files, self.size, self.factor), len(files), info)
-            sets[name].decode(0)
-        return sets
+        if not found["valid"]:
+            held = [p for p in found["train"] if _hashed(p.name) < self.valid_share]
+            found["train"], found["valid"] = [p for p in found["train"] if p not in set(held)], held
+        return found
+
+    def _pictures(self, split: str) -> list[Path]:
+        folder = next((self.root / n for n in SPLITS[split] if (self.root / n).is_dir()), None)
+        if folder is None:
+            return []
+        inner = folder / "images" if (folder / "images").is_dir() else folder
+        return sorted(p for p in inner.iterdir() if p.suffix.lower() in ENDINGS)
+
+
+def _hashed(name: str) -> float:
+    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 16**8
+
+
+def annotation_of(picture: Path) -> Path:
+    """The file with a picture's heads. Raises ``DataError`` naming the places where it could be."""
+    places = [
+        picture.with_suffix(".json"),
+        picture.with_name(f"{picture.stem}_ann.mat"),
+        picture.parent.parent / "ground_truth" / f"GT_{picture.stem}.mat",
+    ]
+    found = next((p for p in places if p.is_file()), None)
+    if found is None:
+        raise DataError(
+            f"the heads of {picture} are missing: expected {' or '.join(map(str, places))}", key="data.root"
+        )
+    return found
+
+
+def _heads(path: Path) -> Tensor:
+    """Points [count, 2] as (x, y) in pixels from an annotation file."""
+    try:
+        content = _mat_points(path) if path.suffix == ".mat" else json.loads(path.read_text(encoding="utf-8"))
+        points = torch.as_tensor(content, dtype=torch.float32)
+        if points.numel() and (points.dim() != 2 or points.shape[1] != 2):
+            raise ValueError(f"shape {list(points.shape)}")
+    except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
+        raise DataError(f"the heads in {path} are broken: expected [[x, y], ...] in pixels ({error})") from None
+    return points.reshape(-1, 2)
+
+
+def _mat_points(path: Path) -> Any:
+    from scipy.io import loadmat
+
+    content = loadmat(path)
+    return content["annPoints"] if "annPoints" in content else content["image_info"][0, 0][0, 0][0]
+
+
+class _Reader:
+    """Decodes picture ``i`` with its density; picklable, for worker processes."""
+
+    def __init__(
+        self, files: list[Path], height: int, width: int, factor: float, deviation: float | None, stride: int
+    ) -> None:
+        self.files, self.height, self.width = files, height, width
+        self.factor, self.deviation, self.stride = factor, deviation, stride
+
+    def __call__(self, row: int) -> dict[str, Tensor]:
+        path = self.files[row]
+        image, scale = _fitted(path, self.height, self.width)
+        limit = torch.tensor([image.shape[2], image.shape[1]])
+        points = _heads(annotation_of(path)) * scale
+        points = points[((points >= 0) & (points <= limit)).all(1)]  # a few annotations lie outside the picture
+        padding = (0, self.width - image.shape[2], 0, self.height - image.shape[1])
+        spread = adaptive_deviation(points, factor=self.factor, alone=(self.height + self.width) / 8)
+        if self.deviation is not None:
+            spread = torch.full_like(spread, self.deviation)
+        density = points_to_density(points, self.height, self.width, spread, stride=self.stride)
+        padded = F.pad(standardized(image, MEAN, STD), padding)
+        return {"image": padded, "density": density, "count": torch.tensor(float(len(points)))}
+
+
+def _fitted(path: Path, height: int, width: int) -> tuple[Tensor, float]:
+    """A picture [3, h, w] in [0, 1], scaled so that it just fits, and the scale. Raises ``DataError`` for a broken file."""
+    import numpy as np
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as opened:
+            scale = min(height / opened.height, width / opened.width)
+            shape = (min(width, round(opened.width * scale)), min(height, round(opened.height * scale)))
+            image = opened.convert("RGB").resize(shape, Image.Resampling.BILINEAR)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"the image {path} is broken: {error}") from None
+    return torch.from_numpy(np.asarray(image, dtype=np.uint8).copy()).permute(2, 0, 1).float() / 255, scale

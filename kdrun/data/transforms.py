@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdrun.errors import DataError
 from kdrun.registry import transform
 from kdrun.types import Fraction, NonNegative, Positive, Unsigned
 
@@ -23,6 +24,7 @@ __all__ = [
     "random_erasing",
     "random_horizontal_flip",
     "random_resized_crop",
+    "random_window",
 ]
 
 Batch = dict[str, Tensor]
@@ -43,11 +45,55 @@ def _resample(image: Tensor, matrix: Tensor) -> Tensor:
 
 
 @transform
-def random_horizontal_flip(batch: Batch, *, probability: Fraction = 0.5, generator: torch.Generator) -> Batch:
-    """Mirror each image with a probability."""
-    image = batch["image"]
-    flip = _uniform(len(image), 0.0, 1.0, image, generator) < probability
-    return _with_image(batch, torch.where(flip.view(-1, 1, 1, 1), image.flip(3), image))
+def random_horizontal_flip(
+    batch: Batch,
+    *,
+    probability: Fraction = 0.5,
+    columns: list[str] = (),  # type: ignore[assignment]
+    generator: torch.Generator,
+) -> Batch:
+    """Mirror each image with a probability, and with it its maps [rows, channels, h, w] in further ``columns``."""
+    flip = (_uniform(len(batch["image"]), 0.0, 1.0, batch["image"], generator) < probability).view(-1, 1, 1, 1)
+    return {**batch, **{n: torch.where(flip, batch[n].flip(3), batch[n]) for n in ("image", *columns)}}
+
+
+@transform
+def random_window(
+    batch: Batch,
+    *,
+    smallest: Fraction = 0.5,
+    largest: Fraction = 1.0,
+    columns: list[str] = (),  # type: ignore[assignment]
+    generator: torch.Generator,
+) -> Batch:
+    """Cut one random window from all images, each side ``smallest`` to ``largest`` of the whole, and do not resize it.
+
+    Maps [rows, channels, h, w] in further ``columns`` may be smaller than the images by whole factors: sides and corners
+    of the window are multiples of the largest one, so that images and maps stay aligned. Raises ``DataError`` if maps do
+    not divide the images.
+    """
+    height, width = batch["image"].shape[2:]
+    names = ("image", *columns)
+    factors = {name: height // max(batch[name].shape[2], 1) for name in names}
+    if any(batch[n].shape[2] * f != height or batch[n].shape[3] * f != width for n, f in factors.items()):
+        raise DataError(
+            f"the maps in {', '.join(columns)} do not divide images of {height} by {width}", key="data.augment"
+        )
+    step = max(factors.values())
+    share = _uniform(4, 0.0, 1.0, batch["image"], generator).tolist()
+    top, tall = _interval(height // step, smallest + (largest - smallest) * share[0], share[1])
+    left, wide = _interval(width // step, smallest + (largest - smallest) * share[2], share[3])
+    cut = {}
+    for name, factor in factors.items():
+        scale = step // factor
+        cut[name] = batch[name][:, :, scale * top : scale * (top + tall), scale * left : scale * (left + wide)]
+    return {**batch, **cut}
+
+
+def _interval(cells: int, part: float, place: float) -> tuple[int, int]:
+    """Start and length of a ``part`` of ``cells``, rounded; ``place`` in [0, 1) says where of all starts that fit."""
+    length = max(1, round(cells * part))
+    return min(int(place * (cells - length + 1)), cells - length), length
 
 
 @transform

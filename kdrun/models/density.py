@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from kdrun.registry import model
-from kdrun.types import Count, Size
+from kdrun.types import Count, Positive, Size
 
 __all__ = ["DilatedDensityNet"]
 
@@ -14,10 +14,13 @@ __all__ = ["DilatedDensityNet"]
 class DilatedDensityNet(nn.Module):
     """A density-map counter with a dilated back end (Li et al., 2018, CSRNet), its channels divided by ``width_divisor``.
 
-    Four blocks of ``convolutions`` 3×3 convolutions with ReLU and max-pooling (rounding up) between; six dilated ones
-    of widths w, w, w, w/2, w/4, w/8 with w the last of ``widths``; then 1×1 to one channel at an eighth of the side.
-    Named taps: ``tap_0`` the first convolution, ``tap_1`` to ``tap_3`` the pools, ``tap_4`` and ``tap_5`` the first and
-    fourth of the back end.
+    ``features``: blocks of ``convolutions`` 3×3 convolutions with ReLU, max-pooled between (sizes rounded up), as in
+    VGG-16, whose weights fit by name at the default widths. ``back``: six convolutions of dilation 2 with w, w, w,
+    w/2, w/4 and w/8 channels, w the last of ``widths``; then 1×1 to one channel. First weights are normal, Kaiming's
+    by fan-out or of standard ``deviation``; biases are 0.
+
+    Named taps: ``stem`` (the first convolution), ``map_1`` … (the blocks), ``pool_1`` … (the pools), ``back_1`` …
+    ``back_6``, ``map`` (the last of them), all after ReLU.
     """
 
     def __init__(
@@ -26,33 +29,47 @@ class DilatedDensityNet(nn.Module):
         widths: list[Count] = (64, 128, 256, 512),  # type: ignore[assignment]
         convolutions: list[Count] = (2, 2, 3, 3),  # type: ignore[assignment]
         width_divisor: Count = 1,
+        deviation: Positive | None = None,
         in_channels: Size = "auto",
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        pools: list[int] = []
+        points = {"stem": "features.1"}
         before = int(in_channels)
-        for block, (width, count) in enumerate(zip(widths, convolutions, strict=True)):
+        for block, (width, count) in enumerate(zip(widths, convolutions, strict=True), 1):
             for _ in range(count):
-                layers += [nn.Conv2d(before, max(width // width_divisor, 1), 3, padding=1), nn.ReLU()]
-                before = max(width // width_divisor, 1)
-            if block < len(widths) - 1:
+                layers += [nn.Conv2d(before, _divided(width, width_divisor), 3, padding=1), nn.ReLU()]
+                before = _divided(width, width_divisor)
+            points[f"map_{block}"] = f"features.{len(layers) - 1}"
+            if block < len(widths):
+                points[f"pool_{block}"] = f"features.{len(layers)}"
                 layers.append(nn.MaxPool2d(2, ceil_mode=True))
-                pools.append(len(layers) - 1)
-        last = widths[-1]
         back: list[nn.Module] = []
-        for width in (last, last, last, last // 2, last // 4, last // 8):
-            back += [nn.Conv2d(before, max(width // width_divisor, 1), 3, padding=2, dilation=2), nn.ReLU()]
-            before = max(width // width_divisor, 1)
-        self.front, self.back = nn.Sequential(*layers), nn.Sequential(*back)
+        for number, share in enumerate((1, 1, 1, 2, 4, 8), 1):
+            width = _divided(widths[-1], share * width_divisor)
+            points[f"back_{number}"] = f"back.{len(back) + 1}"
+            back += [nn.Conv2d(before, width, 3, padding=2, dilation=2), nn.ReLU()]
+            before = width
+        self.features, self.back = nn.Sequential(*layers), nn.Sequential(*back)
         self.density = nn.Conv2d(before, 1, 1)
+        self.tap_points = {**points, "map": points["back_6"]}
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-        taps = {f"tap_{i + 1}": f"front.{place}" for i, place in enumerate(pools)}
-        self.tap_points = {"tap_0": "front.1", **taps, "tap_4": "back.1", "tap_5": "back.7"}
+                _draw(module, deviation)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Density [batch, 1, h/8, w/8] of images [batch, channels, h, w]."""
-        return self.density(self.back(self.front(image)))
+        """Density [batch, 1, h/8, w/8] (with three pools, rounded up) of images [batch, channels, h, w]."""
+        return self.density(self.back(self.features(image)))
+
+
+def _divided(width: int, by: int) -> int:
+    return max(width // by, 1)
+
+
+def _draw(convolution: nn.Conv2d, deviation: float | None) -> None:
+    if deviation is None:
+        nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    else:
+        nn.init.normal_(convolution.weight, std=deviation)
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)

@@ -6,7 +6,7 @@ Where only relations are compared, student and teacher may differ in width. No f
 from __future__ import annotations
 
 import math
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Literal
 
 import torch
@@ -225,9 +225,10 @@ def dense_flow_matrices(
     *maps: Tensor,
     pool_exponents: list[Unsigned] = (3, 2, 1),  # type: ignore[assignment]
     per_sample: bool = True,
+    pairs: Literal["all", "adjacent"] = "all",
     eps: NonNegative = 1e-5,
 ) -> list[Tensor]:
-    """Flow matrices between all pairs of layers (Liu et al., 2020, eq. 5), pairs in lexicographic order.
+    """Flow matrices between pairs of layers (Liu et al., 2020, eq. 5), all in lexicographic order or neighbours alone.
 
     ``maps`` [batch, C_i, H_i, W_i] of any number; the first are max-pooled by ``2^exponent`` (ceil mode), so that all
     have one size; each channel is then standardised over its pixels (biased variance, ``eps``). Returns a list of
@@ -245,7 +246,8 @@ def dense_flow_matrices(
         )
     flat = [m.flatten(2) if per_sample else m[0].flatten(1) for m in pooled]
     whitened = [(f - f.mean(-1, keepdim=True)) * (f.var(-1, unbiased=False, keepdim=True) + eps).rsqrt() for f in flat]
-    return [a @ b.transpose(-1, -2) / a.shape[-1] for a, b in combinations(whitened, 2)]
+    chosen = combinations(whitened, 2) if pairs == "all" else pairwise(whitened)
+    return [a @ b.transpose(-1, -2) / a.shape[-1] for a, b in chosen]
 
 
 @op

@@ -40,7 +40,6 @@ __all__ = [
     "resize_maps",
     "rotation_views",
     "row_norm",
-    "row_sum",
     "scale",
     "softmax",
     "split_rows",
@@ -219,12 +218,6 @@ def parameter(parameters: dict[str, Tensor], *, name: str) -> Tensor:
 def parameter_count(parameters: dict[str, Tensor]) -> Tensor:
     """How many numbers a model has: a scalar (float64); ``from: [model]`` hands its parameters over."""
     return torch.tensor(float(sum(p.numel() for p in parameters.values())), dtype=torch.float64)
-
-
-@op
-def row_sum(value: Tensor) -> Tensor:
-    """The sum of each row: [batch] of [batch, ...]."""
-    return value.flatten(1).sum(1)
 
 
 @op
