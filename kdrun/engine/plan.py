@@ -7,6 +7,7 @@ of another kind is run on fake tensors. What can be known only by running is not
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,7 +25,7 @@ from kdrun.graph.keys import Keys
 from kdrun.graph.nodes import SOURCES, Graph, Node, Ref
 from kdrun.graph.types import part_of
 from kdrun.registry import Part, catalog
-from kdrun.step.spec import parse_step
+from kdrun.step.spec import Step, parse_step
 from kdrun.step.trace import Trace, trace
 
 __all__ = ["Plan", "StagePlan", "plan"]
@@ -79,6 +80,7 @@ class _Planner:
         self.graph, self.keys = graph, keys
         self.known: dict[str, dict[str, Any]] = {}
         self.infos: dict[str, Mapping[str, Any]] = {}
+        self.traces: dict[str, Trace] = {}
 
     def run(self) -> Plan:
         stages = []
@@ -172,7 +174,8 @@ class _Planner:
                 batch_size=batch_size,
                 notes=("depends on what an earlier stage finds: planned when that has run",),
             )
-        found = trace(
+        found = self._traced(
+            node.params["step"],
             step,
             specs={n: m.spec for n, m in models.items()},
             extra=extra,
@@ -198,6 +201,13 @@ class _Planner:
             shapes=found.shapes,
             notes=tuple(found.notes),
         )
+
+    def _traced(self, content: Any, step: Step, **given: Any) -> Trace:
+        """The shape pass, once for stages that differ in name alone (those of a loop)."""
+        label = json.dumps([content, given], sort_keys=True, default=str)
+        if label not in self.traces:
+            self.traces[label] = trace(step, **given)
+        return self.traces[label]
 
     def _search(self, node: Node, base: dict[str, Any]) -> StagePlan:
         """Any candidate stands for the best: its scores are traced, and later stages are planned with it."""
