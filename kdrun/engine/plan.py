@@ -283,6 +283,9 @@ class _Planner:
         sizes = sizes_from_data(infos[0]) if infos else {}
         part = part_of(node)
         options = {k: v for k, v in node.params.items() if k not in ENGINE_KEYS["stage"]}
+        rows = infos[0].size if infos and part.kind == "generate" else None
+        if rows is not None:  # what is generated for one row is known for all
+            values = {n: replace(v, size=2) if isinstance(v, DataInfo) else v for n, v in values.items()}
         try:
             with FakeTensorMode(allow_non_fake_inputs=True):
                 if "context" in part.injected:
@@ -296,7 +299,8 @@ class _Planner:
                     if positional
                     else part.load()(**faked, **options)
                 )
-                return {"": _known(returned)}, ()
+                known = _known(returned)
+                return {"": replace(known, size=rows) if rows and isinstance(known, DataInfo) else known}, ()
         except Exception as error:
             if isinstance(error, InputError) and all(info.size is not None for info in infos):
                 raise
