@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -13,7 +15,9 @@ from kdrun.engine.building import build
 from kdrun.errors import DataError, InputError
 from kdrun.metrics.leakage import feature_knn_distance
 from kdrun.stages.initialize import opaque
+from kdrun.stages.inversion import boundary_repulsion
 from kdrun.stages.partition import label_skew
+from kdrun.stages.sampling import class_requests
 
 
 def rows(count: int, classes: int = 4) -> MemoryDataset:
@@ -74,7 +78,8 @@ def test_tasks_turn_and_share_no_rows_between_train_and_test() -> None:
     assert [len(tasks[0][n]) for n in ("train", "test")] == [200, 500]
     assert tasks[2]["train"].rows()["task"].unique().tolist() == [2]
     image = tasks[0]["train"].rows()["image"].flatten(1)
-    assert torch.cdist(image, tasks[0]["test"].rows()["image"].flatten(1)).min() >= 0
+    everything = torch.cat([image, tasks[0]["test"].rows()["image"].flatten(1)])
+    assert len(everything.unique(dim=0)) == 700, "no picture stands in both"
     assert not torch.equal(image, tasks[1]["train"].rows()["image"].flatten(1))
 
 
@@ -103,3 +108,32 @@ def test_the_nearest_private_row_is_of_the_class() -> None:
     features, reference = torch.tensor([[0.0], [0.0]]), torch.tensor([[0.1], [2.0]])
     labels = torch.tensor([0, 1])
     assert feature_knn_distance(features, labels, reference, labels) == pytest.approx((0.01 + 4.0) / 2)
+
+
+class _Plane(torch.nn.Module):
+    """Answers label 1 where the first coordinate is above 0."""
+
+    def forward(self, point):
+        return {"label": (point[:, 0] > 0).long()}
+
+
+class _Itself(torch.nn.Module):
+    def forward(self, latent, label):
+        return latent
+
+
+def test_repulsion_moves_away_from_the_boundary() -> None:
+    data = class_requests(classes=2, per_class=20)
+    found = boundary_repulsion(
+        _Itself(),
+        _Plane(),
+        data,
+        latent=3,
+        rounds=60,
+        context=SimpleNamespace(device=torch.device("cpu")),
+        generator=torch.Generator().manual_seed(0),
+    )
+    signed = found["latent"][:, 0] * (2 * data.rows()["label"] - 1)
+    assert (signed > 2).all(), "a whole sphere of the first radius lies in the class"
+    assert set(found["style"].tolist()) == {0, 1}
+    assert int(found["queries"]) >= 60 * 32 * 40

@@ -15,7 +15,7 @@ from kdrun.types import Count, Positive
 __all__ = ["boundary_repulsion"]
 
 
-@solve(fields=("latent", "queries"))
+@solve(fields=("latent", "style", "queries"))
 @torch.no_grad()
 def boundary_repulsion(
     generator_model: Module,
@@ -36,11 +36,13 @@ def boundary_repulsion(
 
     Each row starts from one of ``draws`` random latents that the black box puts into its class (from the last one if none
     is). A round asks about ``directions`` points on a sphere around it: if all are of the class, the centre is kept and
-    the radius grows by ``growth``; else the centre moves away from the others, by a third of the radius at most. Returns
-    ``latent`` [rows, latent], the last centre kept of each row, and ``queries``, how many rows the black box was asked about.
+    the radius grows by ``growth``; else the centre moves by minus the mean over all directions of those that leave the class,
+    times a third of the radius (``largest_step`` at most). The generator's own labels are drawn at random and kept. Returns
+    ``latent`` [rows, latent], the last centre kept of each row, ``style`` [rows], the generator's label for it, and ``queries``, how
+    many rows the black box was asked about.
     """
     label = data.rows()["label"].to(context.device)
-    style = torch.zeros_like(label)
+    style = torch.randint(data.info.classes or 1, (len(label),), generator=generator).to(context.device)
     asked = 0
 
     def inside(points: Tensor, wanted: Tensor, styles: Tensor) -> Tensor:
@@ -71,6 +73,6 @@ def boundary_repulsion(
         kept = torch.where(whole, centre, kept)
         away = -(unit * (~same)[..., None]).mean(1)
         step = (size / 3).clamp_max(largest_step)
-        centre = torch.where(whole, centre, centre + step * F.normalize(away, dim=1))
+        centre = torch.where(whole, centre, centre + step * away)
         size = torch.where(whole, growth * size, size)
-    return {"latent": kept, "queries": torch.tensor(asked)}
+    return {"latent": kept, "style": style, "queries": torch.tensor(asked)}
