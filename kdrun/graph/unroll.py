@@ -23,14 +23,16 @@ Scope = dict[str, "Ref | list[Ref]"]
 
 def unroll(body: Mapping[str, Any], sources: Mapping[str, Node]) -> dict[str, Node]:
     """Return all nodes of ``body`` with loops unrolled, after the source nodes."""
-    builder = _Builder(dict(sources))
+    builder = _Builder()
+    for node in sources.values():
+        builder.add(node)
     builder.block(body, prefix="", scope={}, key="graph")
     return builder.nodes
 
 
 class _Builder:
-    def __init__(self, nodes: dict[str, Node]) -> None:
-        self.nodes = nodes
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
         self.loops: Scope = {}
         self.labels: dict[str, list[str]] = {}
 
@@ -53,9 +55,12 @@ class _Builder:
             self.nodes[node.name] = replace(node, inputs=self.resolve(node.inputs, inner, key=f"{node.key}.from"))
 
     def add(self, node: Node) -> None:
-        """Add a plain node; one with several parts (a partition) stands for the list of them."""
+        """Add a plain node; a value that has several parts, as its part declares, stands for the list of them.
+
+        A partition (``items="parts"``) does as a whole, a data set by a field (``items={"tasks": "num_tasks"}``).
+        """
         self.nodes[node.name] = node
-        part = catalog().find(node.kind, node.part_name) if node.verb == "stage" else None
+        part = catalog().find(node.kind, node.part_name)
         items = part.options.get("items", {}) if part is not None else {}
         for field, parameter in ({"": items} if isinstance(items, str) else dict(items)).items():
             assert part is not None
@@ -157,32 +162,18 @@ class _Builder:
         expanded = self.expand(ref, scope, key=key)
         if isinstance(expanded, list):
             return list(expanded)
-        count = self.parts_of(expanded)
-        if count is None:
-            return expanded
-        return [Ref(expanded.name, (*expanded.field, str(i))) for i in range(count)]
+        return expanded
 
     def literal(
         self, item: Any, scope: Scope, *, name: str, prefix: str, index: int, key: str
     ) -> Ref | list[Ref] | None:
         if isinstance(item, dict):
             label = f"{prefix}{name}[{index}]"
-            self.nodes[label] = parse_node(label, item, key=f"{key}.{index}", verbs=SOURCES)
+            self.add(parse_node(label, item, key=f"{key}.{index}", verbs=SOURCES))
             return Ref(label)
         if isinstance(item, str):
             return self.expand(Ref.parse(item, key=key), scope, key=key)
         return None
-
-    def parts_of(self, ref: Ref) -> int | None:
-        """How many parts a data set's field has, as its part declares it (``items={"tasks": "num_tasks"}``)."""
-        node = self.nodes.get(ref.name)
-        if node is None or node.verb != "data" or not ref.field:
-            return None
-        part = catalog().get("data", node.part, key=node.key)
-        parameter = dict(part.options.get("items", {})).get(ref.field[0])
-        if parameter is None:
-            return None
-        return _length(part.with_defaults(node.params).get(parameter))
 
     def resolve(self, inputs: Inputs, scope: Scope, *, key: str) -> Inputs:
         if isinstance(inputs, dict):

@@ -16,6 +16,7 @@ __all__ = [
     "joint_subspace",
     "leading_subspace",
     "orthonormal_union",
+    "principal_axes",
     "scaled_weight_projection",
     "subspace_drift_penalty",
     "subspace_extend",
@@ -26,6 +27,17 @@ def _rank_below(energies: Tensor, threshold: float) -> int:
     """How many leading energies have a cumulative share strictly below ``threshold``; at least one."""
     shares = energies.cumsum(0) / energies.sum().clamp_min(1e-30)
     return max(int((shares < threshold).sum()), 1)
+
+
+def principal_axes(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean [dim], singular values and principal axes [axes, dim] of rows [rows, dim], by falling variance.
+
+    Each axis points to where its largest entry is positive.
+    """
+    mean = rows.mean(0)
+    _, singular, axes = torch.linalg.svd(rows - mean, full_matrices=False)
+    largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
+    return mean, singular, torch.where(largest < 0, -axes, axes)
 
 
 @op

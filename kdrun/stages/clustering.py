@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kdrun.errors import InputError
 from kdrun.ops.knowledge_graphs import UNIT
+from kdrun.ops.subspaces import principal_axes
 from kdrun.registry import reduce
 from kdrun.types import Count, Fraction
 
@@ -27,15 +28,12 @@ def pca(
     its largest entry is positive. Raises ``InputError`` if there are fewer than ``components``.
     """
     rows = values.double()
-    mean = rows.mean(0)
-    _, singular, axes = torch.linalg.svd(rows - mean, full_matrices=False)
+    mean, singular, axes = principal_axes(rows)
     share = singular.square() / singular.square().sum().clamp_min(1e-30)
     if components is not None and components > len(singular):
         raise InputError(f"{len(rows)} rows of width {rows.shape[1]} have no {components} principal components")
     kept = components or min(int((share.cumsum(0) < variance - 1e-12).sum()) + 1, most, len(singular))
     axes = axes[:kept]
-    largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
-    axes = torch.where(largest < 0, -axes, axes)
     found = {"values": (rows - mean) @ axes.T, "axes": axes, "mean": mean, "explained": share[:kept]}
     return {name: value.to(values.dtype) for name, value in found.items()}
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from kdrun.engine.artifacts import Artifact, Table, Tensors
 from kdrun.engine.context import Context
-from kdrun.errors import InputError, nearest
+from kdrun.errors import InputError
 from kdrun.graph.nodes import Ref, parse_inputs
 from kdrun.registry import catalog, stage
 from kdrun.stages.evaluate import named_scores
 from kdrun.stages.roles import Handed, StepFunction, compiler_for
+from kdrun.stages.tables import column_of
 from kdrun.step.spec import parse_step
 from kdrun.types import Count
 
@@ -85,18 +83,10 @@ def _looked_up(inputs: Mapping[str, Any], ref: Ref) -> Any:
     value = inputs[ref.name]
     for piece in ref.field:
         if isinstance(value, list):
-            value = _column(value, piece)
+            value = column_of(value, piece)
         else:
             value = value[piece] if isinstance(value, Mapping) else value[int(piece)]
     return value
-
-
-def _column(tables: list[Any], name: str) -> Tensor:
-    rows = [row for table in tables for row in (table if isinstance(table, list) else [table])]
-    missing = next((row for row in rows if name not in row), None)
-    if missing is not None:
-        raise InputError(f"a table has no column '{name}'{nearest(name, missing)}; it has: {', '.join(missing)}")
-    return torch.tensor([float(row[name]) for row in rows], dtype=torch.float64)
 
 
 class _Metric:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
 from kdrun.engine.building import build
 from kdrun.errors import InputError
+from kdrun.ops.subspaces import principal_axes
 from kdrun.registry import initialize
 from kdrun.types import Count
 
@@ -26,10 +26,8 @@ def principal_components(
     x = data.rows()[column].flatten(1).double()
     if components > min(x.shape):
         raise InputError(f"{x.shape[0]} rows of {x.shape[1]} numbers have no {components} principal components")
-    mean = x.mean(0)
-    _, singular, axes = torch.linalg.svd(x - mean, full_matrices=False)
+    mean, singular, axes = principal_axes(x)
     axes = axes[:components]
-    axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
     if standardize:
         axes = axes / (singular[:components, None] / (len(x) - 1) ** 0.5).clamp_min(1e-12)
     model = build({"model": "linear_classifier", "in_features": x.shape[1], "num_classes": components})

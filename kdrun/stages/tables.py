@@ -10,7 +10,19 @@ from torch import Tensor
 from kdrun.errors import InputError, nearest
 from kdrun.registry import reduce
 
-__all__ = ["table_column"]
+__all__ = ["column_of", "table_column"]
+
+
+def column_of(tables: list[Any], name: str) -> Tensor:
+    """A column of one table's rows, or of several tables' joined rows: [rows] (float64).
+
+    Raises ``InputError`` for a column that a row has not.
+    """
+    rows = [row for table in tables for row in (table if isinstance(table, list) else [table])]
+    missing = next((row for row in rows if name not in row), None)
+    if missing is not None:
+        raise InputError(f"the tables have no column '{name}'{nearest(name, missing)}; there are: {', '.join(missing)}")
+    return torch.tensor([float(row[name]) for row in rows], dtype=torch.float64)
 
 
 @reduce
@@ -19,8 +31,4 @@ def table_column(tables: list[list[dict[str, Any]]], *, column: str) -> Tensor:
 
     Raises ``InputError`` for a column that a table has not.
     """
-    rows = [row for table in tables for row in table]
-    for row in rows:
-        if column not in row:
-            raise InputError(f"the tables have no column '{column}'{nearest(column, row)}")
-    return torch.tensor([float(row[column]) for row in rows])
+    return column_of(tables, column).float()
