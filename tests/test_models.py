@@ -157,3 +157,11 @@ def test_every_option_of_the_groups_names_a_registered_model(group) -> None:
         own = {k: v for k, v in content.items() if k != "weights" and k not in borrowed}
         assert borrowed <= set(part.parameters)
         part.validate(own, key=option, later=borrowed)
+
+
+def test_a_package_missing_while_building_names_the_extra(monkeypatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(InputError, match=r"needs an extra: pip install 'kdrun\[vision\]'"):
+        build({"model": "torchvision", "name": "resnet18", "num_classes": 2, "in_channels": 3})

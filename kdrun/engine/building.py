@@ -66,6 +66,8 @@ def build(spec: Mapping[str, Any], *, seed: tuple[object, ...] | None = None) ->
         else:
             with seeded(int(str(seed[0])), *seed[1:]):
                 module = factory(**params)
+    except ImportError as error:
+        raise part.lacking(error) from error
     except (TypeError, ValueError) as error:
         raise InputError(f"model '{spec['model']}' refuses its parameters: {error}") from error
     module.kdrun_spec = dict(spec)

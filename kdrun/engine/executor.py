@@ -127,9 +127,15 @@ class Executor:
         if "generator" in part.injected:
             options["generator"] = context.generator("part")
         positional = arguments.pop(part.inputs[-1].name, []) if part.variadic else []
-        returned = part.load()(
-            *([*arguments.values(), *positional] if positional else []), **({} if positional else arguments), **options
-        )
+        function = part.load()
+        try:
+            returned = function(
+                *([*arguments.values(), *positional] if positional else []),
+                **({} if positional else arguments),
+                **options,
+            )
+        except ImportError as error:
+            raise part.lacking(error) from error
         return _as_result(returned, part, context)
 
     def _checkpoints(self, key: str) -> Any:
@@ -211,6 +217,8 @@ def load_data(node: Node, key: str) -> Mapping[str, Dataset]:
         own = {k: v for k, v in node.params.items() if k not in ENGINE_KEYS["data"]}
         try:
             splits = dict(part_of(node).load()(**own).load())
+        except ImportError as error:
+            raise part_of(node).lacking(error) from error
         except KdrunError as error:
             error.key = error.key or node.key
             raise

@@ -175,6 +175,13 @@ class Part:
             )
         return bound
 
+    def lacking(self, error: ImportError) -> Exception:
+        """What to raise when a package that the part imports is missing: the extra to install, if it names one."""
+        extra = self.options.get("extra")
+        if extra is None:
+            return error
+        return InputError(f"{self.kind} '{self.name}' needs an extra: pip install 'kdrun[{extra}]' ({error})")
+
     def load(self) -> Any:
         """Import the part's module and return the function or class.
 
@@ -185,12 +192,7 @@ class Part:
         try:
             target: Any = import_module(self.module, self.file)
         except ImportError as error:
-            extra = self.options.get("extra")
-            if extra is None:
-                raise
-            raise InputError(
-                f"{self.kind} '{self.name}' needs an extra: pip install 'kdrun[{extra}]' ({error})"
-            ) from error
+            raise self.lacking(error) from error
         for piece in self.qualname.split("."):
             target = getattr(target, piece)
         return target
