@@ -164,4 +164,4 @@ def test_a_package_missing_while_building_names_the_extra(monkeypatch) -> None:
 
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(InputError, match=r"needs an extra: pip install 'kdrun\[vision\]'"):
-        build({"model": "torchvision", "name": "resnet18", "num_classes": 2, "in_channels": 3})
+        build({"model": "torchvision", "name": "resnet18", "num_classes": 2})
