@@ -282,7 +282,7 @@ def test_an_encyclopedia_is_as_promised() -> None:
     assert torch.equal(column(splits["entities"], name="label"), entities)
     with pytest.raises(InputError, match="no column 'lable'"):
         column(splits["entities"], name="lable")
-    other = Encyclopedia(**SMALL, edition=1).load()["train"].rows()
+    other = Encyclopedia(**SMALL, seed=1).load()["train"].rows()
     assert not torch.equal(other["tail"][:50], splits["train"].rows()["tail"][:50])
 
 
@@ -449,6 +449,6 @@ def test_sizes_come_from_the_data_and_a_benchmark_tells_slow_nodes_from_fast_one
         session("kg/lemon", *options, "graph.sampling.nodes=[unifrom]").run()
 
 
-def test_editions_of_an_encyclopedia_are_kept_apart_in_the_store(session) -> None:
-    keys = [session("kg/lemon", f"data.edition={edition}").keys["known"] for edition in (0, 1)]
+def test_worlds_of_an_encyclopedia_are_kept_apart_in_the_store(session) -> None:
+    keys = [session("kg/lemon", f"data.seed={seed}").keys["known"] for seed in (0, 1)]
     assert keys[0] != keys[1]

@@ -130,7 +130,7 @@ class Encyclopedia:
     Cities lie in countries, companies in cities; people mostly live where their employer is, are born in that country,
     are its citizens and speak its language, and know their employer's field. An entity's text names its kind and
     attributes that are training facts: no held-out triple is told. ``test`` and ``valid`` are shares of the triples, drawn
-    among those whose ends keep two others or more. ``label`` (int64) of ``entities`` is the kind. Each ``edition`` is another world.
+    among those whose ends keep two others or more. ``label`` (int64) of ``entities`` is the kind. Each ``seed`` is another world.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class Encyclopedia:
         test: Fraction = 0.12,
         tokenizer: str = "minilm",
         max_tokens: Count = 24,
-        edition: Unsigned = 0,
+        seed: Unsigned = 0,
     ) -> None:
         if people > len(FIRST) * len(LAST) or max(cities, companies) > len(STARTS) * len(MIDDLES) * 5:
             raise DataError(
@@ -152,7 +152,7 @@ class Encyclopedia:
         counts = (people, cities, len(COUNTRIES), companies, len(FIELDS), len(LANGUAGES))
         self.counts = dict(zip(KINDS, counts, strict=True))
         self.shares = {"test": test, "valid": valid}
-        self.tokenizer, self.max_tokens, self.edition = tokenizer, max_tokens, edition
+        self.tokenizer, self.max_tokens, self.seed = tokenizer, max_tokens, seed
 
     def info(self) -> dict[str, DataInfo]:
         return graph_info(sum(self.counts.values()), len(RELATIONS), self.max_tokens, KINDS)
@@ -162,7 +162,7 @@ class Encyclopedia:
 
     def graph(self) -> Graph:
         """Triples by split, and texts that tell training facts only."""
-        generator = torch.Generator().manual_seed(self.edition)
+        generator = torch.Generator().manual_seed(self.seed)
         names, kinds = self._names(generator)
         triples = self._facts(generator)
         splits = self._split(triples, generator)

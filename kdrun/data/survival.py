@@ -52,7 +52,7 @@ class SurvivalBags:
     and a share ``censored`` of them is cut at a uniform moment. A cohort's vector is ``ρ·general + √(1 - ρ²)·own``:
     ``target`` is ρ of the cohort at hand (the splits), ``sources`` those of the others (a list, each with the same
     splits); -1 is the opposite prognosis, 0 an unrelated one. Intervals hold equal shares of all training times.
-    ``draw`` numbers the world: prototypes, prognoses and patients all depend on it.
+    ``seed`` numbers the world: prototypes, prognoses and patients all depend on it.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class SurvivalBags:
         signal: Positive = 2.5,
         shift: NonNegative = 0.5,
         censored: Fraction = 0.35,
-        draw: Unsigned = 0,
+        seed: Unsigned = 0,
     ) -> None:
         self.weights = [float(target), *map(float, sources)]
         if any(abs(w) > 1 for w in self.weights):
@@ -79,14 +79,14 @@ class SurvivalBags:
             )
         self.counts = {"train": train, "valid": valid, "test": test}
         self.types, self.instances, self.features, self.bins = types, instances, features, bins
-        self.signal, self.shift, self.censored, self.draw = signal, shift, censored, draw
+        self.signal, self.shift, self.censored, self.seed = signal, shift, censored, seed
 
     def info(self) -> dict[str, Any]:
         splits = {n: _info((self.instances, self.features), self.bins, c) for n, c in self.counts.items()}
         return {**splits, "sources": [dict(splits) for _ in self.weights[1:]]}
 
     def load(self) -> dict[str, Any]:
-        world = torch.Generator().manual_seed(self.draw * 1000)
+        world = torch.Generator().manual_seed(self.seed * 1000)
         prototypes = 1.5 * torch.randn(self.types, self.features, generator=world)
         general = torch.randn(self.types, generator=world)
         cohorts = [self._cohort(i, w, prototypes, general) for i, w in enumerate(self.weights)]
@@ -97,7 +97,7 @@ class SurvivalBags:
         return {**splits[0], "sources": splits[1:]}
 
     def _cohort(self, number: int, weight: float, prototypes: Tensor, general: Tensor) -> dict[str, Tensor]:
-        generator = torch.Generator().manual_seed(self.draw * 1000 + 1 + number)
+        generator = torch.Generator().manual_seed(self.seed * 1000 + 1 + number)
         rows = sum(self.counts.values())
         own = torch.randn(self.types, generator=generator)
         move = self.shift * torch.randn(self.features, generator=generator)
@@ -273,7 +273,7 @@ class ClinicalTables:
     """Real right-censored data that scikit-survival ships: whas500 (heart attacks), gbsg2 (breast cancer), veterans (lung cancer).
 
     ``features`` are clinical variables, categories one-hot, standardised over all rows; ``test_share`` of the rows is
-    set aside, by ``draw``, the number of the split. Intervals hold equal shares of all times. Raises ``InputError`` without the extra.
+    set aside, by ``seed``, the number of the split. Intervals hold equal shares of all times. Raises ``InputError`` without the extra.
     """
 
     def __init__(
@@ -282,9 +282,9 @@ class ClinicalTables:
         name: Literal["whas500", "gbsg2", "veterans"] = "whas500",
         bins: Count = 8,
         test_share: Fraction = 0.3,
-        draw: Unsigned = 0,
+        seed: Unsigned = 0,
     ) -> None:
-        self.name, self.bins, self.test_share, self.draw = name, bins, test_share, draw
+        self.name, self.bins, self.test_share, self.seed = name, bins, test_share, seed
 
     def info(self) -> dict[str, DataInfo]:
         rows, features = {"whas500": (500, 14), "gbsg2": (686, 9), "veterans": (137, 8)}[self.name]
@@ -302,7 +302,7 @@ class ClinicalTables:
             "bin": time_bins(time_, cutoffs=quantile_cutoffs(time_, self.bins)),
         }
         info = self.info()
-        order = torch.randperm(len(time_), generator=torch.Generator().manual_seed(self.draw))
+        order = torch.randperm(len(time_), generator=torch.Generator().manual_seed(self.seed))
         count = info["train"].size or 0
         chosen = {"train": order[:count], "test": order[count:]}
         return {n: MemoryDataset({k: v[rows] for k, v in columns.items()}, info[n]) for n, rows in chosen.items()}
