@@ -7,7 +7,7 @@ import math
 import pytest
 from scipy import stats
 
-from kdrun.claims import check_claims, judge, mean_interval
+from kdrun.claims import check_claims, check_measured, claimed_metrics, judge, mean_interval
 from kdrun.errors import InputError
 
 
@@ -88,3 +88,22 @@ def test_a_name_that_yaml_reads_as_true_is_refused() -> None:
     content = {"c": {**claim(greater=[A, B]), "reported": {True: "CIFAR-100"}}}
     with pytest.raises(InputError, match="is no name"):
         check_claims(content, ["a", "b"])
+
+
+def test_a_metric_that_no_node_of_its_arm_could_measure_is_refused_before_the_run() -> None:
+    claims = {"c": claim(greater=["a.test.accuracy - 0.5 * b.tets.accuracy", "b.test.accuracy"])}
+    check_measured(claims, {"a": ["fit", "test"], "b": ["fit", "test", "tets"]})
+    with pytest.raises(
+        InputError, match="arm 'b' has no node that measures 'tets.accuracy' \\(did you mean 'test'\\?\\)"
+    ) as caught:
+        check_measured(claims, {"a": ["fit", "test"], "b": ["fit", "test"]})
+    assert caught.value.key == "claims.c.test.greater"
+
+
+def test_claimed_metrics_come_in_order_and_once() -> None:
+    claims = {
+        "one": claim(greater=["a.seen[x].score.f1 + b.other.f1", "b.seen[x].score.f1"]),
+        "two": claim(share=["test.accuracy", "b.test.accuracy"], least=0.5),
+        "three": claim(below=["a.cost.queries", 3]),
+    }
+    assert claimed_metrics(claims) == ["seen[x].score.f1", "other.f1", "test.accuracy", "cost.queries"]

@@ -122,9 +122,11 @@ def test_reproduce_gives_table_verdicts_and_page(kdrun, tmp_path) -> None:
     answer = kdrun("reproduce", "kd", "scale=smoke", "seeds=2", "--jobs", "1")
     assert answer.code == 0, answer.err
     assert "beats_scratch" in answer.out
+    assert "arm              seeds  test.accuracy\n" in answer.out  # the metrics that the claims name
     page = (tmp_path / "runs/distillation-kd/reproduce-smoke/report.html").read_text()
     assert "<script" not in page
     assert page.count("<svg") > 5
+    assert "test.nll" in page
     again = kdrun("reproduce", "kd", "scale=smoke", "seeds=2", "--quiet")
     assert again.out == answer.out
 

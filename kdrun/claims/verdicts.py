@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kdrun.claims.statistics import Interval, mean_interval
 from kdrun.errors import InputError, nearest
 
-__all__ = ["Results", "Verdict", "check_claims", "judge", "judge_all"]
+__all__ = ["Results", "Verdict", "check_claims", "check_measured", "claimed_metrics", "judge", "judge_all"]
 
 Results = Mapping[str, Mapping[int, Mapping[str, float]]]
 """arm → seed → metric path → value."""
@@ -61,10 +61,37 @@ def check_claims(claims: Mapping[str, Any], arms: Sequence[str]) -> None:
         word, paths = _parse(claim["test"], key=f"{key}.test")
         if word == "share" and not isinstance(claim["test"].get("least"), int | float):
             raise InputError("a share is compared with a number: least: 0.7", key=f"{key}.test")
-        for _, path in [term for p in (paths[1:] if word == "share" else paths) for term in _terms(p)]:
-            arm = path.split(".", 1)[0]
+        for arm, metric in _metrics(word, paths):
             if arm not in arms:
-                raise InputError(f"there is no arm '{arm}'{nearest(arm, arms)} in '{path}'", key=f"{key}.test.{word}")
+                raise InputError(
+                    f"there is no arm '{arm}'{nearest(arm, arms)} in '{arm}.{metric}'", key=f"{key}.test.{word}"
+                )
+
+
+def check_measured(claims: Mapping[str, Any], nodes: Mapping[str, Iterable[str]]) -> None:
+    """Raise ``InputError`` for a metric of a claim that none of its arm's ``nodes``, by name, could measure."""
+    for name, claim in claims.items():
+        key = f"claims.{name}.test"
+        word, paths = _parse(claim["test"], key=key)
+        for arm, metric in _metrics(word, paths):
+            known = list(nodes[arm])
+            if not any(metric.startswith(f"{node}.") for node in known):
+                near = nearest(metric.rpartition(".")[0], known)
+                raise InputError(f"arm '{arm}' has no node that measures '{metric}'{near}", key=f"{key}.{word}")
+
+
+def claimed_metrics(claims: Mapping[str, Any]) -> list[str]:
+    """The metrics that the claims name, without their arms, in order."""
+    parsed = [_parse(claim["test"], key=f"claims.{name}.test") for name, claim in claims.items()]
+    return list(dict.fromkeys(metric for word, paths in parsed for _, metric in _metrics(word, paths)))
+
+
+def _metrics(word: str, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Arm and metric of every term of a parsed test."""
+    for path in paths[1:] if word == "share" else paths:
+        for _, term in _terms(path):
+            arm, _, metric = term.partition(".")
+            yield arm, metric
 
 
 def _parse(test: Mapping[str, Any], *, key: str) -> tuple[str, list[str]]:

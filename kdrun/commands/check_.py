@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kdrun.commands.arguments import parse, recipe_parser, take
-from kdrun.config.compose import Composer
+from kdrun.config.compose import Composer, Experiment
 from kdrun.errors import KdrunError
 from kdrun.graph.check import check
 from kdrun.registry import catalog
@@ -20,6 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     composer = Composer.named(options.recipe, overrides)
     base = composer.base()
     arms: list[str | None] = list(base.config.get("arms") or {}) or [None]
+    nodes: dict[str, list[str]] = {}
     for arm in arms:
         experiment = composer.compose(arm=arm, scale=scale)
         try:
@@ -27,12 +28,19 @@ def main(arguments: Sequence[str]) -> int:
             graph = check(experiment.config)
         except KdrunError as error:
             raise experiment.explain(error) from None
+        if arm:
+            nodes[arm] = [node.name for node in graph.stages()]
         print(f"{base.recipe}{f' [{arm}]' if arm else ''}: {len(graph.stages())} stages, all well")
-    _check_claims(base.config, [a for a in arms if a])
+    _check_claims(base, nodes)
     return 0
 
 
-def _check_claims(config: dict, arms: list[str]) -> None:  # type: ignore[type-arg]
-    from kdrun.claims import check_claims
+def _check_claims(base: Experiment, nodes: Mapping[str, Sequence[str]]) -> None:
+    from kdrun.claims import check_claims, check_measured
 
-    check_claims(config.get("claims") or {}, arms)
+    claims = base.config.get("claims") or {}
+    try:
+        check_claims(claims, list(nodes))
+        check_measured(claims, nodes)
+    except KdrunError as error:
+        raise base.explain(error) from None

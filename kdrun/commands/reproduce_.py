@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kdrun.claims import check_claims, judge_all
+from kdrun.claims import check_claims, check_measured, claimed_metrics, judge_all
 from kdrun.commands.arguments import parse, recipe_parser, take
 from kdrun.config.compose import Composer, Experiment
 from kdrun.engine.progress import make_reporter
@@ -35,14 +35,20 @@ def main(arguments: Sequence[str]) -> int:
     scale = scale or ("small" if "small" in (base.config.get("scales") or {}) else None)
     arms = _arms(base, options.arms)
     seeds = _seeds(seeds_given, base)
-    claims = {} if options.arms else base.config.get("claims") or {}
+    every_claim = base.config.get("claims") or {}
+    claims = {} if options.arms else every_claim
     try:
-        check_claims(claims, arms)
+        check_claims(every_claim, list(base.config["arms"]))
         board = _board(base, options, arms)
     except KdrunError as error:
         raise base.explain(error) from None
     jobs = _jobs(composer, arms, seeds, scale)
-    outcomes = _outcomes(jobs, options)
+    sessions = {job.label: Session(job.experiment) for job in jobs}
+    try:
+        check_measured(claims, {arm: [n.name for n in sessions[_label(arm, seeds[0])].graph.stages()] for arm in arms})
+    except KdrunError as error:
+        raise base.explain(error) from None
+    outcomes = _outcomes(jobs, sessions, options)
     results = {arm: {seed: outcomes[_label(arm, seed)].metrics for seed in seeds} for arm in arms}
     verdicts = judge_all(claims, results)
     if scale == "smoke":
@@ -51,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     from kdrun.report.tables import headline, text_table
 
     print(f"{base.recipe}{f' at scale {scale}' if scale else ''}, seeds {', '.join(map(str, seeds))}\n")
-    print(headline(results, verdicts))
+    print(headline(results, verdicts, claimed_metrics(every_claim)))
     ranking = leaderboard(board, results, _costs(jobs, outcomes)) if board else None
     if ranking is not None:
         print("\n" + text_table(*ranking))
@@ -115,8 +121,7 @@ def _jobs(composer: Composer, arms: Sequence[str], seeds: Sequence[int], scale: 
     return [Job(_label(arm, seed), e) for seed, row in composer.grid(arms, seeds, scale) for arm, e in row.items()]
 
 
-def _outcomes(jobs: Sequence[Job], options: Any) -> dict[str, Outcome]:
-    sessions = {job.label: Session(job.experiment) for job in jobs}
+def _outcomes(jobs: Sequence[Job], sessions: Mapping[str, Session], options: Any) -> dict[str, Outcome]:
     unfinished = [job for job in jobs if not sessions[job.label].executor.finished()]
     stages = {s.keys[n.name] for s in sessions.values() for n in s.graph.stages()}
     missing = [k for k in stages if not next(iter(sessions.values())).store.contains(k)]

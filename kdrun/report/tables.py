@@ -35,9 +35,13 @@ def format_interval(values: Sequence[float]) -> str:
     return number(found.mean) + ("" if math.isnan(found.half_width) else f" ± {number(found.half_width)}")
 
 
-def arm_table(results: Results) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: one row an arm, one column a metric, mean and 95 % interval over seeds."""
-    metrics = metrics_of(results)
+def arm_table(results: Results, metrics: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: one row an arm, one column a metric, mean and 95 % interval over seeds.
+
+    ``metrics`` are the columns, save those that no arm measured; all if none is left.
+    """
+    known = metrics_of(results)
+    metrics = [m for m in metrics if m in known] or known
     rows = []
     for arm, runs in results.items():
         values = {m: [runs[s][m] for s in sorted(runs) if m in runs[s]] for m in metrics}
@@ -64,7 +68,7 @@ def verdict_lines(verdicts: Sequence[Verdict]) -> list[str]:
     return lines
 
 
-def headline(results: Results, verdicts: Sequence[Verdict]) -> str:
-    """The whole result as plain text."""
-    header, rows = arm_table(results)
+def headline(results: Results, verdicts: Sequence[Verdict], metrics: Sequence[str] = ()) -> str:
+    """The result as plain text: a table of ``metrics`` (see ``arm_table``), then the verdicts."""
+    header, rows = arm_table(results, metrics)
     return "\n".join([text_table(header, rows), "", *verdict_lines(verdicts)])
