@@ -56,6 +56,9 @@ def test_one_value_has_no_interval() -> None:
         ({"below": [A, 0.4]}, [0.5, 0.51, 0.5], [0], "contradicted"),
         ({"greater": [A, B], "every_seed": True}, [0.9, 0.6], [0.5, 0.5], "reproduced"),
         ({"greater": [A, B], "every_seed": True}, [0.9, 0.4], [0.5, 0.5], "contradicted"),
+        ({"greater": [A, B], "seed_share": 0.8}, [0.9, 0.9, 0.9, 0.9, 0.1], [0.5] * 5, "reproduced"),
+        ({"greater": [A, B], "seed_share": 0.8}, [0.9, 0.9, 0.9, 0.4, 0.4], [0.5] * 5, "contradicted"),
+        ({"below": [A, 0.5], "seed_share": 0.5}, [0.4, 0.6], [0.0, 0.0], "reproduced"),
         ({"greater": [A, B]}, [0.5, 0.5], [0.5, 0.5], "contradicted"),
     ],
 )
@@ -69,6 +72,7 @@ def test_outcomes(test, a, b, outcome) -> None:
         (claim(greater=["c.test.accuracy", B]), "there is no arm 'c'"),
         (claim(grater=[A, B]), "got 'grater' \\(did you mean 'greater'\\?\\)"),
         (claim(greater=[A]), "takes a list of two"),
+        (claim(greater=[A, B], seed_share=4), "above 0 and at most 1, got 4"),
         (claim(greater=["a", B]), "names metrics as arm.node.metric"),
         ({"test": {"greater": [A, B]}}, "a claim reads"),
     ],

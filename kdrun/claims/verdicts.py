@@ -5,10 +5,12 @@ A claim's test names metrics as ``arm.path``::
     test: {greater: [kd.test.accuracy, scratch.test.accuracy], by: 0.0}
     test: {share: [test.accuracy, scratch.test.accuracy], by: -0.005, least: 0.7}     # of the other arms
     test: {greater: [kd.test.loss - ce.test.loss, 0.5 * nd.test.loss]}                  # sums, differences, multiples
+    test: {greater: [kd.test.accuracy, scratch.test.accuracy], seed_share: 0.8}         # in 4 of 5 seeds, 8 of 10
 
 The verdict comes from the differences paired by seed and their 95 % Student-t interval: ``reproduced`` if the
 whole interval lies on the claimed side of the threshold, ``contradicted`` if it lies on the other side,
-``undecided`` if it holds the threshold.
+``undecided`` if it holds the threshold. With ``every_seed: true`` or a ``seed_share`` the seeds on the claimed side are
+counted instead: ``reproduced`` if they are all or at least that share of them, else ``contradicted``.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ Results = Mapping[str, Mapping[int, Mapping[str, float]]]
 
 PAIRS = ("greater", "less", "within", "share")
 SINGLES = ("above", "below")
-OPTIONS = ("by", "times", "every_seed", "confidence", "least")
+OPTIONS = ("by", "times", "every_seed", "seed_share", "confidence", "least")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ def check_claims(claims: Mapping[str, Any], arms: Sequence[str]) -> None:
                 f"{odd[0]!r} is no name (YAML reads yes, no, on and off as true and false)", key=f"{key}.reported"
             )
         word, paths = _parse(claim["test"], key=f"{key}.test")
+        wanted = claim["test"].get("seed_share")
+        if wanted is not None and not (isinstance(wanted, int | float) and 0 < wanted <= 1):
+            raise InputError(
+                f"a share of the seeds is above 0 and at most 1, got {wanted!r}", key=f"{key}.test.seed_share"
+            )
         if word == "share" and not isinstance(claim["test"].get("least"), int | float):
             raise InputError("a share is compared with a number: least: 0.7", key=f"{key}.test")
         for arm, metric in _metrics(word, paths):
@@ -151,7 +158,7 @@ def judge(name: str, claim: Mapping[str, Any], results: Results) -> Verdict:
         times = float(test.get("times", 1.0))
         differences = [columns[0][s] - times * columns[1][s] for s in seeds]
     interval = mean_interval(differences, float(test.get("confidence", 0.95)))
-    outcome, note = _outcome(word, differences, interval, threshold, every=bool(test.get("every_seed", False)))
+    outcome, note = _outcome(word, differences, interval, threshold, _wanted_share(test))
     return Verdict(
         name,
         claim["says"],
@@ -163,6 +170,11 @@ def judge(name: str, claim: Mapping[str, Any], results: Results) -> Verdict:
         note,
         claim.get("reported"),
     )
+
+
+def _wanted_share(test: Mapping[str, Any]) -> float | None:
+    """The share of seeds that must hold by themselves; None where the interval decides."""
+    return 1.0 if test.get("every_seed") else test.get("seed_share")
 
 
 def _share(metric: str, baseline: str, bar: float, seed: int, results: Results, key: str) -> float:
@@ -187,7 +199,9 @@ def _text(word: str, test: Mapping[str, Any]) -> str:
         else ""
     )
     times = f"{test['times']} × " if test.get("times") else ""
-    return f"{first} {sign} {times}{second}{margin}{' in every seed' if test.get('every_seed') else ''}"
+    share = _wanted_share(test)
+    seeds = "" if share is None else " in every seed" if share == 1 else f" in {share:.0%} of the seeds"
+    return f"{first} {sign} {times}{second}{margin}{seeds}"
 
 
 def _column(path: str, results: Results, *, key: str) -> dict[int, float]:
@@ -210,15 +224,16 @@ def _metric(path: str, results: Results, *, key: str) -> dict[int, float]:
 
 
 def _outcome(
-    word: str, differences: Sequence[float], interval: Interval, threshold: float, *, every: bool
+    word: str, differences: Sequence[float], interval: Interval, threshold: float, share: float | None
 ) -> tuple[str, str]:
     if len(differences) < 2:
         return "undecided", "needs at least two seeds"
     if not all(map(math.isfinite, differences)):
         return "undecided", "not a number in some seeds"
-    if every:
-        holds = [_side(word, d, threshold) > 0 for d in differences]
-        return ("reproduced" if all(holds) else "contradicted"), f"{sum(holds)} of {len(holds)} seeds"
+    if share is not None:
+        holds = sum(_side(word, d, threshold) > 0 for d in differences)
+        enough = holds >= share * len(differences) - 1e-9
+        return ("reproduced" if enough else "contradicted"), f"{holds} of {len(differences)} seeds"
     if word == "within":
         if interval.low >= -threshold and interval.high <= threshold:
             return "reproduced", ""
