@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["Column", "DataInfo", "DataPart", "Dataset", "FileDataset", "MemoryDataset"]
+__all__ = ["Column", "DataInfo", "DataPart", "Dataset", "FileDataset", "MemoryDataset", "few_left_over"]
 
 Batch = dict[str, Tensor]
 BatchTransform = Callable[[Batch, torch.Generator], Batch]
@@ -109,6 +109,12 @@ class Dataset:
         Random transforms are not applied here: the training stage does, with its own generator.
         """
         raise NotImplementedError
+
+
+def few_left_over(rows: int, batch_size: int) -> int:
+    """Rows of the last batch if they are so few, at most 2 or a thirty-second of a batch, that their statistics are noise; else 0."""
+    left = rows % batch_size if rows > batch_size >= 8 else 0
+    return left if left <= max(2, batch_size // 32) else 0
 
 
 def _chunks(order: Tensor, batch_size: int, drop_last: bool, start: int) -> list[Tensor]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from kdrun.data.dataset import DataInfo
 
-__all__ = ["build", "is_resolved", "load_state", "load_weights", "resolve", "sizes_from_data"]
+__all__ = ["build", "is_resolved", "load_state", "load_weights", "resolve", "sizes_from_data", "uses_batch_statistics"]
 
 INPUT_COLUMNS = ("image", "input", "features", "tokens", "series")
 """Columns that a model reads, the first that a data set has."""
@@ -111,3 +111,10 @@ def load_weights(module: nn.Module, path: str, *, key: str | None = None) -> Non
     except InputError as error:
         error.key = key
         raise
+
+
+def uses_batch_statistics(module: nn.Module) -> bool:
+    """Whether a batch normalisation is somewhere inside."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    return any(isinstance(inner, _BatchNorm) for inner in module.modules())

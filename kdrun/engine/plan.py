@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdrun.data.dataset import Column, DataInfo, Dataset, MemoryDataset
+from kdrun.data.dataset import Column, DataInfo, Dataset, MemoryDataset, few_left_over
 from kdrun.engine.artifacts import Model
 from kdrun.engine.building import build, resolve, sizes_from_data
 from kdrun.engine.executor import main_role
@@ -199,7 +199,7 @@ class _Planner:
             batch_size=batch_size,
             memory=found.parameter_bytes,
             shapes=found.shapes,
-            notes=tuple(found.notes),
+            notes=(*found.notes, *_small_last_batch(node.params, found, infos["data"].size, batch_size)),
         )
 
     def _traced(self, content: Any, step: Step, **given: Any) -> Trace:
@@ -416,6 +416,13 @@ def _computed(found: Trace, rows: int) -> dict[str, Any]:
         for name, c in found.read.items()
     }
     return {"": next(iter(fields.values())), **fields}
+
+
+def _small_last_batch(params: Mapping[str, Any], found: Trace, rows: int | None, batch_size: int) -> list[str]:
+    left = few_left_over(rows or 0, batch_size)
+    if not left or not found.batch_statistics or params.get("drop_last"):
+        return []
+    return [f"batch statistics of the {left} rows in an epoch's last batch are noise: set drop_last: true"]
 
 
 def _steps(params: Mapping[str, Any], size: int | None, batch_size: int) -> int | None:

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdrun.data.dataset import Dataset
+from kdrun.data.dataset import Dataset, few_left_over
 from kdrun.engine.artifacts import Artifact, Model, Table, Tensors
+from kdrun.engine.building import uses_batch_statistics
 from kdrun.engine.checkpoint import flatten, unflatten
 from kdrun.engine.context import Context
 from kdrun.errors import InputError
@@ -71,6 +72,11 @@ def train(
     order = _ordered(sampler, job, context)
     count = len(job.loaders["data"]) if order is None else len(order(0))
     per_epoch = _steps_per_epoch(count, job.sizes["data"], drop_last, context)
+    left = 0 if drop_last else few_left_over(count, job.sizes["data"])
+    if left and any(uses_batch_statistics(job.modules[role]) for role in parsed.trained() if role in job.modules):
+        context.reporter.message(
+            f"{context.name}: batch statistics of the {left} rows in an epoch's last batch are noise: set drop_last: true"
+        )
     total = steps if steps is not None else int(epochs or 0) * per_epoch
     plan = Plan(total, per_epoch, drop_last, shuffle, order)
     rows = _fit(job, plan, context) if job.refresh is None else _fit_chosen(job, plan, context)

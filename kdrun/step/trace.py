@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdrun.data.dataset import Column
-from kdrun.engine.building import build, is_resolved, resolve
+from kdrun.engine.building import build, is_resolved, resolve, uses_batch_statistics
 from kdrun.errors import InputError, KdrunError, nearest
 from kdrun.graph.nodes import Node, Ref
 from kdrun.registry import catalog
@@ -37,7 +37,7 @@ class Trace:
 
     ``outputs`` says per call whether the model returns a tensor, a mapping or an object with attributes;
     ``specs`` holds the resolved specification of every role; ``shapes`` the shape of each node's value; ``read`` what is
-    known of the values that are read from outside.
+    known of the values that are read from outside; ``batch_statistics`` whether a trained model normalises batches.
     """
 
     outputs: dict[str, str] = field(default_factory=dict)
@@ -48,6 +48,7 @@ class Trace:
     activation_bytes: int = 0
     parameter_bytes: int = 0
     notes: list[str] = field(default_factory=list)
+    batch_statistics: bool = False
     read: dict[str, Any] = field(default_factory=dict)
 
 
@@ -143,6 +144,7 @@ class _Tracer:
             for name, value in [*module.named_parameters(), *module.named_buffers()]
         }
         self.modules[role] = module
+        self.found.batch_statistics |= trained and uses_batch_statistics(module)
         self.parameters[role] = state
         names = {n for n, _ in module.named_parameters()}
         self.found.parameters[role] = sum(state[n].numel() for n in names)
