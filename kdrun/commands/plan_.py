@@ -51,7 +51,8 @@ def _print(session: Any, found: Any, *, shapes: bool) -> None:
         if shapes:
             for name, shape in stage.shapes.items():
                 console.print(f"  {stage.name}.{name}: {shape}", highlight=False)
-    console.print(f"training in all: {_si(found.total_flops)}FLOPs")
+    open_ended = any(stage.flops and stage.steps is None and stage.kind == "train" for stage in found.stages)
+    console.print(f"training in all: {'more than ' if open_ended else ''}{_si(found.total_flops)}FLOPs")
 
 
 def _si(value: float | None) -> str:
