@@ -108,6 +108,16 @@ def test_in_a_multirun_one_failing_job_does_not_stop_the_others(kdrun) -> None:
     assert answer.out.count(" test.accuracy") == 1
 
 
+def test_plan_and_run_tell_of_a_last_batch_too_small_for_its_statistics(kdrun) -> None:
+    small = ("kd", "epochs=1", "teacher_epochs=1", "batch_size=64", "data.limit=66")
+    told = "fit_student: batch statistics of the 2 rows"
+    assert told in kdrun("plan", *small).out
+    assert told in kdrun("run", *small).err
+    without = [*small, "+graph.fit_student.drop_last=true", "+graph.fit_teacher.drop_last=true"]
+    assert "batch statistics" not in kdrun("plan", *without).out
+    assert "batch statistics" not in kdrun("run", *without).err
+
+
 def test_hydras_own_flags_work(kdrun) -> None:
     answer = kdrun("run", "kd", "transfer.temperature=2", "--cfg", "job")
     assert answer.code == 0

@@ -9,6 +9,7 @@ from PIL import Image
 
 from kdrun.data import transforms
 from kdrun.data.cifar import PIXELS, Cifar10, Cifar100
+from kdrun.data.dataset import few_left_over
 from kdrun.data.digits import Digits
 from kdrun.data.folder import Folder, ImageNet
 from kdrun.data.glyphs import Glyphs
@@ -188,3 +189,11 @@ def test_mixup_blends_pairs_by_the_weight_it_reports() -> None:
     weight = mixed["mix"].view(-1, 1, 1, 1)
     torch.testing.assert_close(mixed["image"], weight * batch()["image"] + (1 - weight) * other)
     assert 0 <= mixed["mix"].min() <= mixed["mix"].max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch_size", "left"),
+    [(1922, 128, 2), (1550, 128, 0), (132, 128, 4), (1860, 64, 0), (9, 4, 0), (5, 128, 0)],
+)
+def test_few_rows_left_over_for_the_last_batch(rows, batch_size, left) -> None:
+    assert few_left_over(rows, batch_size) == left
