@@ -39,9 +39,9 @@ def trained(session, stage: str = "fit_student", field: tuple[str, ...] = ()) ->
 def test_distillation_equals_a_hand_written_loop_to_the_last_bit(session) -> None:
     ready = session("kd", "epochs=2", "teacher_epochs=1", "batch_size=64")
     ours = trained(ready)
-    teacher = network([32, 64, 128], "fit_teacher", "model").eval()
+    teacher = network([32, 64, 128], "fit_teacher", "model").to(memory_format=torch.channels_last).eval()
     load_state(teacher, ready.executor.value(Ref("fit_teacher")).state, source="test")
-    student = network([8, 16, 32], "fit_student", "student").train()
+    student = network([8, 16, 32], "fit_student", "student").to(memory_format=torch.channels_last).train()
     rows = Digits().load()["train"].rows()
     image, label = rows["image"], rows["label"]
     optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)

@@ -72,8 +72,14 @@ class Hardware:
         )
 
     def prepare(self, module: nn.Module) -> nn.Module:
-        """Move a module to the device and compile it if the group says so."""
+        """Move a module to the device, with convolutions channels-last and compiled if the group says so."""
+        import torch
+
         module.to(self.device)
+        if self.settings.get("channels_last"):
+            for inner in module.modules():
+                if isinstance(inner, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+                    inner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.settings.get("compile"):
             module.compile()
         return module

@@ -22,7 +22,7 @@ __all__ = ["Keys", "numerics"]
 
 def numerics(hardware: Mapping[str, Any]) -> dict[str, Any]:
     """The part of the hardware group that may change a result's bits, and torch's version."""
-    names = ("device", "precision", "compile", "threads", "deterministic")
+    names = ("device", "precision", "compile", "channels_last", "threads", "deterministic")
     return {**{n: hardware.get(n) for n in names}, "torch": _version("torch")}
 
 
