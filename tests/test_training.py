@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from kdrun.engine.building import build, load_state
 from kdrun.engine.randomness import stream
 from kdrun.errors import Diverged, InputError
 from kdrun.graph.nodes import Ref
+from kdrun.step.program import Trainable
+from kdrun.step.spec import Update
 
 
 def network(channels: list[int], name: str, role: str) -> nn.Module:
@@ -44,7 +47,9 @@ def test_distillation_equals_a_hand_written_loop_to_the_last_bit(session) -> Non
     student = network([8, 16, 32], "fit_student", "student").to(memory_format=torch.channels_last).train()
     rows = Digits().load()["train"].rows()
     image, label = rows["image"], rows["label"]
-    optimizer = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(
+        student.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True
+    )
     per_epoch = math.ceil(len(label) / 64)
     for epoch in range(2):
         order = torch.randperm(len(label), generator=stream(0, "fit_student", "order", "data", epoch))
@@ -281,3 +286,29 @@ SMALL_TGEO = (
     "data.test_per_class=1",
     "data.teacher_per_class=2",
 )
+
+
+def test_a_transformed_gradient_has_the_layout_of_its_parameter() -> None:
+    """Fused optimizers walk parameter and gradient through memory; a transform may hand back other strides."""
+    moved = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        torch.manual_seed(0)
+        layer = nn.Conv2d(3, 4, 3).to(memory_format=layout)
+        layer(torch.rand(2, 3, 8, 8)).square().sum().backward()
+        optimizer = torch.optim.Adam(layer.parameters(), lr=0.1, fused=True)
+        named = dict(layer.named_parameters())
+        halve = [lambda gradients, _: {n: (g / 2).contiguous() for n, g in gradients.items()}]
+        trainable = Trainable(cast("Update", None), optimizer, named, [0.1], transforms=halve)
+        trainable.transform()
+        optimizer.step()
+        moved.append(layer.weight.detach().contiguous())
+    torch.testing.assert_close(*moved)
+
+
+def test_memory_layout_changes_no_result(session) -> None:
+    """Channels-last is a matter of speed; what remains is the order of sums."""
+    states = [
+        trained(session("kd", "epochs=1", "data.limit=320", f"hardware.channels_last={on}")) for on in (True, False)
+    ]
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], rtol=1e-3, atol=1e-4, msg=name)

@@ -211,7 +211,7 @@ class _Job:
         for role, weights in state["modules"].items():
             self.modules[role].load_state_dict(weights)
         for name, content in state["optimizers"].items():
-            self.trainables[name].optimizer.load_state_dict(content)
+            self.trainables[name].restore(content)
         for role, parameters in state["averages"].items():
             for own, saved in zip(self.program.averages[role].parameters, parameters, strict=True):
                 own.copy_(saved)

@@ -45,7 +45,20 @@ class Trainable:
         for function in self.transforms:
             gradients = function(gradients, self.parameters)
         for name, gradient in gradients.items():
-            self.parameters[name].grad = gradient
+            self.parameters[name].grad = _laid_out_as(self.parameters[name], gradient)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take the optimizer's state from a checkpoint, which keeps values but not the layouts of memory."""
+        self.optimizer.load_state_dict(state)
+        for parameter, buffers in self.optimizer.state.items():
+            for name, value in buffers.items():
+                if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                    buffers[name] = _laid_out_as(parameter, value)
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """The value with the parameter's strides: fused optimizers walk both through memory and do not compare them."""
+    return value if value.stride() == parameter.stride() else torch.empty_like(parameter).copy_(value)
 
 
 class Average:
