@@ -48,6 +48,11 @@ def _levels(t: Tensor, like: Tensor, schedule: str) -> tuple[Tensor, Tensor]:
     return alpha.reshape(shape), sigma.reshape(shape)
 
 
+def _falling(sigma: Tensor, next_sigma: Tensor) -> Tensor:
+    """``σ_s / σ_t``, and 1 where no noise is left: a time drawn uniformly may be 0, from where the only step is none."""
+    return torch.where(sigma > 0, next_sigma / sigma, 1.0)
+
+
 @op
 def affine(value: Tensor, *, scale: float = 1.0, shift: float = 0.0) -> Tensor:
     """``scale · value + shift``."""
@@ -110,7 +115,7 @@ def ddim_step(
     """
     alpha, sigma = _levels(t, noisy, schedule)
     next_alpha, next_sigma = _levels(earlier, noisy, schedule)
-    return next_alpha * signal + next_sigma / sigma * (noisy - alpha * signal)
+    return next_alpha * signal + _falling(sigma, next_sigma) * (noisy - alpha * signal)
 
 
 @op
@@ -124,7 +129,7 @@ def signal_ode_step(
     """
     alpha, sigma = noise_levels(t, schedule)
     next_alpha, next_sigma = noise_levels(earlier, schedule)
-    share = 1 - next_sigma * alpha / (next_alpha * sigma)
+    share = 1 - _falling(sigma, next_sigma) * alpha / next_alpha
     spread = share.reshape(-1, *(1,) * (signal.dim() - 1))
     return {"signal": signal + spread * (prediction - signal), "share": share}
 

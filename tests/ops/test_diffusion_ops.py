@@ -41,6 +41,16 @@ def test_conversions_are_inverse() -> None:
     assert torch.allclose(d.signal_from_prediction(velocity, noisy, t, predicts="velocity"), signal)
 
 
+def test_at_time_zero_a_step_changes_nothing() -> None:
+    signal, said, noise = torch.randn(3, 3, 4, 4)
+    t = earlier = torch.tensor([0.0, 0.0, 0.0])
+    step = d.signal_ode_step(signal, said, t, earlier)
+    assert torch.equal(step["signal"], signal)
+    assert torch.equal(step["share"], torch.zeros(3))
+    noisy = d.noisy_from_signal(signal, noise, t)
+    torch.testing.assert_close(d.ddim_step(noisy, said, t, earlier), noisy)
+
+
 def test_the_signal_step_is_the_ddim_step() -> None:
     generator = torch.Generator().manual_seed(1)
     signal, noise, said = torch.randn(3, 6, 4, generator=generator).double()
