@@ -74,6 +74,10 @@ class Dataset:
         """One more than the largest ``index``: the length of a table with an entry a row."""
         raise NotImplementedError
 
+    def recurring(self) -> bool:
+        """Whether ``index`` names a row that comes again every epoch: no stream of fresh rows, and no row chosen twice."""
+        raise NotImplementedError
+
     def rows(self, indices: Tensor | None = None) -> Batch:
         """Decode rows (all of them by default) into one batch, without random transforms."""
         raise NotImplementedError
@@ -139,6 +143,9 @@ class MemoryDataset(Dataset):
 
     def index_bound(self) -> int:
         return int(self.columns["index"].max()) + 1 if len(self) else 0
+
+    def recurring(self) -> bool:
+        return len(self.columns["index"].unique()) == len(self)
 
     def rows(self, indices: Tensor | None = None) -> Batch:
         if indices is None:
@@ -215,6 +222,9 @@ class FileDataset(Dataset):
 
     def index_bound(self) -> int:
         return int(self.positions.max()) + 1 if len(self) else 0
+
+    def recurring(self) -> bool:
+        return len(self.positions.unique()) == len(self)
 
     def column(self, name: str) -> Tensor:
         return self.extra[name] if name in self.extra else self.rows()[name]

@@ -45,6 +45,9 @@ class GeneratedDataset(Dataset):
             return self.size
         return int(self.chosen.max()) + 1 if len(self) else 0
 
+    def recurring(self) -> bool:
+        return False
+
     def _copy(self, chosen: Tensor | None, extra: Mapping[str, Tensor], info: DataInfo) -> GeneratedDataset:
         return GeneratedDataset(self.generate, self.size, info, chosen=chosen, extra=extra)
 

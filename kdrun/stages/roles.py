@@ -15,6 +15,7 @@ from kdrun.engine.building import build, is_resolved, load_state, load_weights, 
 from kdrun.engine.context import Context
 from kdrun.graph.nodes import Ref
 from kdrun.step.compiler import Compiler, Roles
+from kdrun.step.remembered import Lasting
 from kdrun.step.spec import Step
 from kdrun.step.trace import Trace, trace
 
@@ -72,13 +73,19 @@ def modules_for(step: Step, handed: Handed, found: Trace, context: Context) -> d
 
 
 def compiler_for(
-    step: Step, handed: Handed, found: Trace, context: Context, state: Mapping[str, Tensor] | None = None
+    step: Step,
+    handed: Handed,
+    found: Trace,
+    context: Context,
+    state: Mapping[str, Tensor] | None = None,
+    lasting: Mapping[str, Lasting] | None = None,
 ) -> Compiler:
     """The compiler of a step whose random numbers come from this stage's stream."""
     modules = modules_for(step, handed, found, context)
     generator = torch.Generator(device=context.device).manual_seed(context.seed_for("step") % (1 << 62))
     tensors = {**handed.tensors, **(state or {})}
-    return Compiler(step, Roles(modules, tensors, tuple(handed.loaders)), found.outputs, generator)
+    roles = Roles(modules, tensors, tuple(handed.loaders), lasting or {})
+    return Compiler(step, roles, found.outputs, generator)
 
 
 class StepFunction:

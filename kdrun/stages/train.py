@@ -22,6 +22,7 @@ from kdrun.registry import catalog, stage
 from kdrun.stages.roles import Handed, StepFunction, compiler_for
 from kdrun.step.compiler import Compiler
 from kdrun.step.program import StepProgram, Trainable, make_schedule, make_trainable
+from kdrun.step.remembered import Lasting
 from kdrun.step.spec import Step, parse_step
 from kdrun.step.trace import initial_state
 from kdrun.types import Count
@@ -117,6 +118,16 @@ def _ordered(sampler: Mapping[str, Any] | None, job: _Job, context: Context) -> 
     return lambda epoch: part.load()(data, size, generator=context.generator("sampler", epoch), **options)
 
 
+def _lasting(loaders: Mapping[str, Dataset], sizes: Mapping[str, int], context: Context) -> dict[str, Lasting]:
+    """The loaders whose rows no random transform changes, so that frozen models' answers may be kept by row."""
+    limit = float(context.hardware.settings.get("remember_gib", 0.0)) * 2**30
+    return {
+        name: Lasting(len(data), data.index_bound(), sizes[name], limit)
+        for name, data in loaders.items()
+        if limit > 0 and not data.transforms and data.recurring()
+    }
+
+
 @dataclass
 class _Job:
     """Everything one train stage works with, built and on the device."""
@@ -156,7 +167,8 @@ class _Job:
             )
             for name, node in step.state.items()
         }
-        compiler = compiler_for(step, handed, found, context, state)
+        sizes = {n: batch_sizes.get(n, batch_size) for n in handed.loaders}
+        compiler = compiler_for(step, handed, found, context, state, _lasting(handed.loaders, sizes, context))
         torch.manual_seed(context.seed_for("global"))
         modules = compiler.roles.modules
         trainables = {
@@ -167,7 +179,6 @@ class _Job:
         chosen = Refresh(refresh, compiler, key=f"{context.config_key}.refresh") if refresh is not None else None
         hardware = context.hardware
         program = StepProgram(step, compiler, trainables, autocast=hardware.autocast(), scaler=hardware.scaler())
-        sizes = {n: batch_sizes.get(n, batch_size) for n in handed.loaders}
         flops = found.flops / traced
         job = cls(step, found.specs, handed.loaders, sizes, program, trainables, context, state, chosen, flops)
         job.asked = {role: int(count) for role, count in job._counters().items()}
@@ -355,7 +366,7 @@ class Refresh:
             return feed.augmented(batch, "refresh", progress.epoch, number)
 
         *found, index = self.values.over(
-            feed.data, batch_size=512, context=context, augment=augment if feed.data.transforms else None
+            feed.data, batch_size=feed.size, context=context, augment=augment if feed.data.transforms else None
         )
         options = {**self.options, **{k: schedule(progress) for k, schedule in self.schedules.items()}}
         if "generator" in self.part.injected:

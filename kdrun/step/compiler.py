@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from kdrun.errors import InputError
 from kdrun.graph.nodes import Ref
 from kdrun.registry import catalog
+from kdrun.step.remembered import Lasting, Remembered
 from kdrun.step.spec import Step, StepNode, Update
 from kdrun.step.taps import Detour, inner_module, tap
 
@@ -33,11 +34,12 @@ Instruction = tuple[Callable[..., Any], tuple[int, ...], int]
 
 @dataclass
 class Roles:
-    """What the names inside a step stand for."""
+    """What the names inside a step stand for. ``lasting``: the loaders whose rows are the same in every epoch."""
 
     modules: dict[str, nn.Module]
     tensors: dict[str, Any] = field(default_factory=dict)
     loaders: tuple[str, ...] = ("data",)
+    lasting: Mapping[str, Lasting] = field(default_factory=dict)
 
 
 class Call:
@@ -51,6 +53,7 @@ class Call:
         self.detach = node.detach
         self.mode = node.mode
         self.no_grad = not node.grad
+        self.patched = bool(node.patch)
         partial_forward = bool(node.patch or node.until)
         self.detour = Detour(module, node.patch, node.until, key=node.node.key) if partial_forward else None
         self.plain = not (
@@ -59,6 +62,11 @@ class Call:
 
     def _switches(self, trained: bool) -> bool:
         return self.mode is not None and (self.mode == "train") != trained
+
+    def steady(self) -> bool:
+        """Whether an untrained module says the same to the same rows: nothing is put into it, it learns and counts nothing."""
+        counts = any(name.rpartition(".")[2] == "queries" for name, _ in self.module.named_buffers())
+        return not (counts or self.patched or self.module.training or self.mode == "train")
 
     def function(self) -> Callable[..., Any]:
         """The callable for the program: the module itself where nothing else is asked for."""
@@ -141,6 +149,7 @@ class Compiler:
             if node.node.verb == "call" and node.role in roles.modules
         }
         self._fixed: dict[Any, int] = {}
+        self._remembered: dict[tuple[str, str], Remembered] = {}
         self._depends = {name: self._roles_of(name) for name in step.nodes}
 
     def _roles_of(self, name: str) -> set[str]:
@@ -196,6 +205,18 @@ class Compiler:
                 }
             )
         return segment
+
+    def remembered(self, step_node: StepNode, loader: str) -> Remembered | None:
+        """The call with its answers kept by the rows of ``loader``, or None if they may change from epoch to epoch."""
+        lasting, call = self.roles.lasting.get(loader), self.calls[step_node.name]
+        if lasting is None or step_node.role in self.step.trained() or not call.steady():
+            return None
+        known = self._remembered.get((step_node.name, loader))
+        if known is None:
+            taps = [slot.take for slot in call.slots.values()]
+            known = Remembered(_named(call.function(), step_node), taps, lasting)
+            self._remembered[step_node.name, loader] = known
+        return known
 
     def column(self, loader: str, name: str) -> int:
         register = self._fixed.get(("column", loader, name))
@@ -307,13 +328,27 @@ class _Emitter:
         role = step_node.role
         if role in self.virtual:
             out = self._emit(call.functional, (self.virtual[role], *registers))
-        elif isinstance(step_node.node.inputs, dict):
-            out = self._emit(_by_name(call.function(), list(step_node.node.inputs)), registers)
+        elif (kept := self._remembered(step_node)) is not None:
+            remembered, loader = kept
+            answers = self._emit(remembered, (self.compiler.column(loader, "index"), *registers))
+            names = ["", *call.slots]
+            for place, name in enumerate(names):
+                self.done[f"{step_node.name}.{name}".rstrip("."), label[1]] = self._emit(itemgetter(place), (answers,))
+            return
         else:
-            out = self._emit(call.function(), registers)
+            out = self._emit(_named(call.function(), step_node), registers)
         self.done[label] = out
         for name, slot in call.slots.items():
             self.done[f"{step_node.name}.{name}", label[1]] = self._emit(slot.take, ())
+
+    def _remembered(self, step_node: StepNode) -> tuple[Remembered, str] | None:
+        """The call with kept answers and the loader of its rows, where it reads columns of one loader alone."""
+        loaders = {self.batch if r.name == "batch" else r.name for r in step_node.node.refs()}
+        if len(loaders) != 1:
+            return None
+        loader = loaders.pop()
+        remembered = self.compiler.remembered(step_node, loader)
+        return None if remembered is None else (remembered, loader)
 
     def _field(self, ref: Ref, loader: str) -> int:
         """A field of a node's value: a model's output, or an entry of what an op returned."""
@@ -346,6 +381,12 @@ def _as_list(*values: Any) -> list[Any]:
 
 def _softmax(logits: Tensor) -> Tensor:
     return logits.softmax(dim=-1)
+
+
+def _named(function: Callable[..., Any], step_node: StepNode) -> Callable[..., Any]:
+    """The function of a call, taking its inputs in order where the node names them."""
+    inputs = step_node.node.inputs
+    return _by_name(function, list(inputs)) if isinstance(inputs, dict) else function
 
 
 def _by_name(function: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
