@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -12,6 +13,9 @@ from kdrun.data.domains import DomainGlyphs, Wilds
 from kdrun.data.samplers import one_group_a_batch
 from kdrun.data.tasks import RotatedDigits, SplitCifar100
 from kdrun.engine.building import build
+from kdrun.engine.checkpoint import Checkpoints
+from kdrun.engine.context import Context
+from kdrun.engine.progress import Reporter
 from kdrun.errors import DataError, InputError
 from kdrun.metrics.leakage import feature_knn_distance
 from kdrun.stages.initialize import opaque
@@ -122,18 +126,44 @@ class _Itself(torch.nn.Module):
         return latent
 
 
-def test_repulsion_moves_away_from_the_boundary() -> None:
+def surroundings(folder) -> Context:
+    """A stage on the processor that saves a checkpoint whenever it may."""
+    hardware = SimpleNamespace(device=torch.device("cpu"))
+    return Context("solve", "key", "solve", 0, cast("Any", hardware), Checkpoints(folder, "key"), Reporter(), 0.0)
+
+
+def repelled(folder, target: torch.nn.Module) -> dict[str, torch.Tensor]:
     data = class_requests(classes=2, per_class=20)
-    found = boundary_repulsion(
-        _Itself(),
-        _Plane(),
-        data,
-        latent=3,
-        rounds=60,
-        context=SimpleNamespace(device=torch.device("cpu")),
-        generator=torch.Generator().manual_seed(0),
+    generator = torch.Generator().manual_seed(0)
+    return boundary_repulsion(
+        _Itself(), target, data, latent=3, rounds=60, context=surroundings(folder), generator=generator
     )
-    signed = found["latent"][:, 0] * (2 * data.rows()["label"] - 1)
+
+
+def test_repulsion_moves_away_from_the_boundary(tmp_path) -> None:
+    found = repelled(tmp_path, _Plane())
+    signed = found["latent"][:, 0] * (2 * class_requests(classes=2, per_class=20).rows()["label"] - 1)
     assert (signed > 2).all(), "a whole sphere of the first radius lies in the class"
     assert set(found["style"].tolist()) == {0, 1}
     assert int(found["queries"]) >= 60 * 32 * 40
+
+
+def test_repulsion_goes_on_from_its_checkpoint(tmp_path) -> None:
+    class Breaking(_Plane):
+        asked = 0
+
+        def forward(self, point):
+            self.asked += 1
+            if self.asked == 40:
+                raise KeyboardInterrupt
+            return super().forward(point)
+
+    whole = repelled(tmp_path / "whole", _Plane())
+    with pytest.raises(KeyboardInterrupt):
+        repelled(tmp_path / "broken", Breaking())
+    counted = Breaking()
+    counted.asked = 1000
+    resumed = repelled(tmp_path / "broken", counted)
+    assert counted.asked - 1000 < 60
+    for name, value in whole.items():
+        assert torch.equal(resumed[name], value), name

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ class Context:
     reporter: Reporter
     checkpoint_seconds: float = 60.0
     sizes: Mapping[str, int] = field(default_factory=dict)
+    saved: float = field(default_factory=time.monotonic, init=False)
 
     @property
     def device(self) -> torch.device:
@@ -45,6 +47,25 @@ class Context:
     def generator(self, *labels: object) -> torch.Generator:
         """A CPU generator for one purpose inside this stage."""
         return stream(self.seed, self.name, *labels)
+
+    def resumed(self) -> tuple[int, Any] | None:
+        """The step and state that ``checkpoint`` saved last, if this stage was cut off before; said to the user."""
+        from kdrun.engine.checkpoint import unflatten
+
+        found = self.checkpoints.latest()
+        if found is None:
+            return None
+        step, tensors, meta = found
+        self.reporter.message(f"{self.name}: resumed at step {step}")
+        return step, unflatten(tensors, meta)
+
+    def checkpoint(self, step: int, state: Callable[[], Any]) -> None:
+        """Save ``state()`` (nested dicts, lists, tensors and scalars) after ``step`` steps, if the last time is long enough ago."""
+        from kdrun.engine.checkpoint import flatten
+
+        if time.monotonic() - self.saved >= self.checkpoint_seconds:
+            self.checkpoints.save(step, *flatten(state()))
+            self.saved = time.monotonic()
 
     def module(self, model: Model, *, role: str = "model") -> nn.Module:
         """Build a model artifact as a module on the device, in eval mode.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import Module
@@ -53,17 +55,31 @@ def boundary_repulsion(
     def drawn(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator).to(context.device)
 
-    centre = drawn(len(label), latent)
-    found = inside(centre, label, style)
-    for _ in range(draws):
-        if found.all():
-            break
-        fresh = drawn(len(label), latent)
-        centre = torch.where(found[:, None], centre, fresh)
-        rows = (~found).nonzero().squeeze(1)
-        found[rows] = inside(centre[rows], label[rows], style[rows])
-    kept, size = centre.clone(), torch.full((len(label), 1), radius, device=context.device)
-    for _ in range(rounds):
+    def started() -> tuple[Tensor, Tensor, Tensor]:
+        centre = drawn(len(label), latent)
+        found = inside(centre, label, style)
+        for _ in range(draws):
+            if found.all():
+                break
+            fresh = drawn(len(label), latent)
+            centre = torch.where(found[:, None], centre, fresh)
+            rows = (~found).nonzero().squeeze(1)
+            found[rows] = inside(centre[rows], label[rows], style[rows])
+        return centre, centre.clone(), torch.full((len(label), 1), radius, device=context.device)
+
+    def state() -> tuple[Any, ...]:
+        return centre, kept, size, asked, generator.get_state()
+
+    first, saved = context.resumed() or (0, None)
+    if saved is None:
+        centre, kept, size = started()
+    else:
+        *points, asked, numbers = saved
+        centre, kept, size = (p.to(context.device) for p in points)
+        generator.set_state(numbers)
+    context.reporter.stage_started(context.name, rounds, "rounds")
+    for number in range(first, rounds):
+        context.checkpoint(number, state)
         unit = F.normalize(drawn(len(label), directions, latent), dim=2)
         points = (centre[:, None] + size[:, None] * unit).flatten(0, 1)
         same = inside(points, label.repeat_interleave(directions), style.repeat_interleave(directions)).view(
@@ -75,4 +91,5 @@ def boundary_repulsion(
         step = (size / 3).clamp_max(largest_step)
         centre = torch.where(whole, centre, centre + step * away)
         size = torch.where(whole, growth * size, size)
+        context.reporter.advanced(context.name, number + 1)
     return {"latent": kept, "style": style, "queries": torch.tensor(asked)}

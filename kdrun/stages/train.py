@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 from kdrun.data.dataset import Dataset, few_left_over
 from kdrun.engine.artifacts import Artifact, Model, Table, Tensors
 from kdrun.engine.building import uses_batch_statistics
-from kdrun.engine.checkpoint import flatten, unflatten
 from kdrun.engine.context import Context
 from kdrun.errors import InputError
 from kdrun.graph.nodes import Ref, parse_node
@@ -326,7 +324,6 @@ def _fit(job: _Job, plan: Plan, context: Context) -> list[dict[str, Any]]:
     feeds = {n: _Feed(n, d, job.sizes[n], plan, context).start(start) for n, d in job.loaders.items() if n in needed}
     context.reporter.stage_started(context.name, plan.steps)
     run, names, single = job.program.run, list(feeds), feeds["data"] if len(feeds) == 1 else None
-    saved = time.monotonic()
     for step in range(start, plan.steps):
         progress = plan.progress(step)
         batches = {"data": next(single)} if single is not None else {n: next(feeds[n]) for n in names}
@@ -338,10 +335,8 @@ def _fit(job: _Job, plan: Plan, context: Context) -> list[dict[str, Any]]:
                 row = record.close(done)
                 context.reporter.log(context.name, done, {k: v for k, v in row.items() if k not in ("epoch", "step")})
             context.reporter.advanced(context.name, done, **record.latest)
-        if time.monotonic() - saved >= context.checkpoint_seconds and done < plan.steps:
-            record.add(job.program.drain())
-            _save(job, record, done, context)
-            saved = time.monotonic()
+        if done < plan.steps:
+            context.checkpoint(done, lambda: _state(job, record))
     return record.rows
 
 
@@ -408,7 +403,6 @@ def _fit_chosen(job: _Job, plan: Plan, context: Context) -> list[dict[str, Any]]
     main = _Feed("data", job.loaders["data"], job.sizes["data"], plan, context)
     needed = job.program.loaders() - {"data"}
     feeds = {n: _Feed(n, job.loaders[n], job.sizes[n], plan, context).start(count) for n in needed}
-    saved = time.monotonic()
     while epoch < epochs:
         if within == 0 and epoch % job.refresh.every == 0:
             job.rows = job.refresh.rows(main, plan.progress(epoch * plan.per_epoch), context)
@@ -425,11 +419,8 @@ def _fit_chosen(job: _Job, plan: Plan, context: Context) -> list[dict[str, Any]]
             if within % DRAIN_EVERY == 0:
                 record.add(job.program.drain())
                 context.reporter.advanced(context.name, progress.step, **record.latest)
-            if time.monotonic() - saved >= context.checkpoint_seconds:
-                record.add(job.program.drain())
-                record.position = (epoch, within)
-                _save(job, record, count, context)
-                saved = time.monotonic()
+            record.position = (epoch, within)
+            context.checkpoint(count, lambda: _state(job, record))
         record.add(job.program.drain())
         row = record.close(count, epoch=epoch + 1, rows=len(job.rows))
         context.reporter.log(context.name, count, {k: v for k, v in row.items() if k not in ("epoch", "step")})
@@ -461,20 +452,17 @@ class _Record:
         return row
 
 
-def _save(job: _Job, record: _Record, step: int, context: Context) -> None:
-    tensors, meta = flatten(job.state())
-    content = {"state": meta, "rows": record.rows, "sums": record.sums, "position": list(record.position)}
-    context.checkpoints.save(step, tensors, content)
+def _state(job: _Job, record: _Record) -> dict[str, Any]:
+    record.add(job.program.drain())
+    return {"job": job.state(), "rows": record.rows, "sums": record.sums, "position": record.position}
 
 
 def _resume(job: _Job, record: _Record, context: Context) -> int:
     """Restore the newest checkpoint of this stage, if there is one; return the step to go on from."""
-    found = context.checkpoints.latest()
+    found = context.resumed()
     if found is None:
         return 0
-    step, tensors, meta = found
-    job.restore(unflatten(tensors, meta["state"]))
-    record.rows, record.sums = meta["rows"], meta["sums"]
-    record.position = (meta["position"][0], meta["position"][1])
-    context.reporter.message(f"{context.name}: resumed at step {step}")
+    step, state = found
+    job.restore(state["job"])
+    record.rows, record.sums, record.position = state["rows"], state["sums"], state["position"]
     return step
