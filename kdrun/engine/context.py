@@ -61,9 +61,9 @@ class Context:
 
     def checkpoint(self, step: int, state: Callable[[], Any]) -> None:
         """Save ``state()`` (nested dicts, lists, tensors and scalars) after ``step`` steps, if the last time is long enough ago."""
-        from kdrun.engine.checkpoint import flatten
-
         if time.monotonic() - self.saved >= self.checkpoint_seconds:
+            from kdrun.engine.checkpoint import flatten
+
             self.checkpoints.save(step, *flatten(state()))
             self.saved = time.monotonic()
 
