@@ -331,9 +331,9 @@ class _Emitter:
         elif (kept := self._remembered(step_node)) is not None:
             remembered, loader = kept
             answers = self._emit(remembered, (self.compiler.column(loader, "index"), *registers))
-            names = ["", *call.slots]
-            for place, name in enumerate(names):
-                self.done[f"{step_node.name}.{name}".rstrip("."), label[1]] = self._emit(itemgetter(place), (answers,))
+            self.done[label] = self._emit(itemgetter(0), (answers,))
+            for place, name in enumerate(call.slots, 1):
+                self.done[f"{step_node.name}.{name}", label[1]] = self._emit(itemgetter(place), (answers,))
             return
         else:
             out = self._emit(_named(call.function(), step_node), registers)
