@@ -64,6 +64,11 @@ def _dispatch(command: str, arguments: list[str]) -> int:
     if command not in COMMANDS:
         print(f"kdrun: there is no command '{command}'{nearest(command, COMMANDS)}; see kdrun --help", file=sys.stderr)
         return 2
+    if command in ("run", "reproduce") and int(os.environ.get("RANK", 0)) > 0:
+        from kdrun.engine.group import serve
+
+        serve()
+        return 0
     module = importlib.import_module(f"kdrun.commands.{command}_")
     try:
         return int(module.main(arguments) or 0)

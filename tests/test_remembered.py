@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from kdrun.graph.nodes import Ref
+from kdrun.step.compiler import Compiler
 from kdrun.step.remembered import TRIALS, Lasting, Remembered
 
 ROWS = Lasting(count=8, bound=10, batch=4, limit=1e6)
@@ -23,6 +24,10 @@ class Counting:
         return self.function(value)
 
 
+def asking(function):
+    return lambda *inputs: [function(*inputs)]
+
+
 def epochs(remembered: Remembered, data: Tensor, numbers: Tensor, count: int, expected) -> None:
     generator = torch.Generator().manual_seed(0)
     for _ in range(count):
@@ -35,7 +40,7 @@ def test_rows_are_asked_about_once_and_then_read() -> None:
     data, numbers = torch.randn(8, 3), torch.tensor([9, 1, 5, 0, 2, 3, 4, 7])
     data[2, 1] = float("nan")
     model = Counting(torch.tanh)
-    remembered = Remembered(model, (), ROWS)
+    remembered = Remembered(asking(model), ROWS)
     epochs(remembered, data, numbers, 6, torch.tanh)
     assert model.calls == 2 + TRIALS
     assert remembered.missing == 0
@@ -44,7 +49,7 @@ def test_rows_are_asked_about_once_and_then_read() -> None:
 def test_what_depends_on_other_rows_is_always_computed() -> None:
     data, numbers = torch.randn(8, 3), torch.arange(8)
     model = Counting(lambda value: value - value.mean(0))
-    remembered = Remembered(model, (), ROWS)
+    remembered = Remembered(asking(model), ROWS)
     epochs(remembered, data, numbers, 6, model.function)
     assert not remembered.useful
     assert model.calls == 6 * 2
@@ -61,7 +66,7 @@ def test_what_depends_on_other_rows_is_always_computed() -> None:
     ids=["no rows", "no tensor", "too large", "with gradient"],
 )
 def test_what_cannot_be_kept_is_given_up(function, rows) -> None:
-    remembered = Remembered(function, (), rows)
+    remembered = Remembered(asking(function), rows)
     remembered(torch.arange(4), torch.randn(4, 3))
     assert not remembered.useful
 
@@ -70,7 +75,7 @@ def test_layouts_of_memory_are_kept() -> None:
     """What follows may sum in the order of memory."""
     model = nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last).eval().requires_grad_(False)
     data = torch.randn(8, 3, 6, 6)
-    remembered = Remembered(model, (), ROWS)
+    remembered = Remembered(asking(model), ROWS)
     for _ in range(4):
         for rows in torch.arange(8).split(4):
             (answer,) = remembered(rows, data[rows])
@@ -81,7 +86,7 @@ def test_layouts_of_memory_are_kept() -> None:
 
 def test_a_smaller_batch_is_computed() -> None:
     model = Counting(torch.exp)
-    remembered = Remembered(model, (), Lasting(count=6, bound=6, batch=4, limit=1e6))
+    remembered = Remembered(asking(model), Lasting(count=6, bound=6, batch=4, limit=1e6))
     for _ in range(20):
         for rows in torch.arange(6).split(4):
             remembered(rows, torch.ones(len(rows), 2))
@@ -98,8 +103,13 @@ def taught(session, *overrides: str):
 def asked(monkeypatch) -> list[int]:
     """Batches that frozen models were asked about, kept or not."""
     seen: list[int] = []
-    ask = Remembered._ask
-    monkeypatch.setattr(Remembered, "_ask", lambda self, inputs: seen.append(len(inputs[0])) or ask(self, inputs))
+    asked_ = Compiler.asked
+
+    def counted(self, *given, **options):
+        ask = asked_(self, *given, **options)
+        return lambda *inputs: seen.append(len(inputs[0])) or ask(*inputs)
+
+    monkeypatch.setattr(Compiler, "asked", counted)
     return seen
 
 

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--clean", type=float, metavar="DAYS", help="delete results older than so many days")
     options = parser.parse_args(list(arguments))
     print(f"kdrun {__version__}, Python {platform.python_version()}, {platform.platform()}")
-    for package in ("torch", "hydra-core", "pydantic", "accelerate", "torchmetrics", "safetensors", "pyarrow"):
+    for package in ("torch", "hydra-core", "pydantic", "torchmetrics", "safetensors", "pyarrow"):
         print(f"  {package:<14} {_version(package)}")
     _devices()
     print("extras")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from kdrun.step.sharding import Shards
 
 __all__ = ["Column", "DataInfo", "DataPart", "Dataset", "FileDataset", "MemoryDataset", "few_left_over"]
 
@@ -54,6 +57,8 @@ class Dataset:
     """Rows with named columns. Every batch also has ``index``: the row's number in its split, int64."""
 
     info: DataInfo
+    decoded = False
+    """Whether reading rows takes work, in ``workers`` processes."""
     transforms: tuple[BatchTransform, ...] = ()
     origin: tuple[Mapping[str, Any], str] | None = None
     """The declared data and the split that these rows come from; None for generated rows."""
@@ -107,11 +112,23 @@ class Dataset:
         device: torch.device | str = "cpu",
         workers: int = 0,
         start: int = 0,
+        shards: Shards | None = None,
     ) -> Iterator[Batch]:
         """Yield batches in ``order`` (a permutation or any index sequence, int64), from batch number ``start`` on.
 
-        Random transforms are not applied here: the training stage does, with its own generator.
+        Random transforms are not applied here: the training stage does, with its own generator. Processes that train
+        together, ``shards``, get the same batches, and divide the work of decoding them.
         """
+        chunks = list((torch.arange(len(self)) if order is None else order.cpu()).split(batch_size))
+        if drop_last and chunks and len(chunks[-1]) < batch_size:
+            chunks.pop()
+        chunks, device = chunks[start:], torch.device(device)
+        if shards is None or not self.decoded:
+            return self.draw(chunks, device, workers)
+        return shards.decode(lambda own: self.draw(own, device, workers), chunks)
+
+    def draw(self, chunks: Sequence[Tensor], device: torch.device, workers: int) -> Iterator[Batch]:
+        """Yield a batch for each chunk of row numbers (int64)."""
         raise NotImplementedError
 
 
@@ -119,13 +136,6 @@ def few_left_over(rows: int, batch_size: int) -> int:
     """Rows of the last batch if they are so few, at most 2 or a thirty-second of a batch, that their statistics are noise; else 0."""
     left = rows % batch_size if rows > batch_size >= 8 else 0
     return left if left <= max(2, batch_size // 32) else 0
-
-
-def _chunks(order: Tensor, batch_size: int, drop_last: bool, start: int) -> list[Tensor]:
-    chunks = list(order.split(batch_size))
-    if drop_last and chunks and len(chunks[-1]) < batch_size:
-        chunks.pop()
-    return chunks[start:]
 
 
 class MemoryDataset(Dataset):
@@ -165,22 +175,12 @@ class MemoryDataset(Dataset):
         copy.transforms = tuple(transforms)
         return copy
 
-    def batches(
-        self,
-        batch_size: int,
-        *,
-        order: Tensor | None = None,
-        drop_last: bool = False,
-        device: torch.device | str = "cpu",
-        workers: int = 0,
-        start: int = 0,
-    ) -> Iterator[Batch]:
-        device = torch.device(device)
+    def draw(self, chunks: Sequence[Tensor], device: torch.device, workers: int) -> Iterator[Batch]:
         if device not in self._on_device:
             self._on_device[device] = {name: column.to(device) for name, column in self.columns.items()}
         columns = self._on_device[device]
-        order = torch.arange(len(self)) if order is None else order
-        for chunk in _chunks(order.to(device), batch_size, drop_last, start):
+        order = torch.cat(list(chunks)).to(device) if chunks else torch.empty(0)
+        for chunk in order.split([len(chunk) for chunk in chunks]):
             yield {name: column[chunk] for name, column in columns.items()}
 
 
@@ -202,6 +202,8 @@ class _Rows(torch.utils.data.Dataset[Batch]):
 
 class FileDataset(Dataset):
     """Rows decoded from files by ``decode(position) -> {column: tensor}``, through a torch ``DataLoader``."""
+
+    decoded = True
 
     def __init__(
         self,
@@ -250,19 +252,7 @@ class FileDataset(Dataset):
         parts = list(self.batches(256, order=chosen))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def batches(
-        self,
-        batch_size: int,
-        *,
-        order: Tensor | None = None,
-        drop_last: bool = False,
-        device: torch.device | str = "cpu",
-        workers: int = 0,
-        start: int = 0,
-    ) -> Iterator[Batch]:
-        order = torch.arange(len(self)) if order is None else order
-        device = torch.device(device)
-        chunks = _chunks(order, batch_size, drop_last, start)
+    def draw(self, chunks: Sequence[Tensor], device: torch.device, workers: int) -> Iterator[Batch]:
         loader: Any = torch.utils.data.DataLoader(
             _Rows(self.decode, self.positions, self.extra),
             batch_sampler=[chunk.tolist() for chunk in chunks],

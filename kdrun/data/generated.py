@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -75,20 +75,6 @@ class GeneratedDataset(Dataset):
         batch["index"] = positions
         return batch
 
-    def batches(
-        self,
-        batch_size: int,
-        *,
-        order: Tensor | None = None,
-        drop_last: bool = False,
-        device: torch.device | str = "cpu",
-        workers: int = 0,
-        start: int = 0,
-    ) -> Iterator[Batch]:
-        device = torch.device(device)
-        count = len(self) if order is None else len(order)
-        stop = count - count % batch_size if drop_last else count
-        for first in range(start * batch_size, stop, batch_size):
-            last = min(first + batch_size, stop)
-            chosen = torch.arange(first, last) if order is None else order[first:last].cpu()
-            yield {name: column.to(device, non_blocking=True) for name, column in self.rows(chosen).items()}
+    def draw(self, chunks: Sequence[Tensor], device: torch.device, workers: int) -> Iterator[Batch]:
+        for chunk in chunks:
+            yield {name: column.to(device, non_blocking=True) for name, column in self.rows(chunk).items()}

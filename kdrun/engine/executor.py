@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class Executor:
     keys: Keys
     store: Store
     hardware_settings: Mapping[str, Any]
+    config: Mapping[str, Any] = field(default_factory=dict)
     reporter: Reporter = field(default_factory=QuietReporter)
     checkpoint_seconds: float = 60.0
     counts: dict[str, int] = field(default_factory=lambda: {"computed": 0, "cached": 0})
@@ -49,6 +51,11 @@ class Executor:
                 if isinstance(artifact, Table):
                     tables[f"{node.name}.{name}" if name else node.name] = artifact.rows
         return tables
+
+    def take_part(self, name: str) -> None:
+        """Run a train stage along with the first process of a group, and leave what comes of it to that one."""
+        self.checkpoint_seconds = float("inf")
+        self._call(self.graph.nodes[name], self.keys[name])
 
     def finished(self) -> bool:
         """Whether the store already holds every final result."""
@@ -91,7 +98,8 @@ class Executor:
         if node.part != "train":
             self.reporter.stage_started(node.name)
         try:
-            result = self._call(node, key)
+            with self._together(node):
+                result = self._call(node, key)
         except KdrunError as error:
             error.key = error.key or node.key
             raise
@@ -101,6 +109,14 @@ class Executor:
         self.seconds[node.name] = time.monotonic() - started
         self.reporter.stage_finished(node.name, self.seconds[node.name])
         return result
+
+    def _together(self, node: Node) -> Any:
+        """The other processes of the group, if there is one, at the same train stage."""
+        if node.part != "train" or self.hardware.processes == 1:
+            return contextlib.nullcontext()
+        from kdrun.engine.group import Group
+
+        return Group.of(self.hardware.processes).together(self.config, node.name)
 
     def _call(self, node: Node, key: str) -> Result:
         from kdrun.engine.context import Context

@@ -1,9 +1,10 @@
-"""The hardware group in force: device, precision, threads, determinism, through Accelerate."""
+"""The hardware group in force: device, precision, threads, determinism, processes."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,11 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from kdrun.step.sharding import Shards
+
 __all__ = ["Hardware"]
 
-PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+PRECISIONS = {"fp32": None, "bf16": "bfloat16", "fp16": "float16"}
 
 
 class Hardware:
@@ -34,6 +37,9 @@ class Hardware:
                 f"precision is one of {', '.join(PRECISIONS)}, got '{self.precision}'", key="hardware.precision"
             )
         self.workers = int(settings.get("workers", 0))
+        self.processes = int(settings.get("processes", 1))
+        if self.processes < 1 or (self.processes > 1 and str(settings.get("device")).startswith("mps")):
+            raise InputError(f"processes is at least 1, and 1 on mps, got {self.processes}", key="hardware.processes")
         self.device = self._device(str(settings.get("device", "cpu")))
         torch.set_num_threads(int(settings.get("threads", 1)))
         if settings.get("deterministic"):
@@ -50,18 +56,41 @@ class Hardware:
             raise InputError(
                 f"this machine has no {kind} device that torch can use; try hardware=cpu", key="hardware.device"
             )
-        return torch.device(name)
+        return self._own(name) if kind == "cuda" and self.processes > 1 else torch.device(name)
+
+    def _own(self, name: str) -> torch.device:
+        """The GPU of this process among those that train together on this machine."""
+        import torch
+
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", self.processes))
+        if name != "cuda" or here > torch.cuda.device_count():
+            raise InputError(
+                f"{here} processes need a GPU each, and device=cuda; this machine has {torch.cuda.device_count()}",
+                key="hardware.processes",
+            )
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+        return device
 
     @functools.cached_property
-    def accelerator(self) -> Any:
-        """Accelerate's handle: processes, mixed precision, preparation for data parallelism."""
-        from accelerate import Accelerator
+    def shards(self) -> Shards | None:
+        """How calls of models are split among the processes that train together; None for one process."""
+        from kdrun.engine.group import Group, launched
+        from kdrun.step.sharding import Shards
 
-        return Accelerator(mixed_precision=PRECISIONS[self.precision], cpu=self.device.type == "cpu")
+        if self.processes == 1:
+            return None
+        rank, _ = launched() or (0, 1)
+        if rank == 0:
+            Group.of(self.processes)
+        return Shards(rank, self.processes)
 
     def autocast(self) -> Any:
         """A context factory for mixed precision, or None in full precision (so that nothing is entered)."""
-        return None if self.precision == "fp32" else self.accelerator.autocast
+        import torch
+
+        name = PRECISIONS[self.precision]
+        return None if name is None else functools.partial(torch.autocast, self.device.type, getattr(torch, name))
 
     def scaler(self) -> Any:
         """A gradient scaler, for fp16 on a GPU only."""

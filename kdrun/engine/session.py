@@ -61,6 +61,7 @@ class Session:
             self.keys,
             self.store,
             self.hardware,
+            self.config,
             reporter or Reporter(),
             float(self.config.get("checkpoint_seconds", 60)),
         )
@@ -140,7 +141,6 @@ def environment() -> dict[str, Any]:
         "torchvision",
         "hydra-core",
         "numpy",
-        "accelerate",
         "torchmetrics",
         "timm",
         "transformers",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdrun.config.compose import Experiment
+from kdrun.engine.group import launched
 from kdrun.engine.progress import Reporter
 from kdrun.engine.session import Outcome, Session
 from kdrun.errors import KdrunError, RunError
@@ -31,14 +32,17 @@ class Job:
 
 
 def workers_for(jobs: Sequence[Job], wanted: int | None) -> int:
-    """How many processes to use: as many as processors allow at the configured threads each."""
+    """How many runs at a time: as many as processors allow at the configured processes and threads each."""
+    if launched() is not None:
+        return 1
     if wanted is not None:
         return max(1, min(wanted, len(jobs)))
     hardware = jobs[0].experiment.config.get("hardware") or {} if jobs else {}
     if hardware.get("device", "cpu") != "cpu":
         return 1
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    return max(1, min(available // int(hardware.get("threads", 1)), len(jobs)))
+    each = int(hardware.get("threads", 1)) * int(hardware.get("processes", 1))
+    return max(1, min(available // each, len(jobs)))
 
 
 def run_all(

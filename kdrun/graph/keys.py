@@ -41,6 +41,7 @@ class Keys:
         self.graph = graph
         self.seed = seed
         self.numerics = numerics(hardware)
+        self.processes = int(hardware.get("processes", 1))
         self._keys: dict[str, str] = {}
 
     def seed_of(self, node: Node) -> int:
@@ -66,6 +67,8 @@ class Keys:
         }
         if node.verb in ("stage", "op"):
             content["numerics"] = self.numerics
+        if node.verb == "stage" and node.part == "train" and self.processes > 1:
+            content["processes"] = self.processes
         if self._is_random(node, part):
             content["seed"] = self.seed_of(node)
             content["stream"] = node.name

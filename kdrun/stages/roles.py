@@ -14,8 +14,10 @@ from kdrun.engine.artifacts import Model
 from kdrun.engine.building import build, is_resolved, load_state, load_weights, sizes_from_data
 from kdrun.engine.context import Context
 from kdrun.graph.nodes import Ref
+from kdrun.step.batch_norm import across_processes
 from kdrun.step.compiler import Compiler, Roles
 from kdrun.step.remembered import Lasting
+from kdrun.step.sharding import Shards
 from kdrun.step.spec import Step
 from kdrun.step.trace import Trace, trace
 
@@ -52,7 +54,9 @@ class Handed:
         )
 
 
-def modules_for(step: Step, handed: Handed, found: Trace, context: Context) -> dict[str, nn.Module]:
+def modules_for(
+    step: Step, handed: Handed, found: Trace, context: Context, shards: Shards | None = None
+) -> dict[str, nn.Module]:
     """Build every role: trained ones in training mode, all others frozen in eval mode."""
     trained = set(step.trained())
     modules = {}
@@ -68,6 +72,8 @@ def modules_for(step: Step, handed: Handed, found: Trace, context: Context) -> d
         module.train(role in trained)
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(parameter.requires_grad and step.trains(role, name))
+        if shards is not None:
+            module = across_processes(module, shards, context.device)
         modules[role] = context.hardware.prepare(module)
     return modules
 
@@ -79,12 +85,13 @@ def compiler_for(
     context: Context,
     state: Mapping[str, Tensor] | None = None,
     lasting: Mapping[str, Lasting] | None = None,
+    shards: Shards | None = None,
 ) -> Compiler:
-    """The compiler of a step whose random numbers come from this stage's stream."""
-    modules = modules_for(step, handed, found, context)
+    """The compiler of a step whose random numbers come from this stage's stream, with calls split among processes if any."""
+    modules = modules_for(step, handed, found, context, shards)
     generator = torch.Generator(device=context.device).manual_seed(context.seed_for("step") % (1 << 62))
     tensors = {**handed.tensors, **(state or {})}
-    roles = Roles(modules, tensors, tuple(handed.loaders), lasting or {})
+    roles = Roles(modules, tensors, tuple(handed.loaders), lasting or {}, shards, found.by_row)
     return Compiler(step, roles, found.outputs, generator)
 
 

@@ -166,7 +166,9 @@ class _Job:
             for name, node in step.state.items()
         }
         sizes = {n: batch_sizes.get(n, batch_size) for n in handed.loaders}
-        compiler = compiler_for(step, handed, found, context, state, _lasting(handed.loaders, sizes, context))
+        hardware = context.hardware
+        lasting = _lasting(handed.loaders, sizes, context)
+        compiler = compiler_for(step, handed, found, context, state, lasting, hardware.shards)
         torch.manual_seed(context.seed_for("global"))
         modules = compiler.roles.modules
         trainables = {
@@ -175,8 +177,14 @@ class _Job:
             if u.every
         }
         chosen = Refresh(refresh, compiler, key=f"{context.config_key}.refresh") if refresh is not None else None
-        hardware = context.hardware
-        program = StepProgram(step, compiler, trainables, autocast=hardware.autocast(), scaler=hardware.scaler())
+        program = StepProgram(
+            step,
+            compiler,
+            trainables,
+            autocast=hardware.autocast(),
+            scaler=hardware.scaler(),
+            seed=context.seed_for("noise"),
+        )
         flops = found.flops / traced
         job = cls(step, found.specs, handed.loaders, sizes, program, trainables, context, state, chosen, flops)
         job.asked = {role: int(count) for role, count in job._counters().items()}
@@ -298,6 +306,7 @@ class _Feed:
             device=self.context.device,
             workers=self.context.hardware.workers,
             start=skip,
+            shards=self.context.hardware.shards,
         )
         if not self.data.transforms:
             yield from batches

@@ -11,7 +11,7 @@ same step has changed is computed again, and everything else is computed once an
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter, itemgetter
@@ -24,6 +24,7 @@ from kdrun.errors import InputError
 from kdrun.graph.nodes import Ref
 from kdrun.registry import catalog
 from kdrun.step.remembered import Lasting, Remembered
+from kdrun.step.sharding import Shards
 from kdrun.step.spec import Step, StepNode, Update
 from kdrun.step.taps import Detour, inner_module, tap
 
@@ -34,12 +35,18 @@ Instruction = tuple[Callable[..., Any], tuple[int, ...], int]
 
 @dataclass
 class Roles:
-    """What the names inside a step stand for. ``lasting``: the loaders whose rows are the same in every epoch."""
+    """What the names inside a step stand for.
+
+    ``lasting``: the loaders whose rows are the same in every epoch; ``shards``: how calls are split among processes, and
+    ``by_row`` those that may be.
+    """
 
     modules: dict[str, nn.Module]
     tensors: dict[str, Any] = field(default_factory=dict)
     loaders: tuple[str, ...] = ("data",)
     lasting: Mapping[str, Lasting] = field(default_factory=dict)
+    shards: Shards | None = None
+    by_row: Collection[str] = ()
 
 
 class Call:
@@ -63,10 +70,13 @@ class Call:
     def _switches(self, trained: bool) -> bool:
         return self.mode is not None and (self.mode == "train") != trained
 
+    def counts(self) -> bool:
+        """Whether the module keeps count of what it is asked."""
+        return any(name.rpartition(".")[2] == "queries" for name, _ in self.module.named_buffers())
+
     def steady(self) -> bool:
         """Whether an untrained module says the same to the same rows: nothing is put into it, it learns and counts nothing."""
-        counts = any(name.rpartition(".")[2] == "queries" for name, _ in self.module.named_buffers())
-        return not (counts or self.patched or self.module.training or self.mode == "train")
+        return not (self.counts() or self.patched or self.module.training or self.mode == "train")
 
     def function(self) -> Callable[..., Any]:
         """The callable for the program: the module itself where nothing else is asked for."""
@@ -206,17 +216,35 @@ class Compiler:
             )
         return segment
 
-    def remembered(self, step_node: StepNode, loader: str) -> Remembered | None:
-        """The call with its answers kept by the rows of ``loader``, or None if they may change from epoch to epoch."""
-        lasting, call = self.roles.lasting.get(loader), self.calls[step_node.name]
-        if lasting is None or step_node.role in self.step.trained() or not call.steady():
-            return None
-        known = self._remembered.get((step_node.name, loader))
-        if known is None:
-            taps = [slot.take for slot in call.slots.values()]
-            known = Remembered(_named(call.function(), step_node), taps, lasting)
-            self._remembered[step_node.name, loader] = known
-        return known
+    def splits(self, step_node: StepNode) -> bool:
+        """Whether the call is split among processes."""
+        by_row = self.roles.shards is not None and step_node.name in self.roles.by_row
+        return by_row and not self.calls[step_node.name].counts()
+
+    def remembers(self, step_node: StepNode, loader: str) -> bool:
+        """Whether the call's answers are kept by the rows of ``loader``: they are the same in every epoch."""
+        lasting = loader in self.roles.lasting and step_node.role not in self.step.trained()
+        return lasting and self.calls[step_node.name].steady()
+
+    def asked(self, step_node: StepNode, *, virtual: bool = False) -> Callable[..., list[Any]]:
+        """The call as a function that gives its output and its taps; at other parameters, its first input, if ``virtual``."""
+        call = self.calls[step_node.name]
+        function = call.functional if virtual else _named(call.function(), step_node)
+        slots = tuple(call.slots.values())
+
+        def ask(*inputs: Any) -> list[Any]:
+            return [function(*inputs), *(slot.take() for slot in slots)]
+
+        if self.roles.shards is not None and self.splits(step_node):
+            return self.roles.shards.split(ask, whole=int(virtual))
+        return ask
+
+    def remembered(self, step_node: StepNode, loader: str) -> Remembered:
+        """The call with its answers kept by the rows of ``loader``."""
+        label = (step_node.name, loader)
+        if label not in self._remembered:
+            self._remembered[label] = Remembered(self.asked(step_node), self.roles.lasting[loader])
+        return self._remembered[label]
 
     def column(self, loader: str, name: str) -> int:
         register = self._fixed.get(("column", loader, name))
@@ -323,32 +351,33 @@ class _Emitter:
 
     def _call(self, step_node: StepNode, label: tuple[str, str]) -> None:
         call = self.compiler.calls[step_node.name]
-        refs = list(step_node.node.refs())
-        registers = tuple(self.value(ref) for ref in refs)
-        role = step_node.role
-        if role in self.virtual:
-            out = self._emit(call.functional, (self.virtual[role], *registers))
-        elif (kept := self._remembered(step_node)) is not None:
-            remembered, loader = kept
+        registers = tuple(self.value(ref) for ref in step_node.node.refs())
+        virtual = step_node.role in self.virtual
+        if virtual:
+            registers = (self.virtual[step_node.role], *registers)
+        loader = None if virtual else self._lasting_rows(step_node)
+        if loader is not None:
+            remembered = self.compiler.remembered(step_node, loader)
             answers = self._emit(remembered, (self.compiler.column(loader, "index"), *registers))
-            self.done[label] = self._emit(itemgetter(0), (answers,))
-            for place, name in enumerate(call.slots, 1):
-                self.done[f"{step_node.name}.{name}", label[1]] = self._emit(itemgetter(place), (answers,))
-            return
+        elif self.compiler.splits(step_node):
+            answers = self._emit(self.compiler.asked(step_node, virtual=virtual), registers)
         else:
-            out = self._emit(_named(call.function(), step_node), registers)
-        self.done[label] = out
-        for name, slot in call.slots.items():
-            self.done[f"{step_node.name}.{name}", label[1]] = self._emit(slot.take, ())
+            function = call.functional if virtual else _named(call.function(), step_node)
+            self.done[label] = self._emit(function, registers)
+            for name, slot in call.slots.items():
+                self.done[f"{step_node.name}.{name}", label[1]] = self._emit(slot.take, ())
+            return
+        self.done[label] = self._emit(itemgetter(0), (answers,))
+        for place, name in enumerate(call.slots, 1):
+            self.done[f"{step_node.name}.{name}", label[1]] = self._emit(itemgetter(place), (answers,))
 
-    def _remembered(self, step_node: StepNode) -> tuple[Remembered, str] | None:
-        """The call with kept answers and the loader of its rows, where it reads columns of one loader alone."""
+    def _lasting_rows(self, step_node: StepNode) -> str | None:
+        """The loader by whose rows the call's answers may be kept: it reads columns of that one alone."""
         loaders = {self.batch if r.name == "batch" else r.name for r in step_node.node.refs()}
         if len(loaders) != 1:
             return None
         loader = loaders.pop()
-        remembered = self.compiler.remembered(step_node, loader)
-        return None if remembered is None else (remembered, loader)
+        return loader if self.compiler.remembers(step_node, loader) else None
 
     def _field(self, ref: Ref, loader: str) -> int:
         """A field of a node's value: a model's output, or an entry of what an op returned."""

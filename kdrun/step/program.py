@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from kdrun.errors import Diverged
 from kdrun.optim.schedules import Progress
 from kdrun.registry import catalog
 from kdrun.step.compiler import Compiler, Segment
+from kdrun.step.sharding import running_statistics
 from kdrun.step.spec import Step, Update
 
 __all__ = ["StepProgram", "Trainable", "make_trainable"]
@@ -144,12 +145,15 @@ class StepProgram:
         *,
         autocast: Callable[[], contextlib.AbstractContextManager[Any]] | None = None,
         scaler: torch.amp.GradScaler | None = None,
+        seed: int = 0,
     ) -> None:
         self.step = step
         self.compiler = compiler
         self.trainables = trainables
         self.autocast = autocast
         self.scaler = scaler
+        self.seed = seed
+        self.shards = compiler.roles.shards
         self.updates = [u for u in step.updates if u.every > 0]
         self.always = all(u.every == 1 and u.start == 0 for u in self.updates)
         self.averages = {
@@ -157,6 +161,11 @@ class StepProgram:
             for u in self.updates
             for role, decay in u.average.items()
         }
+        self.statistics = running_statistics(
+            compiler.roles.modules[call.role]
+            for call in step.nodes.values()
+            if call.node.verb == "call" and (call.role in step.trained() or call.mode == "train")
+        )
         self.history: list[tuple[Segment, int, list[Tensor]]] = []
         self._segments: dict[tuple[str, ...], list[Segment]] = {}
         self._weights: dict[tuple[str, str], float | Callable[[Progress], float]] = {
@@ -184,12 +193,19 @@ class StepProgram:
 
     def run(self, batches: Mapping[str, Batch], progress: Progress, count: int | None = None) -> None:
         """Perform the updates that are due at step number ``count`` (``progress.step`` unless given)."""
-        segments = self._all if self.always else self._due(progress.step if count is None else count)
+        count = progress.step if count is None else count
+        segments = self._all if self.always else self._due(count)
         r = self._template.copy()
         for register, loader, column in self.compiler.layout.columns:
             r[register] = batches[loader][column]
-        for segment in segments:
-            self._update(segment, r, progress)
+        if self.shards is None:
+            for segment in segments:
+                self._update(segment, r, progress)
+        else:
+            self.shards.reseed(self.seed + count * self.shards.size)
+            for segment in segments:
+                self._update(segment, r, progress)
+            self.shards.average(self.statistics)
 
     def _due(self, step: int) -> list[Segment]:
         active = tuple(u for u in self.updates if step >= u.start and step % u.every == 0)
@@ -213,6 +229,8 @@ class StepProgram:
             loss.backward()
         else:
             loss.backward(inputs=list(trainable.parameters.values()), retain_graph=segment.retain)
+        if self.shards is not None:
+            self.shards.average(p.grad for p in trainable.parameters.values() if p.grad is not None)
         if trainable.transforms:
             if self.scaler is not None:
                 self.scaler.unscale_(optimizer)
@@ -261,15 +279,23 @@ class StepProgram:
                 r[register] = current[role]
             loss, _terms = self._loss(segment.inner, r, progress)
             flat = [(role, name) for role in current for name in current[role] if update.trains(role, name)]
-            gradients = torch.autograd.grad(
+            gradients: Sequence[Tensor | None] = torch.autograd.grad(
                 loss, [current[role][name] for role, name in flat], create_graph=second, allow_unused=True
             )
+            if self.shards is not None:
+                gradients = self._mean(gradients)
             current = {role: dict(values) for role, values in current.items()}
             for (role, name), gradient in zip(flat, gradients, strict=True):
                 if gradient is not None:
                     current[role][name] = current[role][name] - rate * gradient
         for role, register in segment.virtual.items():
             r[register] = current[role]
+
+    def _mean(self, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """The mean over processes of those that are there."""
+        assert self.shards is not None
+        means = iter(self.shards.mean([g for g in gradients if g is not None]))
+        return [None if g is None else next(means) for g in gradients]
 
     def drain(self) -> dict[str, list[float]]:
         """Loss terms noted since the last call, as numbers; one transfer from the device for all of them.

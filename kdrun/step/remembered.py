@@ -34,16 +34,16 @@ class Lasting:
 
 
 class Remembered:
-    """A call of a frozen model with its taps, ``(index, *inputs) -> [output, tap, ...]``, whose values are kept by row.
+    """What a frozen model and its taps say, ``(index, *inputs) -> [output, tap, ...]``, kept by row.
 
-    ``index`` [batch] (int64) names the rows. It gives up for good, and asks the model every time, where a value is no
+    ``ask(*inputs)`` gives the same list anew. ``index`` [batch] (int64) names the rows. It gives up for good, and asks the model every time, where a value is no
     tensor with an entry a row, where all would need more bytes than allowed, or where an answer depends on the other
     rows of its batch. Batches of another size than ``rows.batch`` are always computed: kernels may sum in another order
     for them.
     """
 
-    def __init__(self, call: Callable[..., Any], taps: Sequence[Callable[[], Any]], rows: Lasting) -> None:
-        self.call, self.taps, self.rows = call, tuple(taps), rows
+    def __init__(self, ask: Callable[..., list[Any]], rows: Lasting) -> None:
+        self.ask, self.rows = ask, rows
         self.useful = True
         self.trials = TRIALS
         self.missing = rows.count
@@ -53,11 +53,11 @@ class Remembered:
 
     def __call__(self, index: Tensor, *inputs: Any) -> list[Any]:
         if not self.useful:
-            return self._ask(inputs)
+            return self.ask(*inputs)
         known = bool(self._tables) and len(index) == self.size and self._all_known(index)
         if known and self.trials == 0:
             return [table.get(index) for table in self._tables]
-        values = self._ask(inputs)
+        values = self.ask(*inputs)
         if known:
             self._compare(index, values)
         elif len(index) == self.size:
@@ -66,9 +66,6 @@ class Remembered:
 
     def _all_known(self, index: Tensor) -> bool:
         return self.missing == 0 or bool(self._known[index].all())
-
-    def _ask(self, inputs: Sequence[Any]) -> list[Any]:
-        return [self.call(*inputs), *(take() for take in self.taps)]
 
     def _compare(self, index: Tensor, values: Sequence[Tensor]) -> None:
         self.trials -= 1

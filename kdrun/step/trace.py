@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdrun.data.dataset import Column
@@ -37,7 +37,8 @@ class Trace:
 
     ``outputs`` says per call whether the model returns a tensor, a mapping or an object with attributes;
     ``specs`` holds the resolved specification of every role; ``shapes`` the shape of each node's value; ``read`` what is
-    known of the values that are read from outside; ``batch_statistics`` whether a trained model normalises batches.
+    known of the values that are read from outside; ``batch_statistics`` whether a trained model normalises batches;
+    ``by_row`` the calls whose inputs, outputs and taps all have an entry a row.
     """
 
     outputs: dict[str, str] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class Trace:
     parameter_bytes: int = 0
     notes: list[str] = field(default_factory=list)
     batch_statistics: bool = False
+    by_row: set[str] = field(default_factory=set)
     read: dict[str, Any] = field(default_factory=dict)
 
 
@@ -335,8 +337,10 @@ class _Tracer:
         value = self._guarded(node, run, inputs)
         kind = "tensor" if isinstance(value, Tensor) else "mapping" if isinstance(value, Mapping) else "object"
         self.found.outputs[node.name] = kind
-        for name, slot in slots.items():
-            self.values[f"{node.name}.{name}", self.loader] = slot.take()
+        tapped = {name: slot.take() for name, slot in slots.items()}
+        self.values.update({(f"{node.name}.{name}", self.loader): seen for name, seen in tapped.items()})
+        if inputs and all(_by_row(v, self.batch_size) for v in [*inputs, value, *tapped.values()]):
+            self.found.by_row.add(node.name)
         return value
 
     def _slot(self, part: str, module: nn.Module, path: str, key: str) -> Slot:
@@ -413,6 +417,11 @@ def initial_state(node: Node, rows: int, generator: torch.Generator) -> Tensor:
 
 def _fake(column: Any) -> Any:
     return torch.empty(column.shape, dtype=column.dtype) if isinstance(column, Column) else column
+
+
+def _by_row(value: Any, rows: int) -> bool:
+    """Whether every tensor in a value has ``rows`` entries."""
+    return all(isinstance(v, Tensor) and v.dim() > 0 and len(v) == rows for v in tree_leaves(value) if v is not None)
 
 
 def _shape(value: Any) -> Any:
