@@ -107,10 +107,11 @@ def test_a_search_is_resumed_and_its_best_is_trained(session, tmp_path, monkeypa
 
     def stop(self, step, tensors, meta) -> None:
         save(self, step, tensors, meta)
-        raise KeyboardInterrupt
+        if step == 20:
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(Checkpoints, "save", stop)
-    broken = session(path, "data.limit=64", f"store={tmp_path / 'other'}")
+    broken = session(path, "data.limit=64", f"store={tmp_path / 'other'}", "checkpoint_seconds=0")
     with pytest.raises(KeyboardInterrupt):
         broken.executor.result("found")
     monkeypatch.setattr(Checkpoints, "save", save)

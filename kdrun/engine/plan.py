@@ -7,8 +7,10 @@ of another kind is run on fake tensors. What can be known only by running is not
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -242,8 +244,6 @@ class _Planner:
 
     def _predicted(self, node: Node, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Run the stage on a few fake rows; what it gives has as many as the data."""
-        from torch._subclasses.fake_tensor import FakeTensorMode
-
         data, models = values.get("data"), values.get("model")
         if (
             not isinstance(data, DataInfo)
@@ -253,7 +253,7 @@ class _Planner:
             return {"": UNKNOWN}, ("depends on what an earlier stage finds",)
         few = replace(data, size=2)
         try:
-            with FakeTensorMode(allow_non_fake_inputs=True):
+            with _on_fakes():
                 options = {k: v for k, v in node.params.items() if k not in ENGINE_KEYS["stage"]}
                 context: Any = _FakeContext(node, sizes_from_data(data))
                 found = part_of(node).load()(models, _fake(few, {}), context=context, **options)
@@ -277,8 +277,6 @@ class _Planner:
         """Run a part on fake tensors; what that cannot do is unknown until it runs."""
         if any(isinstance(v, _Unknown) for v in _flatten(values.values())):
             return {"": UNKNOWN}, ("depends on what an earlier stage finds",)
-        from torch._subclasses.fake_tensor import FakeTensorMode
-
         infos = [v for v in _flatten(values.values()) if isinstance(v, DataInfo)]
         sizes = sizes_from_data(infos[0]) if infos else {}
         part = part_of(node)
@@ -287,7 +285,7 @@ class _Planner:
         if rows is not None:  # what is generated for one row is known for all
             values = {n: replace(v, size=2) if isinstance(v, DataInfo) else v for n, v in values.items()}
         try:
-            with FakeTensorMode(allow_non_fake_inputs=True):
+            with _on_fakes():
                 if "context" in part.injected:
                     options["context"] = _FakeContext(node, sizes)
                 if "generator" in part.injected:
@@ -334,6 +332,16 @@ class _FakeContext:
 def _meta(spec: Mapping[str, Any]) -> nn.Module:
     with torch._subclasses.fake_tensor.unset_fake_temporarily(), torch.device("meta"):
         return build(spec)
+
+
+@contextlib.contextmanager
+def _on_fakes() -> Iterator[None]:
+    """Tensors without values; torch's warning that a copy of them has no memory either is left out."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with warnings.catch_warnings(), FakeTensorMode(allow_non_fake_inputs=True):
+        warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
+        yield
 
 
 def _fake_module(spec: Mapping[str, Any]) -> nn.Module:

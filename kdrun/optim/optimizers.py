@@ -45,14 +45,7 @@ def adam(
     weight_decay: NonNegative = 0.0,
 ) -> torch.optim.Optimizer:
     """Adam (Kingma & Ba, 2015); weight decay enters the gradient."""
-    return torch.optim.Adam(
-        parameters,
-        lr=lr,
-        betas=(betas[0], betas[1]),
-        eps=eps,
-        weight_decay=weight_decay,
-        fused=_fused(parameters),
-    )
+    return _adaptive(torch.optim.Adam, parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
 
 @optimizer
@@ -65,14 +58,11 @@ def adamw(
     weight_decay: NonNegative = 0.01,
 ) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay (Loshchilov & Hutter, 2019)."""
-    return torch.optim.AdamW(
-        parameters,
-        lr=lr,
-        betas=(betas[0], betas[1]),
-        eps=eps,
-        weight_decay=weight_decay,
-        fused=_fused(parameters),
-    )
+    return _adaptive(torch.optim.AdamW, parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+
+def _adaptive(kind: Any, parameters: Any, *, betas: list[Fraction], **options: Any) -> torch.optim.Optimizer:
+    return kind(parameters, betas=(betas[0], betas[1]), fused=_fused(parameters), **options)
 
 
 @optimizer

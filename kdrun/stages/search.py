@@ -112,8 +112,8 @@ class _Record:
         self.data, self.space, self.context = data, space, context
         self.specs: list[Spec] = []
         self.rows: list[dict[str, Any]] = []
-        found = context.checkpoints.latest()
-        self.known: list[dict[str, Any]] = found[2]["rows"] if found else []
+        found = context.resumed()
+        self.known: list[dict[str, Any]] = found[1] if found else []
 
     def evaluate(self, spec: Spec) -> float:
         """The deciding score of one candidate (higher is better)."""
@@ -124,8 +124,8 @@ class _Record:
         row = self.known[number] if number < len(self.known) else self._scored(resolved, number)
         self.specs.append(resolved)
         self.rows.append(row)
-        if number >= len(self.known) and number % 20 == 19:
-            self.context.checkpoints.save(number, {"none": torch.zeros(1)}, {"rows": self.rows})
+        if number >= len(self.known):
+            self.context.checkpoint(number + 1, lambda: self.rows)
         self.context.reporter.advanced(self.context.name, number + 1, **{self.chosen: row[self.chosen]})
         return float(row[self.chosen])
 
