@@ -8,7 +8,7 @@ import torch
 from kdrun.data.digits import Digits
 from kdrun.engine.building import build
 from kdrun.errors import DataError, InputError
-from kdrun.models.augmentors import AffineAugmentor
+from kdrun.models.augmentors import AffineAugmentor, LatentPerturber, MaskMixer, VariationalAutoencoder
 
 
 def test_no_width_is_the_identity_and_shifts_move() -> None:
@@ -48,3 +48,26 @@ def test_digits_on_a_canvas() -> None:
     assert Digits(size=16).load()["train"].rows()["image"].shape[1:] == (1, 16, 16)
     with pytest.raises(DataError, match="does not hold"):
         Digits(size=16, canvas=14).load()
+
+
+def test_a_mask_mixes_and_tells_the_share() -> None:
+    mixer = MaskMixer(in_channels=1)
+    seen = []
+    mixer.share.register_forward_hook(lambda _, __, share: seen.append(share))
+    image, other = torch.ones(4, 1, 6, 6), torch.zeros(4, 1, 6, 6)
+    mixed = mixer(image, other, torch.randn(4, 1, 6, 6))
+    assert ((mixed > 0) & (mixed < 1)).all()
+    torch.testing.assert_close(mixed.mean((1, 2, 3)), seen[0])
+    assert torch.equal(mixer(image, image, torch.randn(4, 1, 6, 6)), image)
+
+
+def test_codes_start_unmoved_and_gradients_reach_the_perturber_through_the_decoder() -> None:
+    codes = VariationalAutoencoder(hidden=8, latent=3, in_channels=1, image_size=5).requires_grad_(False)
+    mover = LatentPerturber(in_features=3)
+    mean = codes(torch.rand(4, 1, 5, 5), torch.randn(4, 3))["mean"]
+    near = mover(mean, torch.randn(4, 3))
+    assert torch.equal(near, mean)
+    image = codes.decoder(near)
+    assert image.shape == (4, 1, 5, 5)
+    image.sum().backward()
+    assert mover.step.weight.grad.abs().sum() > 0

@@ -61,6 +61,8 @@ def test_a_whole_node_takes_the_place_of_the_old_one(session, tmp_path) -> None:
     ready = session(recipe(tmp_path, COMPUTED), "data.limit=64", "graph.scores=null", arm="other")
     assert "counted" in ready.graph.nodes
     assert not any(name.startswith("counted[") for name in ready.graph.nodes)
+    other = session("hard", "graph.fit_student.models.augmentor={model: mask_mixer}")
+    assert other.config["graph"]["fit_student"]["models"]["augmentor"] == {"model": "mask_mixer"}
 
 
 SEARCH = """

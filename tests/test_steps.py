@@ -14,6 +14,8 @@ from kdrun.graph.nodes import Ref
 from kdrun.ops.noise import random_partners, random_rows, unit_rows
 from kdrun.ops.tensors import rotation_views, standardize
 from kdrun.optim.schedules import Progress, gaussian_fade
+from kdrun.step.alternate import Alternation, Phase, parse_phases
+from kdrun.step.program import StepProgram
 from kdrun.step.taps import Detour, tap, tokens_as_map
 
 SPEC = {"model": "cnn", "channels": [4, 8], "kernel_size": 3, "num_classes": 3, "in_channels": 1, "image_size": 8}
@@ -293,3 +295,85 @@ graph:
     ready.plan()
     with pytest.raises(InputError, match="each takes a list"):
         session(recipe(tmp_path, body.replace("each: [1, 2], call", "each: 2, call")))
+
+
+TURNS = (
+    HEADER
+    + """
+data: {limit: 320}
+graph:
+  fit_student:
+    stage: train
+    from: {student: student, data: data.train}
+    models: {critic: {model: mlp, hidden: [4], num_classes: 10, in_features: 10}}
+    step:
+      nodes:
+        s: {call: student, from: [batch.image]}
+        held: {call: critic, from: [s.logits], detach: true}
+        ce: {op: cross_entropy, from: [s.logits, batch.label]}
+        tell: {op: cross_entropy, from: [held.logits, batch.label]}
+      updates:
+        main: {minimize: {ce: 1.0}, train: [student], optimizer: {optimizer: adam, lr: 0.01}}
+        critic: {minimize: {tell: 1.0}, train: [critic], optimizer: {optimizer: adam, lr: 0.01}}
+      alternate: [{updates: [main], at_most: 2}, {updates: [critic], until: {above: [tell, 0.0]}}]
+    epochs: 2
+"""
+)
+
+
+def test_updates_take_turns_and_go_on_with_them_after_an_interruption(session, tmp_path, monkeypatch) -> None:
+    recipe = tmp_path / "turns.yaml"
+    recipe.write_text(TURNS)
+    ran: list[str] = []
+    update = StepProgram._update
+    monkeypatch.setattr(
+        StepProgram,
+        "_update",
+        lambda self, segment, *rest: ran.append(segment.update.name) or update(self, segment, *rest),
+    )
+    calm = session(str(recipe))
+    calm.run()
+    assert ran == ["main", "main", "critic"] * 3 + ["main"]
+    save = Checkpoints.save
+
+    def stop_at_five(self, step, tensors, meta) -> None:
+        save(self, step, tensors, meta)
+        if step == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "save", stop_at_five)
+    with pytest.raises(KeyboardInterrupt):
+        session(str(recipe), f"store={tmp_path / 'other'}", "checkpoint_seconds=0").run()
+    monkeypatch.setattr(Checkpoints, "save", save)
+    again = session(str(recipe), f"store={tmp_path / 'other'}")
+    again.run()
+    for role in ("student", "critic"):
+        found, expected = (s.executor.value(Ref("fit_student", (role,))).state for s in (again, calm))
+        assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_a_phase_ends_at_its_threshold_or_its_last_step() -> None:
+    turns = Alternation([Phase(("a",), 3, "x", True, 1.0), Phase(("b",), None, "y", False, 0.5)])
+    seen = []
+    for terms in ({"x": 0.5}, {"x": 1.5}, {"y": 0.9}, {"y": 0.4}, {"x": 0.0}, {"x": 0.0}, {"x": 0.0}):
+        seen.append("".join(name for name in "abc" if turns.allows(name)))
+        turns.advance(terms)
+    assert seen == ["ac", "ac", "bc", "bc", "ac", "ac", "ac"]
+    assert turns.allows("b")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([{"updates": ["a"], "at_most": 1}], "two phases or more"),
+        ([{"updates": ["a"]}, {"updates": ["b"], "at_most": 1}], "never ends"),
+        ([{"updates": ["c"], "at_most": 1}, {"updates": ["b"], "at_most": 1}], "there is no update 'c'"),
+        ([{"updates": ["a"], "until": {"above": ["y", 1]}}, {"updates": ["b"], "at_most": 1}], "does not compute it"),
+        ([{"updates": ["a"], "until": {"over": ["x", 1]}}, {"updates": ["b"], "at_most": 1}], "until reads"),
+        ([{"updates": ["a"], "at_most": 0}, {"updates": ["b"], "at_most": 1}], "a number of steps"),
+        ([{"updates": ["a"], "at_mots": 1}, {"updates": ["b"], "at_most": 1}], "did you mean 'at_most'"),
+    ],
+)
+def test_malformed_turns(content, message) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_phases(content, {"a": {"x": 1.0}, "b": {"y": 1.0}}, key="k")

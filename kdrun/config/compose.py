@@ -84,7 +84,8 @@ def overrides_for_hydra(first: Sequence[str], *layers: Sequence[str]) -> list[st
 
 def _pieces(override: str) -> list[str]:
     key, _, value = override.partition("=")
-    if key[0] in "+~" or not re.match(r"\{\s*(stage|op|call|foreach)\s*:", value):
+    node = re.match(r"\{\s*(stage|op|call|foreach|model|data|optimizer)\s*:", value)
+    if key[0] in "+~" or key.endswith(".from") or not node:
         return [override]
     return [f"~{key}", f"+{override}"]
 

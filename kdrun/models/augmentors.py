@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from kdrun.errors import InputError
 from kdrun.registry import model
-from kdrun.types import NonNegative
+from kdrun.types import Count, NonNegative, Size
 
-__all__ = ["AffineAugmentor"]
+__all__ = ["AffineAugmentor", "LatentPerturber", "MaskMixer", "VariationalAutoencoder"]
 
 
 @model(name="affine_augmentor")
@@ -40,3 +40,76 @@ class AffineAugmentor(nn.Module):
         matrix = (self.identity + entries * self.unit).view(-1, 2, 3)
         grid = F.affine_grid(matrix, list(image.shape), align_corners=False)
         return F.grid_sample(image, grid, align_corners=False, padding_mode="zeros")
+
+
+@model(name="mask_mixer")
+class MaskMixer(nn.Module):
+    """Two images mixed by a learned soft mask: ``m ∘ image + (1 - m) ∘ other`` (Nix et al., 2023).
+
+    A convolutional network finds the mask m, in (0, 1), from both images and noise; the tap ``share`` [batch] is its mean,
+    the share of the first image.
+    """
+
+    def __init__(self, *, width: Count = 16, in_channels: Size = "auto") -> None:
+        super().__init__()
+        self.mask = nn.Sequential(
+            nn.Conv2d(3 * int(in_channels), width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, 1, 3, padding=1),
+            nn.Sigmoid(),
+        )
+        self.share = nn.Identity()
+
+    def forward(self, image: Tensor, other: Tensor, noise: Tensor) -> Tensor:
+        """All of [batch, channels, h, w]; ``noise`` such as standard normal numbers."""
+        mask = self.mask(torch.cat([image, other, noise], 1))
+        self.share(mask.mean((1, 2, 3)))
+        return mask * image + (1 - mask) * other
+
+
+@model(name="variational_autoencoder")
+class VariationalAutoencoder(nn.Module):
+    """A Gaussian code of an image and the image from it (Kingma & Welling, 2014), by perceptrons; pixels in (0, 1).
+
+    Inner modules: ``mean`` [batch, latent] is where a call for the code ends, ``decoder`` makes images of codes.
+    """
+
+    def __init__(
+        self, *, hidden: Count = 128, latent: Count = 16, in_channels: Size = "auto", image_size: Size = "auto"
+    ) -> None:
+        super().__init__()
+        shape = (int(in_channels), int(image_size), int(image_size))
+        pixels = shape[0] * shape[1] * shape[2]
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(pixels, hidden), nn.ReLU())
+        self.log_variance = nn.Linear(hidden, latent)
+        self.mean = nn.Linear(hidden, latent)
+        self.decoder = nn.Sequential(
+            nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, pixels), nn.Sigmoid(), nn.Unflatten(1, shape)
+        )
+
+    def forward(self, image: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """Images [batch, channels, side, side] and standard normal ``noise`` [batch, latent] to image, mean and log variance."""
+        hidden = self.encoder(image)
+        log_variance, mean = self.log_variance(hidden), self.mean(hidden)
+        code = mean + (0.5 * log_variance).exp() * noise
+        return {"image": self.decoder(code), "mean": mean, "log_variance": log_variance}
+
+
+@model(name="latent_perturber")
+class LatentPerturber(nn.Module):
+    """Codes moved by Gaussian steps that depend on them: ``z + shift(z) + spread(z) ∘ noise``; at first by none."""
+
+    def __init__(self, *, hidden: Count = 64, in_features: Size = "auto") -> None:
+        super().__init__()
+        size = int(in_features)
+        self.body = nn.Sequential(nn.Linear(size, hidden), nn.ReLU())
+        self.step = nn.Linear(hidden, 2 * size)
+        nn.init.zeros_(self.step.weight)
+        nn.init.zeros_(self.step.bias)
+
+    def forward(self, code: Tensor, noise: Tensor) -> Tensor:
+        """Codes and standard normal noise, both [batch, features]."""
+        shift, spread = self.step(self.body(code)).chunk(2, dim=1)
+        return code + shift + spread * noise

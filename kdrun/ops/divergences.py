@@ -27,6 +27,7 @@ __all__ = [
     "logit_standardized_kd",
     "pairwise_kl",
     "reduce_rows",
+    "standard_normal_kl",
 ]
 
 
@@ -274,6 +275,16 @@ def logit_standardized_kd(
     student, teacher = _standardize(student_logits, eps), _standardize(teacher_logits, eps)
     soft = beta * temperature**2 * kl_divergence(student, teacher, temperature=temperature)
     return soft if labels is None else alpha * F.cross_entropy(student_logits, labels) + soft
+
+
+@op
+def standard_normal_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL of diagonal Gaussians from the standard normal law (Kingma & Welling, 2014), in nats.
+
+    Both [batch, features]: ``½ Σ (e^v + m² - 1 - v)``, summed over features, mean over the batch.
+    """
+    require_same_shape(mean, log_variance, "mean and log variance")
+    return 0.5 * (log_variance.exp() + mean.square() - 1 - log_variance).flatten(1).sum(1).mean()
 
 
 def _standardize(logits: Tensor, eps: float) -> Tensor:

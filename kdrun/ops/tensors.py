@@ -27,6 +27,7 @@ __all__ = [
     "global_average_pool",
     "hard_label",
     "indicator",
+    "interpolate",
     "log_softmax",
     "mean",
     "merge_rows",
@@ -102,6 +103,12 @@ def multiply(first: Tensor, second: Tensor) -> Tensor:
     if first.dim() < second.dim():
         first, second = second, first
     return first * second.reshape(*second.shape, *(1,) * (first.dim() - second.dim()))
+
+
+@op
+def interpolate(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    """``share · first + (1 - share) · second``, a share a row [batch], spread over the other axes of [batch, ...]."""
+    return multiply(first, share) + multiply(second, 1 - share)
 
 
 @op

@@ -211,6 +211,8 @@ class _Job:
         counters = self._counters()
         if counters:
             state["queries"] = counters
+        if self.program.turns is not None:
+            state["turns"] = self.program.turns.state()
         if self.rows is not None and self.times is not None:
             state["rows"], state["times"] = self.rows, self.times
         if self.context.device.type == "cuda":
@@ -236,6 +238,8 @@ class _Job:
             self.buffers[name].copy_(saved)
         for role, count in self._counters().items():
             count.copy_(state["queries"][role])
+        if self.program.turns is not None:
+            self.program.turns.restore(state["turns"])
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["torch"])
         self.rows, self.times = state.get("rows"), state.get("times")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from kdrun.errors import Diverged
 from kdrun.optim.schedules import Progress
 from kdrun.registry import catalog
+from kdrun.step.alternate import Alternation
 from kdrun.step.compiler import Compiler, Segment
 from kdrun.step.sharding import running_statistics
 from kdrun.step.spec import Step, Update
@@ -155,7 +156,8 @@ class StepProgram:
         self.seed = seed
         self.shards = compiler.roles.shards
         self.updates = [u for u in step.updates if u.every > 0]
-        self.always = all(u.every == 1 and u.start == 0 for u in self.updates)
+        self.turns = Alternation(step.alternate) if step.alternate else None
+        self.always = self.turns is None and all(u.every == 1 and u.start == 0 for u in self.updates)
         self.averages = {
             role: Average(compiler.roles.modules[role], decay)
             for u in self.updates
@@ -206,13 +208,23 @@ class StepProgram:
             for segment in segments:
                 self._update(segment, r, progress)
             self.shards.average(self.statistics)
+        if self.turns is not None:
+            self.turns.advance(self._latest(len(segments)))
+
+    def _latest(self, count: int) -> dict[str, Tensor]:
+        """The terms of the last ``count`` updates by name."""
+        recent = self.history[len(self.history) - count :]
+        return {name: v for segment, _, values in recent for (name, _, _), v in zip(segment.terms, values, strict=True)}
 
     def _due(self, step: int) -> list[Segment]:
-        active = tuple(u for u in self.updates if step >= u.start and step % u.every == 0)
+        active = tuple(u for u in self.updates if step >= u.start and step % u.every == 0 and self._has_turn(u))
         segments = self._for(active)
         if len(self._template) != self.compiler.layout.size:
             self._lay_out()
         return segments
+
+    def _has_turn(self, update: Update) -> bool:
+        return self.turns is None or self.turns.allows(update.name)
 
     def _update(self, segment: Segment, r: list[Any], progress: Progress) -> None:
         trainable = self.trainables[segment.update.name]

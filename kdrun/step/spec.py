@@ -8,6 +8,7 @@ from typing import Any
 
 from kdrun.errors import InputError, nearest
 from kdrun.graph.nodes import Node, Ref, parse_node
+from kdrun.step.alternate import Phase, parse_phases
 
 __all__ = ["CALL_WORDS", "Step", "StepNode", "Update", "parse_step"]
 
@@ -91,12 +92,16 @@ class Update:
 
 @dataclass(frozen=True)
 class Step:
-    """A step graph: nodes by name, updates in the order in which they run, and tensors that live across steps."""
+    """A step graph: nodes by name, updates in the order in which they run, and tensors that live across steps.
+
+    ``alternate``: phases in which only some of the updates run.
+    """
 
     nodes: Mapping[str, StepNode]
     updates: tuple[Update, ...]
     key: str
     state: Mapping[str, Node] = field(default_factory=dict)
+    alternate: tuple[Phase, ...] = ()
 
     def trained(self) -> tuple[str, ...]:
         """Roles that some update trains, in order of first mention."""
@@ -141,12 +146,12 @@ class Step:
 
 
 def parse_step(content: Any, *, key: str) -> Step:
-    """Read ``{nodes: ..., updates: ..., state: ...}``; without updates it is a function, used for scores and metrics."""
+    """Read ``{nodes: ..., updates: ..., state: ..., alternate: ...}``; without updates it is a function, used for scores and metrics."""
     if not isinstance(content, dict) or not isinstance(content.get("nodes"), dict):
         raise InputError("a step reads {nodes: {...}, updates: {...}}", key=key)
     for word in content:
-        if word not in ("nodes", "updates", "state"):
-            raise InputError(f"a step has nodes, updates and state; not '{word}'", key=f"{key}.{word}")
+        if word not in ("nodes", "updates", "state", "alternate"):
+            raise InputError(f"a step has nodes, updates, state and alternate; not '{word}'", key=f"{key}.{word}")
     for name in [*content["nodes"], *(content.get("updates") or {})]:
         if not isinstance(name, str):
             raise InputError(f"{name!r} is no name (YAML reads yes, no, on, off, y and n as true and false)", key=key)
@@ -163,7 +168,11 @@ def parse_step(content: Any, *, key: str) -> Step:
             raise InputError(
                 "state starts from parameters and chance alone: it takes no 'from'", key=f"{node.key}.from"
             )
-    step = Step(nodes, tuple(_update(n, u, f"{key}.updates.{n}") for n, u in updates.items()), key, state)
+    parsed = tuple(_update(n, u, f"{key}.updates.{n}") for n, u in updates.items())
+    phases: tuple[Phase, ...] = ()
+    if content.get("alternate") is not None:
+        phases = parse_phases(content["alternate"], {u.name: u.minimize for u in parsed}, key=f"{key}.alternate")
+    step = Step(nodes, parsed, key, state, phases)
     return replace(step, updates=tuple(_without_silent(u, step) for u in step.updates))
 
 

@@ -274,3 +274,11 @@ def test_rare_classes_have_a_low_bar() -> None:
     assert _selected(torch.zeros(4, 3), logits, teacher_weight=1.0).tolist() == [0, 2, 3]
     lower = _selected(logits, logits, teacher_weight=0.5, cutoff=0.8)
     assert lower.tolist() == [0, 1, 2, 3]
+
+
+def test_divergence_from_the_standard_normal_law_is_torch_distributions() -> None:
+    mean, log_variance = torch.randn(5, 3), torch.randn(5, 3)
+    laws = torch.distributions.Normal(mean, (0.5 * log_variance).exp()), torch.distributions.Normal(0.0, 1.0)
+    expected = torch.distributions.kl_divergence(*laws).sum(1).mean()
+    torch.testing.assert_close(D.standard_normal_kl(mean, log_variance), expected)
+    assert D.standard_normal_kl(torch.zeros(2, 3), torch.zeros(2, 3)).item() == 0.0

@@ -161,3 +161,10 @@ def test_noise_needs_no_values() -> None:
         assert N.permutation(like, generator=generator).shape == (3,)
         assert N.standard_normal(like, generator=generator).shape == (3, 4)
         assert N.laplace_soft_targets(like, torch.ones(3, dtype=torch.bool), generator=generator).shape == (3, 4)
+
+
+def test_shares_of_rows_are_spread_over_the_other_axes() -> None:
+    first, second = torch.ones(2, 3, 4), torch.zeros(2, 3, 4)
+    mixed = T.interpolate(first, second, torch.tensor([0.25, 1.0]))
+    assert torch.equal(mixed[0], torch.full((3, 4), 0.25))
+    assert torch.equal(mixed[1], first[1])
