@@ -130,7 +130,7 @@ def test_a_process_that_dies_takes_the_others_with_it(tmp_path) -> None:
         children = subprocess.run(
             ["ps", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True
         )
-        helper = next((line.split()[0] for line in children.stdout.splitlines() if "engine.group" in line), None)
+        helper = next((line.split()[0] for line in children.stdout.splitlines() if "engine.helper" in line), None)
         if helper is not None and list((tmp_path / "store" / "objects").rglob("manifest.json")):
             break
     assert helper is not None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Artifact", "Data", "Model", "Table", "Tensors", "Value"]
+__all__ = ["Artifact", "Data", "Model", "OptimizerSpec", "Table", "Tensors", "Value"]
 
 
 class Artifact:
@@ -57,3 +57,10 @@ class Value(Artifact):
     """Anything that JSON can hold."""
 
     value: Any
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """An optimizer as configured (``{"optimizer": part, ...}``); no artifact, as stages read and never return it."""
+
+    content: Mapping[str, Any]

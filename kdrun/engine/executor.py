@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdrun.engine.artifacts import Artifact, Data, Model, Table, Tensors, Value
+from kdrun.engine.artifacts import Artifact, Data, Model, OptimizerSpec, Table, Tensors, Value
 from kdrun.engine.progress import QuietReporter, Reporter
 from kdrun.engine.store import Store
 from kdrun.errors import CorruptArtifact, InputError, KdrunError
@@ -178,8 +178,6 @@ class Executor:
         if node.verb == "model":
             return Model({"model": node.part, **node.params}, None)
         if node.verb == "optimizer":
-            from kdrun.stages.train import OptimizerSpec
-
             return OptimizerSpec({"optimizer": node.part, **node.params})
         if node.verb == "data":
             return _field_of_data(load_data(node, self.keys[node.name]), ref, node)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -21,12 +20,15 @@ from typing import Any
 
 import yaml
 
-from kdrun.errors import InputError
+from kdrun.errors import Diverged, InputError
 
-__all__ = ["Group", "launched", "serve"]
+__all__ = ["MEETING", "Group", "Line", "launched"]
 
 IDLE = timedelta(days=365)
 """How long the others wait for the next train stage."""
+
+MEETING = "KDRUN_MEETING"
+"""The variable that tells a process, started by the first one, at which port of this machine the group meets."""
 
 
 def launched() -> tuple[int, int] | None:
@@ -34,6 +36,44 @@ def launched() -> tuple[int, int] | None:
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
         return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     return None
+
+
+class Line:
+    """Membership in a group: transfers of tensors, by Gloo between processors and by NCCL between GPUs, and what the first says."""
+
+    def __init__(self, rank: int, size: int, meeting: Any = None) -> None:
+        import torch
+        import torch.distributed as dist
+
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        given = {} if meeting is None else {"store": meeting}
+        dist.init_process_group(backend, rank=rank, world_size=size, **given)
+        self._channel: Any = dist.new_group(backend="gloo", timeout=IDLE)
+
+    def say(self, words: Any) -> None:
+        """Tell all others something that YAML can hold; for the first process."""
+        import torch
+        import torch.distributed as dist
+
+        text = torch.frombuffer(bytearray(yaml.safe_dump(words, sort_keys=False).encode()), dtype=torch.uint8)
+        dist.broadcast(torch.tensor([len(text)]), 0, group=self._channel)
+        dist.broadcast(text, 0, group=self._channel)
+
+    def hear(self) -> Any:
+        """Wait for what the first process says next."""
+        import torch
+        import torch.distributed as dist
+
+        length = torch.zeros(1, dtype=torch.int64)
+        dist.broadcast(length, 0, group=self._channel)
+        text = torch.zeros(int(length), dtype=torch.uint8)
+        dist.broadcast(text, 0, group=self._channel)
+        return yaml.safe_load(bytes(text.tolist()))
+
+    def leave(self) -> None:
+        import torch.distributed as dist
+
+        dist.destroy_process_group()
 
 
 class Group:
@@ -44,13 +84,12 @@ class Group:
         self.busy = False
         self.helpers: list[subprocess.Popen[bytes]] = []
         given = launched()
-        if given is None:
-            self._start(size)
-        elif given[1] != size:
-            raise InputError(f"{given[1]} processes were started, but hardware.processes is {size}", key="hardware")
-        else:
-            _join(rank=0, size=size)
-        self.channel = _channel()
+        if given is not None and given[1] != size:
+            raise InputError(
+                f"{given[1]} processes were started, but this says {size}: set hardware.processes={given[1]}",
+                key="hardware.processes",
+            )
+        self.line = Line(0, size) if given is not None else self._start(size)
         atexit.register(self.close)
 
     @staticmethod
@@ -63,31 +102,30 @@ class Group:
             _group = Group(size)
         return _group
 
-    def _start(self, size: int) -> None:
+    def _start(self, size: int) -> Line:
         import torch.distributed as dist
 
         meeting = dist.TCPStore("127.0.0.1", 0, size, is_master=True, wait_for_workers=False)
         source = str(Path(__file__).parents[2])
         path = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
         for rank in range(1, size):
-            place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "KDRUN_MEETING": meeting.port}
+            place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, MEETING: meeting.port}
             self.helpers.append(
                 subprocess.Popen(
-                    [sys.executable, "-c", "from kdrun.engine.group import serve; serve()"],
+                    [sys.executable, "-c", "from kdrun.engine.helper import serve; serve()"],
                     env={**os.environ, "PYTHONPATH": path, **{k: str(v) for k, v in place.items()}},
                     stdin=subprocess.PIPE,
                 )
             )
-        _join(rank=0, size=size, meeting=meeting)
+        line = Line(0, size, meeting)
         for helper in self.helpers:
             threading.Thread(target=_watch, args=(helper,), daemon=True).start()
+        return line
 
     @contextlib.contextmanager
     def together(self, config: Mapping[str, Any], node: str) -> Iterator[None]:
         """The others run the train stage ``node`` of an experiment along with what this process does meanwhile."""
-        from kdrun.errors import Diverged
-
-        _tell(self.channel, {"config": dict(config), "node": node})
+        self.line.say({"config": dict(config), "node": node})
         self.busy = True
         try:
             yield
@@ -102,8 +140,6 @@ class Group:
 
     def close(self) -> None:
         """Send the others home; those that torchrun started and that are in the midst of something are left to it."""
-        import torch.distributed as dist
-
         global _group
         if _group is not self:
             return
@@ -111,79 +147,15 @@ class Group:
         if self.busy and not self.helpers:
             return
         if not self.helpers:
-            _tell(self.channel, None)
+            self.line.say(None)
         for helper in self.helpers:
             assert helper.stdin is not None
             helper.stdin.close()
             helper.wait()
-        dist.destroy_process_group()
+        self.line.leave()
 
 
 _group: Group | None = None
-
-
-def serve() -> None:
-    """What a process that is not the first one does: take part in train stages until told that all is done."""
-    import torch.distributed as dist
-
-    from kdrun.config.compose import Experiment
-    from kdrun.config.resolvers import register
-    from kdrun.engine.progress import QuietReporter
-    from kdrun.engine.session import Session
-    from kdrun.errors import Diverged
-
-    rank, size = launched() or (0, 1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    meeting = None
-    if "KDRUN_MEETING" in os.environ:
-        threading.Thread(target=_end_with_the_first, daemon=True).start()
-        meeting = dist.TCPStore("127.0.0.1", int(os.environ["KDRUN_MEETING"]), size, is_master=False)
-    _join(rank=rank, size=size, meeting=meeting)
-    channel = _channel()
-    register()
-    while (task := _told(channel)) is not None:
-        session = Session(Experiment("", task["config"]), QuietReporter())
-        with contextlib.suppress(Diverged):  # the first process says so
-            session.executor.take_part(task["node"])
-    dist.destroy_process_group()
-
-
-def _join(*, rank: int, size: int, meeting: Any = None) -> None:
-    """Enter the group: transfers between processors by Gloo, between GPUs by NCCL."""
-    import torch
-    import torch.distributed as dist
-
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    if meeting is None:
-        dist.init_process_group(backend, rank=rank, world_size=size)
-    else:
-        dist.init_process_group(backend, store=meeting, rank=rank, world_size=size)
-
-
-def _channel() -> Any:
-    import torch.distributed as dist
-
-    return dist.new_group(backend="gloo", timeout=IDLE)
-
-
-def _tell(channel: Any, task: Any) -> None:
-    import torch
-    import torch.distributed as dist
-
-    text = torch.frombuffer(bytearray(yaml.safe_dump(task, sort_keys=False).encode()), dtype=torch.uint8)
-    dist.broadcast(torch.tensor([len(text)]), 0, group=channel)
-    dist.broadcast(text, 0, group=channel)
-
-
-def _told(channel: Any) -> Any:
-    import torch
-    import torch.distributed as dist
-
-    length = torch.zeros(1, dtype=torch.int64)
-    dist.broadcast(length, 0, group=channel)
-    text = torch.zeros(int(length), dtype=torch.uint8)
-    dist.broadcast(text, 0, group=channel)
-    return yaml.safe_load(bytes(text.tolist()))
 
 
 def _watch(helper: subprocess.Popen[bytes]) -> None:
@@ -196,9 +168,3 @@ def _watch(helper: subprocess.Popen[bytes]) -> None:
             flush=True,
         )
         os._exit(1)
-
-
-def _end_with_the_first() -> None:
-    """One whose first process is gone must not go on alone: its standard input then ends."""
-    sys.stdin.buffer.read()
-    os._exit(0)

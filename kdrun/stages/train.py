@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kdrun.data.dataset import Dataset, few_left_over
-from kdrun.engine.artifacts import Artifact, Model, Table, Tensors
+from kdrun.engine.artifacts import Artifact, Model, OptimizerSpec, Table, Tensors
 from kdrun.engine.building import uses_batch_statistics
 from kdrun.engine.context import Context
 from kdrun.errors import InputError
@@ -268,13 +268,6 @@ class _Job:
 
 def _optimizer(given: Any, named: Mapping[str, Any]) -> Mapping[str, Any]:
     return named[given] if isinstance(given, str) else given
-
-
-@dataclass(frozen=True)
-class OptimizerSpec:
-    """An optimizer source node as configured."""
-
-    content: Mapping[str, Any]
 
 
 class _Feed:

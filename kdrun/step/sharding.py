@@ -40,20 +40,20 @@ class Shards:
         torch.manual_seed((seed + self.rank) % (1 << 63))
 
     def join(self, share: Tensor, rows: int) -> Tensor:
-        """Put the shares of all processes together: [own rows, ...] → [rows, ...], of any dtype, layout of memory kept."""
-        strides = share.stride()
-        order = [0, *sorted(range(1, share.dim()), key=lambda d: (-strides[d], d))]
-        flat = share.detach().permute(order).contiguous()
-        row = flat.shape[1:]
-        content = flat.reshape(len(flat), -1).view(torch.uint8)
+        """Put the shares of all processes together: [own rows, ...] → [rows, ...], of any dtype, channels last if the share is.
+
+        They travel as bytes, in the order of the axes: processes may have laid their shares out in different ways.
+        """
+        content = share.detach().reshape(len(share), -1).contiguous().view(torch.uint8)
         longest = -(-rows // self.size)
         padded = content.new_empty((longest, content.shape[1]))
         padded[: len(content)] = content
         received = [torch.empty_like(padded) for _ in range(self.size)]
         dist.all_gather(received, padded)
         pieces = [one[: self._count(rows, rank)] for rank, one in enumerate(received)]
-        whole = torch.cat(pieces).view(share.dtype).reshape(rows, *row)
-        return whole.permute([order.index(d) for d in range(share.dim())])
+        whole = torch.cat(pieces).view(share.dtype).reshape(rows, *share.shape[1:])
+        last = share.dim() == 4 and not share.is_contiguous() and share.is_contiguous(memory_format=torch.channels_last)
+        return whole.contiguous(memory_format=torch.channels_last) if last else whole
 
     def _count(self, rows: int, rank: int) -> int:
         part = self.part(rows, rank)
@@ -61,8 +61,7 @@ class Shards:
 
     def mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The mean over processes of each tensor, differentiable; one transfer for each dtype."""
-        found = _Mean.apply(self, *tensors)
-        return list(found)
+        return list(_Mean.apply(self, *tensors))
 
     @torch.no_grad()
     def average(self, tensors: Iterable[Tensor]) -> None:
@@ -100,12 +99,14 @@ class Shards:
     def _own(self, value: Tensor) -> Tensor:
         return _Split.apply(value, self) if value.requires_grad else value[self.part(len(value))]
 
-    def decode(self, batches: Callable[[list[Tensor]], Iterator[dict[str, Tensor]]], chunks: list[Tensor]) -> Any:
-        """Batches whose rows ``chunks`` each process decodes in part: ``batches`` yields one for each of the given index lists."""
-        whole = [len(chunk) < self.size for chunk in chunks]
-        own = [chunk if all_ else chunk[self.part(len(chunk))] for chunk, all_ in zip(chunks, whole, strict=True)]
-        for batch, chunk, all_ in zip(batches(own), chunks, whole, strict=True):
-            yield batch if all_ else {name: self.join(column, len(chunk)) for name, column in batch.items()}
+    def decode(
+        self, batches: Callable[[list[Tensor]], Iterator[dict[str, Tensor]]], chunks: list[Tensor]
+    ) -> Iterator[dict[str, Tensor]]:
+        """The batches of rows ``chunks``, of which each process decodes its share; ``batches`` decodes lists of rows."""
+        own = [chunk if len(chunk) < self.size else chunk[self.part(len(chunk))] for chunk in chunks]
+        for batch, chunk in zip(batches(own), chunks, strict=True):
+            few = len(chunk) < self.size
+            yield batch if few else {name: self.join(column, len(chunk)) for name, column in batch.items()}
 
 
 class _Split(torch.autograd.Function):
