@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
 from kdrun.errors import DataError, nearest
 from kdrun.registry import data
-from kdrun.types import Count, Fraction, NonNegative, Unsigned
+from kdrun.types import Count, Fraction, NonNegative, Positive, Unsigned
 
 __all__ = ["Glyphs", "rendered_masters", "typefaces"]
 
@@ -40,7 +40,7 @@ class Glyphs:
 
     ``typefaces`` is a number (the first so many by name), a list of names, or None for all; ``rotation`` in
     degrees, ``shift`` and ``scale`` as shares of the side, ``shear`` as a slope, ``noise`` the standard deviation at a
-    contrast of 1. ``fit`` then cuts each character to its bounding box, the longer side of which fills the image, and
+    contrast of 1. Digits and capitals are half as high as the image, times ``magnify``. ``fit`` then cuts each character to its bounding box, the longer side of which fills the image, and
     divides by its maximum, as collections of handwriting do.
     Of the images a share ``invert`` is dark on light; contrast falls by up to ``contrast``, brightness moves by up to
     ``brightness``, a Gaussian blurs by up to ``blur`` pixels (standard deviation), uniformly drawn an image.
@@ -65,6 +65,7 @@ class Glyphs:
         scale: NonNegative = 0.12,
         noise: NonNegative = 0.25,
         shear: NonNegative = 0.0,
+        magnify: Positive = 1.0,
         fit: bool = False,
         invert: Fraction = 0.0,
         contrast: Fraction = 0.0,
@@ -75,7 +76,7 @@ class Glyphs:
     ) -> None:
         self.characters = characters or string.digits + string.ascii_uppercase + string.ascii_lowercase
         self.size, self.seed, self.limit = size, seed, limit
-        self.shear, self.fit = shear, fit
+        self.shear, self.magnify, self.fit = shear, magnify, fit
         self.invert, self.contrast, self.brightness, self.blur = invert, contrast, brightness, blur
         self.counts = {
             "train": per_class,
@@ -136,11 +137,10 @@ class Glyphs:
             return (torch.rand(rows, generator=generator) * 2 - 1) * width
 
         angle = uniform(math.radians(self.rotation))
-        zoom = 1 / (1 + uniform(self.scale))
+        zoom = 1 / (self.magnify * (1 + uniform(self.scale)))
+        shift = 2 * self.shift / self.magnify
         cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-        matrix = torch.stack([cos, -sin, uniform(2 * self.shift), sin, cos, uniform(2 * self.shift)], dim=1).view(
-            -1, 2, 3
-        )
+        matrix = torch.stack([cos, -sin, uniform(shift), sin, cos, uniform(shift)], dim=1).view(-1, 2, 3)
         if self.shear:
             slope = torch.eye(2).repeat(rows, 1, 1)
             slope[:, 0, 1] = uniform(self.shear)
