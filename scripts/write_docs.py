@@ -57,12 +57,12 @@ def collected(runs: Path) -> dict[str, Any]:
                         mean_interval([r[metric] for r in rows.values() if metric in r])
                     )
                 ]
-                for metric in sorted(next(iter(rows.values())))
+                for metric in sorted({m for row in rows.values() for m in row})
             }
             for arm, rows in content["results"].items()
         }
         found[content["recipe"]] = {
-            "seeds": len(next(iter(content["results"].values()))),
+            "seeds": max(len(rows) for rows in content["results"].values()),
             "arms": arms,
             "leaderboard": content.get("leaderboard"),
             "verdicts": [

@@ -111,3 +111,13 @@ def test_claimed_metrics_come_in_order_and_once() -> None:
         "three": claim(below=["a.cost.queries", 3]),
     }
     assert claimed_metrics(claims) == ["seen[x].score.f1", "other.f1", "test.accuracy", "cost.queries"]
+
+
+def test_a_failed_arm_leaves_its_claims_undecided_and_counts_against_a_share() -> None:
+    found = results([0.9, 0.91, 0.92], [0.5, 0.5, 0.52])
+    del found["a"][1]
+    verdict = judge("c", claim(greater=[A, B]), found)
+    assert (verdict.outcome, verdict.note) == ("undecided", "a failed in 1 of 3 seeds")
+    share = judge("c", claim(share=["test.accuracy", B], least=0.5), found)
+    assert share.differences == (1.0, 0.0, 1.0)
+    assert judge("c", claim(above=[B, 0.1]), found).outcome == "reproduced"

@@ -147,6 +147,28 @@ def test_reproduce_in_two_processes_gives_the_same_table(kdrun, monkeypatch, tmp
     assert one.out == two.out
 
 
+def test_what_fails_is_told_and_the_rest_is_judged(kdrun, tmp_path) -> None:
+    recipe = tmp_path / "wild.yaml"
+    recipe.write_text(
+        "# @package _global_\ndefaults: [{override /transfer: none}]\ndata: {limit: 128}\nepochs: 1\nseeds: 2\n"
+        "arms: {tame: [], slow: [optimizer.lr=0.001], wild: [optimizer.lr=1.0e30]}\nscales: {small: []}\nclaims:\n"
+        "  bounded: {says: b, test: {below: [tame.test.nll, 100.0]}}\n"
+        "  beaten: {says: t, test: {greater: [tame.test.accuracy, wild.test.accuracy]}}\n"
+        "  harmless: {says: h, test: {share: [test.accuracy, slow.test.accuracy], by: -1.0, least: 0.9}}\n"
+    )
+    for _ in range(2):
+        answer = kdrun("reproduce", str(recipe), "--jobs", "1")
+        assert answer.code == 1
+        assert "kdrun: [wild seed 0] failed" in answer.err
+        assert "the loss became" in answer.err
+        assert "wild  0 of 2" in answer.out
+        assert "✓ reproduced    bounded" in answer.out
+        assert "? undecided     beaten" in answer.out
+        assert "wild failed in 2 of 2 seeds" in answer.out
+        assert "✗ contradicted  harmless" in answer.out
+    assert (tmp_path / "runs/wild/reproduce-small/report.html").is_file()
+
+
 def test_an_arm_without_the_users_knob_runs_without_it(kdrun) -> None:
     answer = kdrun("reproduce", "kd", "scale=smoke", "seeds=1", "transfer.temperature=2", "--jobs", "1")
     assert answer.code == 0, answer.err

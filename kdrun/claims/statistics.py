@@ -12,7 +12,7 @@ __all__ = ["Interval", "mean_interval"]
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean of ``n`` values and the ends of its two-sided confidence interval (NaN for fewer than two values)."""
+    """A mean of ``n`` values and the ends of its two-sided confidence interval (NaN for fewer than two values; no values, no mean)."""
 
     mean: float
     low: float
@@ -27,7 +27,7 @@ class Interval:
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     """Mean and Student-t interval of independent values (one a seed)."""
     count = len(values)
-    mean = math.fsum(values) / count
+    mean = math.fsum(values) / count if count else math.nan
     if count < 2 or not math.isfinite(mean):
         return Interval(mean, math.nan, math.nan, count)
     half = t_quantile(0.5 + confidence / 2, count - 1) * statistics.stdev(values) / math.sqrt(count)

@@ -11,6 +11,9 @@ The verdict comes from the differences paired by seed and their 95 % Student-t i
 whole interval lies on the claimed side of the threshold, ``contradicted`` if it lies on the other side,
 ``undecided`` if it holds the threshold. With ``every_seed: true`` or a ``seed_share`` the seeds on the claimed side are
 counted instead: ``reproduced`` if they are all or at least that share of them, else ``contradicted``.
+
+Where an arm failed at a seed, claims that name it are ``undecided``; among the arms of a share it counts as one that
+does not reach the bar.
 """
 
 from __future__ import annotations
@@ -158,7 +161,10 @@ def judge(name: str, claim: Mapping[str, Any], results: Results) -> Verdict:
         times = float(test.get("times", 1.0))
         differences = [columns[0][s] - times * columns[1][s] for s in seeds]
     interval = mean_interval(differences, float(test.get("confidence", 0.95)))
+    failed = _failed([arm for arm, _ in _metrics(word, paths)], results)
     outcome, note = _outcome(word, differences, interval, threshold, _wanted_share(test))
+    if failed:
+        outcome, note = "undecided", failed
     return Verdict(
         name,
         claim["says"],
@@ -172,14 +178,26 @@ def judge(name: str, claim: Mapping[str, Any], results: Results) -> Verdict:
     )
 
 
+def _failed(arms: Iterable[str], results: Results) -> str:
+    """Which of the arms have no results at seeds at which others have; empty if none."""
+    seeds = {seed for runs in results.values() for seed in runs}
+    missing = {arm: len(seeds - set(results.get(arm, {}))) for arm in dict.fromkeys(arms)}
+    return ", ".join(f"{arm} failed in {n} of {len(seeds)} seeds" for arm, n in missing.items() if n)
+
+
 def _wanted_share(test: Mapping[str, Any]) -> float | None:
     """The share of seeds that must hold by themselves; None where the interval decides."""
     return 1.0 if test.get("every_seed") else test.get("seed_share")
 
 
 def _share(metric: str, baseline: str, bar: float, seed: int, results: Results, key: str) -> float:
-    """The share of the arms other than ``baseline`` whose ``metric`` at ``seed`` reaches ``bar``."""
-    values = [runs[seed][metric] for arm, runs in results.items() if arm != baseline and metric in runs.get(seed, {})]
+    """The share of the arms other than ``baseline`` whose ``metric`` at ``seed`` reaches ``bar``; not there is not reached."""
+    others = [runs for arm, runs in results.items() if arm != baseline]
+    values = [
+        runs.get(seed, {}).get(metric, -math.inf)
+        for runs in others
+        if not runs or any(metric in v for v in runs.values())
+    ]
     if not values:
         raise InputError(f"no other arm measured '{metric}'", key=key)
     return sum(value >= bar for value in values) / len(values)
@@ -215,7 +233,7 @@ def _metric(path: str, results: Results, *, key: str) -> dict[int, float]:
     arm, metric = path.split(".", 1)
     runs = results.get(arm, {})
     missing = [seed for seed, values in runs.items() if metric not in values]
-    if missing or not runs:
+    if missing or arm not in results:
         known = sorted({m for values in runs.values() for m in values})
         raise InputError(
             f"arm '{arm}' measured no '{metric}'{nearest(metric, known)}; it has: {', '.join(known)}", key=key

@@ -15,7 +15,7 @@ from kdrun.config.compose import Composer, Experiment
 from kdrun.engine.progress import make_reporter
 from kdrun.engine.session import Outcome, Session, environment
 from kdrun.engine.sweep import Job, run_all, workers_for
-from kdrun.errors import InputError, KdrunError
+from kdrun.errors import InputError, KdrunError, RunError
 from kdrun.report.leaderboard import check_leaderboard
 
 __all__ = ["main"]
@@ -48,8 +48,12 @@ def main(arguments: Sequence[str]) -> int:
         check_measured(claims, {arm: [n.name for n in sessions[_label(arm, seeds[0])].graph.stages()] for arm in arms})
     except KdrunError as error:
         raise base.explain(error) from None
-    outcomes = _outcomes(jobs, sessions, options)
-    results = {arm: {seed: outcomes[_label(arm, seed)].metrics for seed in seeds} for arm in arms}
+    outcomes, failures = _outcomes(jobs, sessions, options)
+    if not outcomes:
+        label, first = next(iter(failures.items()))
+        raise RunError(f"all {len(jobs)} runs failed; the first is {label}: {first}")
+    done = {arm: [seed for seed in seeds if _label(arm, seed) in outcomes] for arm in arms}
+    results = {arm: {seed: outcomes[_label(arm, seed)].metrics for seed in found} for arm, found in done.items()}
     verdicts = judge_all(claims, results)
     if scale == "smoke":
         verdicts = [replace(v, outcome="undecided", note="scale smoke only tries all arms") for v in verdicts]
@@ -64,6 +68,10 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(base.config.get("runs") or "runs") / base.recipe.replace("/", "-") / f"reproduce-{scale or 'default'}"
     page = _write(folder, base, jobs, outcomes, results, verdicts, scale, ranking)
     print(f"\nreport: {page}")
+    if failures:
+        for label, failure in failures.items():
+            print(f"kdrun: {label} failed: {failure}", file=sys.stderr)
+        return RunError.exit_code
     return 3 if options.strict and any(v.outcome == "contradicted" for v in verdicts) else 0
 
 
@@ -77,7 +85,7 @@ def _board(base: Experiment, options: Any, arms: Sequence[str]) -> dict[str, Any
 
 
 def _costs(jobs: Sequence[Job], outcomes: Any) -> dict[str, dict[str, float]]:
-    return {str(job.experiment.arm): outcomes[job.label].costs for job in jobs}
+    return {str(job.experiment.arm): outcomes[job.label].costs for job in jobs if job.label in outcomes}
 
 
 def _label(arm: str, seed: int) -> str:
@@ -121,12 +129,15 @@ def _jobs(composer: Composer, arms: Sequence[str], seeds: Sequence[int], scale: 
     return [Job(_label(arm, seed), e) for seed, row in composer.grid(arms, seeds, scale) for arm, e in row.items()]
 
 
-def _outcomes(jobs: Sequence[Job], sessions: Mapping[str, Session], options: Any) -> dict[str, Outcome]:
+def _outcomes(
+    jobs: Sequence[Job], sessions: Mapping[str, Session], options: Any
+) -> tuple[dict[str, Outcome], dict[str, KdrunError]]:
     unfinished = [job for job in jobs if not sessions[job.label].executor.finished()]
     stages = {s.keys[n.name] for s in sessions.values() for n in s.graph.stages()}
     missing = [k for k in stages if not next(iter(sessions.values())).store.contains(k)]
     reporter = make_reporter(quiet=options.quiet)
     outcomes: dict[str, Outcome] = {}
+    failures: dict[str, KdrunError] = {}
     try:
         if unfinished:
             first = {job.experiment.arm: sessions[job.label] for job in reversed(unfinished)}
@@ -143,13 +154,13 @@ def _outcomes(jobs: Sequence[Job], sessions: Mapping[str, Session], options: Any
                 count += 1
                 reporter.message(f"{job.label} finished ({count}/{len(unfinished)})")
 
-            outcomes = run_all(unfinished, workers=workers, reporter=reporter, on_done=done)
+            outcomes, failures = run_all(unfinished, workers=workers, reporter=reporter, on_done=done)
         for job in jobs:
-            if job.label not in outcomes:
+            if job.label not in outcomes and job.label not in failures:
                 outcomes[job.label] = sessions[job.label].run()
     finally:
         reporter.close()
-    return outcomes
+    return outcomes, failures
 
 
 def _write(
@@ -180,7 +191,7 @@ def _write(
     write_record(folder / "environment.json", environment())
     write_record(folder / "config.yaml", yaml.safe_dump(base.config, sort_keys=False))
     curves: dict[str, dict[int, list[dict[str, Any]]]] = {}
-    for job in jobs:
+    for job in (j for j in jobs if j.label in outcomes):
         seed = int(job.experiment.config["seed"])
         curves.setdefault(str(job.experiment.arm), {})[seed] = outcomes[job.label].curves
     write_record(folder / "curves.json", curves)

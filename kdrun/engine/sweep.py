@@ -51,11 +51,11 @@ def run_all(
     workers: int,
     reporter: Reporter,
     on_done: Callable[[Job, Outcome], None] = lambda job, outcome: None,
-) -> dict[str, Outcome]:
-    """Run all jobs; return their outcomes by label.
+) -> tuple[dict[str, Outcome], dict[str, KdrunError]]:
+    """Run all jobs; return by label the outcomes of those that ended well and the errors of those that failed.
 
-    A run that fails (a loss that diverges) does not stop the others: ``RunError`` names it at the end. Bad input or
-    an interrupt ends the sweep at once. What was computed is in the store: the same call again goes on from there.
+    A run that fails (a loss that diverges) does not stop the others. Bad input or an interrupt ends the sweep at once.
+    What was computed is in the store: the same call again goes on from there.
     """
     failures: dict[str, KdrunError] = {}
 
@@ -76,10 +76,7 @@ def run_all(
                 on_done(job, outcomes[job.label])
     else:
         outcomes = _spread(jobs, workers, reporter, on_done, failed)
-    if failures:
-        label, first = next(iter(failures.items()))
-        raise RunError(f"{len(failures)} of {len(jobs)} runs failed; the first is {label}: {first}")
-    return outcomes
+    return outcomes, failures
 
 
 class _Labelled(Reporter):

@@ -43,9 +43,11 @@ def arm_table(results: Results, metrics: Sequence[str] = ()) -> tuple[list[str],
     known = metrics_of(results)
     metrics = [m for m in metrics if m in known] or known
     rows = []
+    most = max((len(runs) for runs in results.values()), default=0)
     for arm, runs in results.items():
         values = {m: [runs[s][m] for s in sorted(runs) if m in runs[s]] for m in metrics}
-        rows.append([arm, str(len(runs)), *[format_interval(values[m]) for m in metrics]])
+        count = str(most) if len(runs) == most else f"{len(runs)} of {most}"
+        rows.append([arm, count, *[format_interval(values[m]) for m in metrics]])
     return ["arm", "seeds", *metrics], rows
 
 
