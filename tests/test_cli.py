@@ -261,7 +261,7 @@ RECIPES = sorted(p.relative_to(Path("recipes")).with_suffix("").as_posix() for p
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_smokes(kdrun, recipe) -> None:
-    answer = kdrun("reproduce", recipe, "scale=smoke", "seeds=1")
+    answer = kdrun("reproduce", recipe, "scale=smoke", "seeds=1", "--jobs", "1")
     assert answer.code == 0, answer.err
 
 
