@@ -312,3 +312,14 @@ def test_memory_layout_changes_no_result(session) -> None:
     ]
     for name, value in states[0].items():
         torch.testing.assert_close(value, states[1][name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole(session) -> None:
+    """Batches of 60 and a last one of 20 rows, in seven parts of unequal size, without batch statistics."""
+    plain = ("transfer=none", "student=mlp_tiny", "epochs=2", "data.limit=200", "batch_size=60")
+    whole = trained(session("kd", *plain))
+    parts = trained(session("kd", *plain, "+graph.fit_student.accumulate=7"))
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, rtol=1e-4, atol=1e-6)
+    with pytest.raises(InputError, match="at most as many parts as a batch has rows"):
+        session("kd", *plain, "+graph.fit_student.accumulate=61").run()

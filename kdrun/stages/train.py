@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,7 @@ def train(
     batch_sizes: dict[str, int] | None = None,
     drop_last: bool = False,
     shuffle: bool = True,
+    accumulate: Count = 1,
     sampler: dict[str, Any] | None = None,
     refresh: dict[str, Any] | None = None,
     context: Context,
@@ -50,7 +51,8 @@ def train(
     """Fit one or more models by running a step graph on batches.
 
     ``epochs`` passes over ``data``, or a number of ``steps``; further loaders are cycled. ``sampler: {sampler: NAME}`` chooses
-    the rows of each batch of ``data``. Fields of the result:
+    the rows of each batch of ``data``. ``accumulate`` takes each batch in so many parts, one after the other, and adds their
+    gradients: less memory, with losses that see the rows of one part. Fields of the result:
     each trained model by its role, ``average`` (and ``average.ROLE``) for moving averages, ``log`` (loss terms
     by epoch), ``cost`` (FLOPs a row of a step, forward and backward, when every update runs; how many rows a black box was asked about). ``refresh: {op: NAME, from: [nodes], every: 1}`` chooses the rows of the coming epochs: the op gets the
     nodes' values over all of ``data``, models in eval mode, and returns row numbers [chosen], or a mapping: its entries
@@ -62,7 +64,13 @@ def train(
     parsed = parse_step(step, key=f"{context.config_key}.step")
     if refresh is not None and epochs is None:
         raise InputError("rows are chosen anew every so many epochs: give epochs, not steps", key=context.config_key)
-    job = _Job.prepare(parsed, dict(models or {}), inputs, batch_size, batch_sizes or {}, refresh, context)
+    if accumulate > 1 and (len(parsed.updates) > 1 or accumulate > batch_size):
+        raise InputError(
+            "gradients are accumulated in steps with one update, in at most as many parts as a batch has rows",
+            key=f"{context.config_key}.accumulate",
+        )
+    sizes = _Sizes(batch_size, batch_sizes or {}, accumulate)
+    job = _Job.prepare(parsed, dict(models or {}), inputs, sizes, refresh, context)
     if sampler is not None and (refresh is not None or not shuffle):
         raise InputError(
             "a sampler decides the order of rows: it goes with neither refresh nor shuffle: false",
@@ -80,6 +88,18 @@ def train(
     plan = Plan(total, per_epoch, drop_last, shuffle, order)
     rows = _fit(job, plan, context) if job.refresh is None else _fit_chosen(job, plan, context)
     return job.result(rows)
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Rows of a batch, by loader, and in how many parts a batch is taken."""
+
+    usual: int
+    special: Mapping[str, int]
+    parts: int
+
+    def of(self, loaders: Iterable[str]) -> dict[str, int]:
+        return {name: self.special.get(name, self.usual) for name in loaders}
 
 
 @dataclass(frozen=True)
@@ -150,14 +170,13 @@ class _Job:
         step: Step,
         models: dict[str, Any],
         inputs: Mapping[str, Any],
-        batch_size: int,
-        batch_sizes: Mapping[str, int],
+        batches: _Sizes,
         refresh: Mapping[str, Any] | None,
         context: Context,
     ) -> _Job:
         handed = Handed.sort(inputs, context)
         optimizers = {n: v.content for n, v in inputs.items() if isinstance(v, OptimizerSpec)}
-        traced = min(batch_size, 8)
+        traced = min(batches.usual, 8)
         found = handed.trace(step, models, traced)
         state = {
             name: initial_state(node, handed.loaders["data"].index_bound(), context.generator("state", name)).to(
@@ -165,9 +184,9 @@ class _Job:
             )
             for name, node in step.state.items()
         }
-        sizes = {n: batch_sizes.get(n, batch_size) for n in handed.loaders}
+        sizes = batches.of(handed.loaders)
         hardware = context.hardware
-        lasting = _lasting(handed.loaders, sizes, context)
+        lasting = _lasting(handed.loaders, {n: -(-size // batches.parts) for n, size in sizes.items()}, context)
         compiler = compiler_for(step, handed, found, context, state, lasting, hardware.shards)
         torch.manual_seed(context.seed_for("global"))
         modules = compiler.roles.modules
@@ -184,6 +203,7 @@ class _Job:
             autocast=hardware.autocast(),
             scaler=hardware.scaler(),
             seed=context.seed_for("noise"),
+            parts=batches.parts,
         )
         flops = found.flops / traced
         job = cls(step, found.specs, handed.loaders, sizes, program, trainables, context, state, chosen, flops)

@@ -34,8 +34,9 @@ class Trainable:
     schedule: Callable[[Progress], float] | None = None
     transforms: list[Callable[[dict[str, Tensor], dict[str, Tensor]], dict[str, Tensor]]] = field(default_factory=list)
 
-    def set_rate(self, progress: Progress) -> None:
-        """Multiply each group's base learning rate by the schedule's factor."""
+    def prepare(self, progress: Progress) -> None:
+        """Clear the gradients, and multiply each group's base learning rate by the schedule's factor."""
+        self.optimizer.zero_grad(set_to_none=True)
         if self.schedule is not None:
             factor = self.schedule(progress)
             for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
@@ -80,6 +81,16 @@ class Average:
         names = [n for n, _ in self.source.named_parameters()]
         averaged = dict(zip(names, self.parameters, strict=True))
         return {n: averaged.get(n, v) for n, v in self.source.state_dict().items()}
+
+
+def _cut(batches: Mapping[str, Batch], parts: int) -> list[dict[str, Batch]]:
+    """Batches cut into so many parts of rows, or fewer where a batch has fewer rows."""
+    count = min(parts, *(len(batch["index"]) for batch in batches.values()))
+    cut = {
+        loader: {name: column.tensor_split(count) for name, column in batch.items()}
+        for loader, batch in batches.items()
+    }
+    return [{loader: {n: c[i] for n, c in columns.items()} for loader, columns in cut.items()} for i in range(count)]
 
 
 def constant_or_schedule(weight: Any) -> float | Callable[[Progress], float]:
@@ -147,6 +158,7 @@ class StepProgram:
         autocast: Callable[[], contextlib.AbstractContextManager[Any]] | None = None,
         scaler: torch.amp.GradScaler | None = None,
         seed: int = 0,
+        parts: int = 1,
     ) -> None:
         self.step = step
         self.compiler = compiler
@@ -154,6 +166,7 @@ class StepProgram:
         self.autocast = autocast
         self.scaler = scaler
         self.seed = seed
+        self.parts = parts
         self.shards = compiler.roles.shards
         self.updates = [u for u in step.updates if u.every > 0]
         self.turns = Alternation(step.alternate) if step.alternate else None
@@ -197,19 +210,34 @@ class StepProgram:
         """Perform the updates that are due at step number ``count`` (``progress.step`` unless given)."""
         count = progress.step if count is None else count
         segments = self._all if self.always else self._due(count)
-        r = self._template.copy()
-        for register, loader, column in self.compiler.layout.columns:
-            r[register] = batches[loader][column]
-        if self.shards is None:
-            for segment in segments:
-                self._update(segment, r, progress)
-        else:
+        if self.shards is not None:
             self.shards.reseed(self.seed + count * self.shards.size)
+        if self.parts > 1:
+            self._in_parts(segments, batches, progress)
+        else:
+            r = self._registers(batches)
             for segment in segments:
                 self._update(segment, r, progress)
+        if self.shards is not None:
             self.shards.average(self.statistics)
         if self.turns is not None:
             self.turns.advance(self._latest(len(segments)))
+
+    def _registers(self, batches: Mapping[str, Batch]) -> list[Any]:
+        r = self._template.copy()
+        for register, loader, column in self.compiler.layout.columns:
+            r[register] = batches[loader][column]
+        return r
+
+    def _in_parts(self, segments: list[Segment], batches: Mapping[str, Batch], progress: Progress) -> None:
+        """The update on a batch taken in parts, whose gradients are added in the proportion of their rows."""
+        for segment in segments:
+            self.trainables[segment.update.name].prepare(progress)
+            rows = len(batches[segment.update.batch]["index"])
+            for part in _cut(batches, self.parts):
+                share = len(part[segment.update.batch]["index"]) / rows
+                self._backward(segment, self._registers(part), progress, share)
+            self._apply(segment)
 
     def _latest(self, count: int) -> dict[str, Tensor]:
         """The terms of the last ``count`` updates by name."""
@@ -227,20 +255,30 @@ class StepProgram:
         return self.turns is None or self.turns.allows(update.name)
 
     def _update(self, segment: Segment, r: list[Any], progress: Progress) -> None:
-        trainable = self.trainables[segment.update.name]
-        trainable.set_rate(progress)
+        self.trainables[segment.update.name].prepare(progress)
+        self._backward(segment, r, progress)
+        self._apply(segment)
+
+    def _backward(self, segment: Segment, r: list[Any], progress: Progress, share: float = 1.0) -> None:
+        """Add the gradients of ``share`` times the update's loss."""
         if segment.inner is not None:
             self._virtual(segment, r, progress)
         loss, terms = self._loss(segment, r, progress)
         self.history.append((segment, progress.step, terms))
-        optimizer = trainable.optimizer
-        optimizer.zero_grad(set_to_none=True)
+        if share != 1.0:
+            loss = share * loss
         if self.scaler is not None:
             loss = self.scaler.scale(loss)
         if len(self.updates) == 1:
             loss.backward()
         else:
-            loss.backward(inputs=list(trainable.parameters.values()), retain_graph=segment.retain)
+            trained = list(self.trainables[segment.update.name].parameters.values())
+            loss.backward(inputs=trained, retain_graph=segment.retain)
+
+    def _apply(self, segment: Segment) -> None:
+        """Step the update's optimizer on the gradients at hand."""
+        trainable = self.trainables[segment.update.name]
+        optimizer = trainable.optimizer
         if self.shards is not None:
             self.shards.average(p.grad for p in trainable.parameters.values() if p.grad is not None)
         if trainable.transforms:
