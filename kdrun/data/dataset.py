@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -119,15 +119,13 @@ class Dataset:
         Random transforms are not applied here: the training stage does, with its own generator. Processes that train
         together, ``shards``, get the same batches, and divide the work of decoding them.
         """
-        chunks = list((torch.arange(len(self)) if order is None else order.cpu()).split(batch_size))
-        if drop_last and chunks and len(chunks[-1]) < batch_size:
-            chunks.pop()
-        chunks, device = chunks[start:], torch.device(device)
+        device = torch.device(device)
+        chunks = _chunks(len(self) if order is None else order.cpu(), batch_size, drop_last, start)
         if shards is None or not self.decoded:
             return self.draw(chunks, device, workers)
-        return shards.decode(lambda own: self.draw(own, device, workers), chunks)
+        return shards.decode(lambda own: self.draw(own, device, workers), list(chunks))
 
-    def draw(self, chunks: Sequence[Tensor], device: torch.device, workers: int) -> Iterator[Batch]:
+    def draw(self, chunks: Iterable[Tensor], device: torch.device, workers: int) -> Iterator[Batch]:
         """Yield a batch for each chunk of row numbers (int64)."""
         raise NotImplementedError
 
@@ -136,6 +134,15 @@ def few_left_over(rows: int, batch_size: int) -> int:
     """Rows of the last batch if they are so few, at most 2 or a thirty-second of a batch, that their statistics are noise; else 0."""
     left = rows % batch_size if rows > batch_size >= 8 else 0
     return left if left <= max(2, batch_size // 32) else 0
+
+
+def _chunks(order: Tensor | int, batch_size: int, drop_last: bool, start: int) -> Iterator[Tensor]:
+    """Row numbers batch by batch: of ``order``, or from 0 up to it; one at a time, as streams of rows have no end to speak of."""
+    count = order if isinstance(order, int) else len(order)
+    stop = count - count % batch_size if drop_last else count
+    for first in range(start * batch_size, stop, batch_size):
+        last = min(first + batch_size, stop)
+        yield torch.arange(first, last) if isinstance(order, int) else order[first:last]
 
 
 class MemoryDataset(Dataset):
@@ -175,13 +182,13 @@ class MemoryDataset(Dataset):
         copy.transforms = tuple(transforms)
         return copy
 
-    def draw(self, chunks: Sequence[Tensor], device: torch.device, workers: int) -> Iterator[Batch]:
+    def draw(self, chunks: Iterable[Tensor], device: torch.device, workers: int) -> Iterator[Batch]:
         if device not in self._on_device:
             self._on_device[device] = {name: column.to(device) for name, column in self.columns.items()}
         columns = self._on_device[device]
-        order = torch.cat(list(chunks)).to(device) if chunks else torch.empty(0)
-        for chunk in order.split([len(chunk) for chunk in chunks]):
-            yield {name: column[chunk] for name, column in columns.items()}
+        for chunk in chunks:
+            rows = chunk.to(device, non_blocking=True)
+            yield {name: column[rows] for name, column in columns.items()}
 
 
 class _Rows(torch.utils.data.Dataset[Batch]):
@@ -252,7 +259,7 @@ class FileDataset(Dataset):
         parts = list(self.batches(256, order=chosen))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def draw(self, chunks: Sequence[Tensor], device: torch.device, workers: int) -> Iterator[Batch]:
+    def draw(self, chunks: Iterable[Tensor], device: torch.device, workers: int) -> Iterator[Batch]:
         loader: Any = torch.utils.data.DataLoader(
             _Rows(self.decode, self.positions, self.extra),
             batch_sampler=[chunk.tolist() for chunk in chunks],

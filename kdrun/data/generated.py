@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -75,6 +75,6 @@ class GeneratedDataset(Dataset):
         batch["index"] = positions
         return batch
 
-    def draw(self, chunks: Sequence[Tensor], device: torch.device, workers: int) -> Iterator[Batch]:
+    def draw(self, chunks: Iterable[Tensor], device: torch.device, workers: int) -> Iterator[Batch]:
         for chunk in chunks:
             yield {name: column.to(device, non_blocking=True) for name, column in self.rows(chunk).items()}
