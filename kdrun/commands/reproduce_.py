@@ -143,6 +143,7 @@ def _outcomes(
             first = {job.experiment.arm: sessions[job.label] for job in reversed(unfinished)}
             for session in first.values():
                 session.prepare()
+            unfinished = [replace(job, planned=True) for job in unfinished]
             workers = workers_for(unfinished, options.jobs)
             reporter.message(
                 f"{len(unfinished)} of {len(jobs)} runs to do, {len(missing)} of {len(stages)} stages, {workers} processes"

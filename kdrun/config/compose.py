@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -311,16 +312,13 @@ def _chain(options: dict[str, Path], choice: str) -> list[str]:
 
 def _reject_code(config: Any, layers: Sequence[Sequence[str]]) -> None:
     """A recipe may not touch Hydra's own node, nor the keys that only the command line sets."""
-    from hydra import compose
-
     user = [o for layer in layers for o in layer]
     for key in COMMAND_LINE_ONLY:
         given = any(o.lstrip("+").startswith(key + "=") for o in user)
         if not given and config.get(key) != _DEFAULTS[key]:
             raise InputError(f"only the command line may set '{key}': add {key}=... there if you mean it", key=key)
     hydra_overrides = [o for o in user if o.lstrip("+~").startswith(("hydra.", "hydra/", "launcher="))]
-    search = f"hydra.searchpath=[{','.join(search_path())}]"
-    clean = compose("config", overrides=[search, *hydra_overrides], return_hydra_config=True)
+    clean = _hydra_alone(tuple(search_path()), tuple(hydra_overrides))
     for key in (
         "launcher",
         "sweeper",
@@ -333,8 +331,17 @@ def _reject_code(config: Any, layers: Sequence[Sequence[str]]) -> None:
         "env",
         "mode",
     ):
-        if config.hydra.get(key) != clean.hydra.get(key):
+        if config.hydra.get(key) != clean.get(key):
             raise InputError("a recipe may not change Hydra's own settings", key=f"hydra.{key}")
+
+
+@functools.lru_cache(maxsize=8)
+def _hydra_alone(search: tuple[str, ...], overrides: tuple[str, ...]) -> Any:
+    """Hydra's own node as it is without any recipe; to be called where Hydra is initialised."""
+    from hydra import compose
+
+    first = f"hydra.searchpath=[{','.join(search)}]"
+    return compose("config", overrides=[first, *overrides], return_hydra_config=True).hydra
 
 
 _DEFAULTS: dict[str, Any] = {"plugins": [], "store": None, "runs": "runs"}

@@ -76,17 +76,19 @@ class Session:
         except KdrunError as error:
             raise self.experiment.explain(error) from None
 
-    def prepare(self) -> None:
+    def prepare(self, *, planned: bool = False) -> None:
         """Plan what the store does not hold yet, then make sure that the store can be written.
 
-        Nothing is written before the plan has passed. Raises ``InputError`` or ``StoreError``.
+        Nothing is written before the plan has passed; ``planned``: it has, for this arm at another seed. Raises
+        ``InputError`` or ``StoreError``.
         """
         if not self._prepared and not self.executor.finished():
             try:
                 _ = self.executor.hardware
             except KdrunError as error:
                 raise self.experiment.explain(error) from None
-            self.plan()
+            if not planned:
+                self.plan()
             self.store.prepare()
         self._prepared = True
 

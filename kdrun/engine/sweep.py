@@ -25,10 +25,17 @@ __all__ = ["Job", "run_all", "workers_for"]
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep."""
+    """One run of a sweep; ``planned`` if a run that differs in the seed alone has been planned."""
 
     label: str
     experiment: Experiment
+    planned: bool = False
+
+    def run(self, reporter: Reporter) -> Outcome:
+        """Raises what is wrong with the configuration, and ``RunError``."""
+        session = Session(self.experiment, reporter)
+        session.prepare(planned=self.planned)
+        return session.run()
 
 
 def workers_for(jobs: Sequence[Job], wanted: int | None) -> int:
@@ -69,7 +76,7 @@ def run_all(
         outcomes = {}
         for job in jobs:
             try:
-                outcomes[job.label] = Session(job.experiment, _Labelled(reporter, job.label)).run()
+                outcomes[job.label] = job.run(_Labelled(reporter, job.label))
             except KdrunError as error:
                 failed(job, error)
             else:
@@ -135,7 +142,7 @@ def _end_with_parent() -> None:
 
 def _work(job: Job) -> Outcome:
     try:
-        return Session(job.experiment, _Remote(_events, job.label)).run()
+        return job.run(_Remote(_events, job.label))
     except KdrunError as error:
         raise RuntimeError(f"{type(error).__name__}\x1f{error.exit_code}\x1f{error}") from None
 
