@@ -98,3 +98,14 @@ def test_what_a_recipe_sets_in_its_own_option_goes_with_the_option(tmp_path) -> 
     assert "channels" not in lost["student"]
     with pytest.raises(InputError, match="'student' has no key 'channels'"):
         Composer.named(recipe, ["student=mlp_tiny", "student.channels=[2]"]).base()
+
+
+def test_a_folder_beside_recipes_is_no_config_group(tmp_path, monkeypatch) -> None:
+    """`runs=FOLDER` must go on working in a checkout where a first run has left a folder `runs`."""
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/mine.yaml").write_text("# @package _global_\ndefaults: [{override /transfer: none}]\n")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/one.yaml").write_text("x: 1\n")
+    monkeypatch.chdir(tmp_path)
+    assert Composer.named("mine", ["runs=elsewhere"]).compose().config["runs"] == "elsewhere"
+    assert Composer.named("kd", ["runs=elsewhere"]).compose().config["runs"] == "elsewhere"

@@ -60,7 +60,7 @@ def staged(recipe: RecipeFile | None) -> Iterator[list[str]]:
     if recipe is None:
         yield [f"hydra.searchpath=[{','.join(search_path())}]"]
         return
-    inside = any(str(recipe.path).startswith(p.removeprefix("file://")) for p in search_path())
+    inside = any(str(recipe.path).startswith(p.partition("://")[2]) for p in search_path())
     if inside:
         yield [f"hydra.searchpath=[{','.join(search_path())}]", f"recipes={recipe.name}"]
         return

@@ -78,7 +78,7 @@ def search_path() -> list[str]:
     """Folders that Hydra searches besides ``conf``: recipes, and the working folder's own groups."""
     here = Path.cwd()
     own = [here / "conf"] if (here / "conf").is_dir() and (here / "conf").resolve() != conf_dir().resolve() else []
-    return [f"file://{p}" for p in [*_roots(), *own]]
+    return [*(f"recipes://{p}" for p in _roots()), *(f"file://{p}" for p in own)]
 
 
 def _group_folders() -> list[Path]:

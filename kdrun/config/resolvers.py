@@ -26,11 +26,14 @@ def _product(*values: float) -> float:
 def register() -> None:
     """Leave OmegaConf with the harmless resolvers of its own and these: add, mul, div, floordiv, min, max, if.
 
-    ``oc.env`` and ``oc.decode`` go: a recipe from a stranger must not read the environment.
+    ``oc.env`` and ``oc.decode`` go: a recipe from a stranger must not read the environment. Hydra learns of folders of recipes.
     """
     from omegaconf import OmegaConf
     from omegaconf.basecontainer import BaseContainer
 
+    from kdrun.config.sources import RecipesSource
+
+    RecipesSource.register()
     registered = BaseContainer._resolvers
     for name in [name for name in registered if name not in _KEPT]:
         OmegaConf.clear_resolver(name)
