@@ -321,5 +321,7 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole(session) -> None:
     parts = trained(session("kd", *plain, "+graph.fit_student.accumulate=7"))
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value, rtol=1e-4, atol=1e-6)
-    with pytest.raises(InputError, match="at most as many parts as a batch has rows"):
+    with pytest.raises(InputError, match="a batch of 60 rows has no 61 parts"):
         session("kd", *plain, "+graph.fit_student.accumulate=61").run()
+    with pytest.raises(InputError, match="in steps with one update"):
+        session("hard", "+graph.fit_student.accumulate=2")

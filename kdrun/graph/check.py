@@ -192,6 +192,8 @@ def _check_step(step: Step, node: Node, graph: Graph) -> None:
         for ref in refs:
             _check_step_ref(ref, step, roles, key=key)
     _check_readers(node)
+    if int(node.params.get("accumulate", 1)) > 1 and len(step.updates) > 1:
+        raise InputError("gradients are accumulated in steps with one update", key=f"{node.key}.accumulate")
     for update in step.updates:
         _check_update(update, step, roles)
 

@@ -64,10 +64,9 @@ def train(
     parsed = parse_step(step, key=f"{context.config_key}.step")
     if refresh is not None and epochs is None:
         raise InputError("rows are chosen anew every so many epochs: give epochs, not steps", key=context.config_key)
-    if accumulate > 1 and (len(parsed.updates) > 1 or accumulate > batch_size):
+    if accumulate > batch_size:
         raise InputError(
-            "gradients are accumulated in steps with one update, in at most as many parts as a batch has rows",
-            key=f"{context.config_key}.accumulate",
+            f"a batch of {batch_size} rows has no {accumulate} parts", key=f"{context.config_key}.accumulate"
         )
     sizes = _Sizes(batch_size, batch_sizes or {}, accumulate)
     job = _Job.prepare(parsed, dict(models or {}), inputs, sizes, refresh, context)
