@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,3 +63,26 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ob
         return Session(Composer.named(recipe, [f"store={tmp_path / 'store'}", *overrides]).compose(arm=arm))
 
     return make
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], contextlib.AbstractContextManager[None]]:
+    """What runs inside ``with interrupted(n):`` is cut off, as by Ctrl-C, once ``n`` checkpoints are saved."""
+    from kdrun.engine.checkpoint import Checkpoints
+
+    @contextlib.contextmanager
+    def after(count: int) -> Iterator[None]:
+        save, saved = Checkpoints.save, []
+
+        def stop(self: Checkpoints, step: int, tensors: object, meta: object) -> None:
+            save(self, step, tensors, meta)
+            saved.append(step)
+            if len(saved) == count:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoints, "save", stop)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+
+    return after

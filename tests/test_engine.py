@@ -94,7 +94,7 @@ def test_a_corrupt_file_is_found_said_and_recomputed(session, tmp_path) -> None:
     assert session("kd", *QUICK).run().metrics == before
 
 
-def test_resuming_from_a_checkpoint_ends_with_the_same_bytes(session, tmp_path, monkeypatch) -> None:
+def test_resuming_from_a_checkpoint_ends_with_the_same_bytes(session, tmp_path, interrupted) -> None:
     overrides = ("transfer=norm_direction", "epochs=2", "data.limit=320", "optimizer=adam")
     undisturbed = session("kd", *overrides)
     metrics = undisturbed.run().metrics
@@ -102,22 +102,8 @@ def test_resuming_from_a_checkpoint_ends_with_the_same_bytes(session, tmp_path, 
     log = undisturbed.store.read(undisturbed.keys["fit_student"])["log"].rows
     broken = session("kd", *overrides, f"store={tmp_path / 'other'}", "checkpoint_seconds=0")
     broken.executor.result("fit_teacher")
-    from kdrun.engine.checkpoint import Checkpoints
-
-    saves = 0
-    save = Checkpoints.save
-
-    def stop_at_seven(self, step, tensors, meta) -> None:
-        nonlocal saves
-        saves += 1
-        save(self, step, tensors, meta)
-        if saves == 7:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoints, "save", stop_at_seven)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(7):
         broken.run()
-    monkeypatch.setattr(Checkpoints, "save", save)
     again = session("kd", *overrides, f"store={tmp_path / 'other'}")
     again.executor.reporter = listener = Listener()
     assert again.run().metrics == metrics

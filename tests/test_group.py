@@ -15,7 +15,6 @@ from test_training import BILEVEL, write_recipe
 from torch import Tensor
 
 from kdrun.engine import group
-from kdrun.engine.checkpoint import Checkpoints
 from kdrun.errors import Diverged
 from kdrun.graph.nodes import Ref
 
@@ -89,21 +88,11 @@ def test_a_loss_that_diverges_is_told_once_and_the_group_goes_on(session) -> Non
     assert weights(session, "kd", *SHORT)
 
 
-def test_an_interrupted_group_resumes_with_the_same_bytes(session, tmp_path, monkeypatch) -> None:
+def test_an_interrupted_group_resumes_with_the_same_bytes(session, tmp_path, interrupted) -> None:
     expected = weights(session, "kd", *SHORT)
-    save, saves = Checkpoints.save, []
-
-    def stop_at_five(self, step, tensors, meta) -> None:
-        save(self, step, tensors, meta)
-        saves.append(step)
-        if len(saves) == 5:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoints, "save", stop_at_five)
     elsewhere = (*SHORT, f"store={tmp_path / 'other'}")
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(5):
         weights(session, "kd", *elsewhere, "checkpoint_seconds=0")
-    monkeypatch.setattr(Checkpoints, "save", save)
     assert_same(expected, weights(session, "kd", *elsewhere), rtol=0, atol=0)
 
 

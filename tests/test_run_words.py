@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kdrun.engine.checkpoint import Checkpoints
 from kdrun.errors import InputError
 from kdrun.graph.nodes import Ref
 
@@ -90,7 +89,7 @@ graph:
 """
 
 
-def test_a_search_is_resumed_and_its_best_is_trained(session, tmp_path, monkeypatch) -> None:
+def test_a_search_is_resumed_and_its_best_is_trained(session, tmp_path, interrupted) -> None:
     path = recipe(tmp_path, SEARCH)
     calm = session(path, "data.limit=64")
     calm.plan()
@@ -105,18 +104,9 @@ def test_a_search_is_resumed_and_its_best_is_trained(session, tmp_path, monkeypa
         row["size"] for row in rows
     )
     assert best.state is None
-    save = Checkpoints.save
-
-    def stop(self, step, tensors, meta) -> None:
-        save(self, step, tensors, meta)
-        if step == 20:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoints, "save", stop)
     broken = session(path, "data.limit=64", f"store={tmp_path / 'other'}", "checkpoint_seconds=0")
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(20):
         broken.executor.result("found")
-    monkeypatch.setattr(Checkpoints, "save", save)
     again = session(path, "data.limit=64", f"store={tmp_path / 'other'}")
     assert again.executor.result("found")[""].rows == rows
 

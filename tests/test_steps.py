@@ -321,7 +321,9 @@ graph:
 )
 
 
-def test_updates_take_turns_and_go_on_with_them_after_an_interruption(session, tmp_path, monkeypatch) -> None:
+def test_updates_take_turns_and_go_on_with_them_after_an_interruption(
+    session, tmp_path, monkeypatch, interrupted
+) -> None:
     recipe = tmp_path / "turns.yaml"
     recipe.write_text(TURNS)
     ran: list[str] = []
@@ -334,17 +336,8 @@ def test_updates_take_turns_and_go_on_with_them_after_an_interruption(session, t
     calm = session(str(recipe))
     calm.run()
     assert ran == ["main", "main", "critic"] * 3 + ["main"]
-    save = Checkpoints.save
-
-    def stop_at_five(self, step, tensors, meta) -> None:
-        save(self, step, tensors, meta)
-        if step == 5:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Checkpoints, "save", stop_at_five)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted(5):
         session(str(recipe), f"store={tmp_path / 'other'}", "checkpoint_seconds=0").run()
-    monkeypatch.setattr(Checkpoints, "save", save)
     again = session(str(recipe), f"store={tmp_path / 'other'}")
     again.run()
     for role in ("student", "critic"):
