@@ -176,11 +176,8 @@ class StepProgram:
             for u in self.updates
             for role, decay in u.average.items()
         }
-        self.statistics = running_statistics(
-            compiler.roles.modules[call.role]
-            for call in step.nodes.values()
-            if call.node.verb == "call" and (call.role in step.trained() or call.mode == "train")
-        )
+        moving = {n.role for n in step.nodes.values() if n.role in step.trained() or n.mode == "train"}
+        self.statistics = running_statistics(m for role, m in compiler.roles.modules.items() if role in moving)
         self.history: list[tuple[Segment, int, list[Tensor]]] = []
         self._segments: dict[tuple[str, ...], list[Segment]] = {}
         self._weights: dict[tuple[str, str], float | Callable[[Progress], float]] = {
