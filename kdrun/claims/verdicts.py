@@ -1,16 +1,10 @@
 """From a claim and the results of all arms and seeds to a verdict.
 
-A claim's test names metrics as ``arm.path``::
-
-    test: {greater: [kd.test.accuracy, scratch.test.accuracy], by: 0.0}
-    test: {share: [test.accuracy, scratch.test.accuracy], by: -0.005, least: 0.7}     # of the other arms
-    test: {greater: [kd.test.loss - ce.test.loss, 0.5 * nd.test.loss]}                  # sums, differences, multiples
-    test: {greater: [kd.test.accuracy, scratch.test.accuracy], seed_share: 0.8}         # in 4 of 5 seeds, 8 of 10
-
-The verdict comes from the differences paired by seed and their 95 % Student-t interval: ``reproduced`` if the
-whole interval lies on the claimed side of the threshold, ``contradicted`` if it lies on the other side,
-``undecided`` if it holds the threshold. With ``every_seed: true`` or a ``seed_share`` the seeds on the claimed side are
-counted instead: ``reproduced`` if they are all or at least that share of them, else ``contradicted``.
+A claim reads ``{test: SENTENCE, says: ...}`` (``claims.sentences``). The verdict comes from the differences paired by seed
+and their 95 % Student-t interval: ``reproduced`` if the whole interval lies on the claimed side of the threshold,
+``contradicted`` if it lies on the other side, ``undecided`` if it holds the threshold. With "in every seed" or "in 80 % of the
+seeds" the seeds on the claimed side are counted instead: ``reproduced`` if they are all or at least that share of them, else
+``contradicted``.
 
 Where an arm failed at a seed, claims that name it are ``undecided``; among the arms of a share it counts as one that
 does not reach the bar.
@@ -19,11 +13,11 @@ does not reach the bar.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kdrun.claims.sentences import Metric, Sentence, Term, parse
 from kdrun.claims.statistics import Interval, mean_interval
 from kdrun.errors import InputError, nearest
 
@@ -32,14 +26,10 @@ __all__ = ["Results", "Verdict", "check_claims", "check_measured", "claimed_metr
 Results = Mapping[str, Mapping[int, Mapping[str, float]]]
 """arm → seed → metric path → value."""
 
-PAIRS = ("greater", "less", "within", "share")
-SINGLES = ("above", "below")
-OPTIONS = ("by", "times", "every_seed", "seed_share", "confidence", "least")
-
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of one claim. ``difference`` is what was compared with ``threshold``, one value a seed."""
+    """The outcome of one claim. ``differences``, one a seed, were compared with ``threshold``."""
 
     name: str
     says: str
@@ -52,87 +42,41 @@ class Verdict:
     reported: Mapping[str, Any] | None = None
 
 
+def _sentence(name: str, claim: Mapping[str, Any]) -> Sentence:
+    return parse(claim["test"], key=f"claims.{name}.test")
+
+
 def check_claims(claims: Mapping[str, Any], arms: Sequence[str]) -> None:
     """Raise ``InputError`` (key ``claims.NAME.test``) for a claim that no results could decide."""
     for name, claim in claims.items():
         key = f"claims.{name}"
-        if not isinstance(claim, dict) or not isinstance(claim.get("test"), dict) or not claim.get("says"):
-            raise InputError("a claim reads {says: ..., test: {greater: [arm.metric, arm.metric]}}", key=key)
+        if not isinstance(claim, dict) or "test" not in claim or not claim.get("says"):
+            raise InputError('a claim reads {test: arm.metric > arm.metric, says: "..."}', key=key)
         odd = [k for k in claim.get("reported") or {} if not isinstance(k, str)]
         if odd:
             raise InputError(
                 f"{odd[0]!r} is no name (YAML reads yes, no, on and off as true and false)", key=f"{key}.reported"
             )
-        word, paths = _parse(claim["test"], key=f"{key}.test")
-        wanted = claim["test"].get("seed_share")
-        if wanted is not None and not (isinstance(wanted, int | float) and 0 < wanted <= 1):
-            raise InputError(
-                f"a share of the seeds is above 0 and at most 1, got {wanted!r}", key=f"{key}.test.seed_share"
-            )
-        if word == "share" and not isinstance(claim["test"].get("least"), int | float):
-            raise InputError("a share is compared with a number: least: 0.7", key=f"{key}.test")
-        for arm, metric in _metrics(word, paths):
-            if arm not in arms:
-                raise InputError(
-                    f"there is no arm '{arm}'{nearest(arm, arms)} in '{arm}.{metric}'", key=f"{key}.test.{word}"
-                )
+        for metric in _sentence(name, claim).metrics():
+            if metric.arm not in arms:
+                raise InputError(f"there is no arm '{metric.arm}'{nearest(metric.arm, arms)} in '{metric}'", key=f"{key}.test")
 
 
 def check_measured(claims: Mapping[str, Any], nodes: Mapping[str, Iterable[str]]) -> None:
     """Raise ``InputError`` for a metric of a claim that none of its arm's ``nodes``, by name, could measure."""
     for name, claim in claims.items():
-        key = f"claims.{name}.test"
-        word, paths = _parse(claim["test"], key=key)
-        for arm, metric in _metrics(word, paths):
-            known = list(nodes[arm])
-            if not any(metric.startswith(f"{node}.") for node in known):
-                near = nearest(metric.rpartition(".")[0], known)
-                raise InputError(f"arm '{arm}' has no node that measures '{metric}'{near}", key=f"{key}.{word}")
+        for metric in _sentence(name, claim).metrics():
+            known = list(nodes[metric.arm])
+            if not any(metric.path.startswith(f"{node}.") for node in known):
+                near = nearest(metric.path.rpartition(".")[0], known)
+                raise InputError(
+                    f"arm '{metric.arm}' has no node that measures '{metric.path}'{near}", key=f"claims.{name}.test"
+                )
 
 
 def claimed_metrics(claims: Mapping[str, Any]) -> list[str]:
     """The metrics that the claims name, without their arms, in order."""
-    parsed = [_parse(claim["test"], key=f"claims.{name}.test") for name, claim in claims.items()]
-    return list(dict.fromkeys(metric for word, paths in parsed for _, metric in _metrics(word, paths)))
-
-
-def _metrics(word: str, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Arm and metric of every term of a parsed test."""
-    for path in paths[1:] if word == "share" else paths:
-        for _, term in _terms(path):
-            arm, _, metric = term.partition(".")
-            yield arm, metric
-
-
-def _parse(test: Mapping[str, Any], *, key: str) -> tuple[str, list[str]]:
-    words = [w for w in test if w in PAIRS + SINGLES]
-    unknown = [w for w in test if w not in PAIRS + SINGLES + OPTIONS]
-    if unknown or len(words) != 1:
-        wrong = unknown[0] if unknown else ", ".join(words) or "nothing"
-        raise InputError(
-            f"a test has one of {', '.join(PAIRS + SINGLES)}, got '{wrong}'{nearest(wrong, PAIRS + SINGLES + OPTIONS)}",
-            key=key,
-        )
-    word = words[0]
-    given = test[word]
-    if not isinstance(given, list) or len(given) != 2:
-        raise InputError(f"'{word}' takes a list of two, got {given!r}", key=f"{key}.{word}")
-    paths = given if word in PAIRS else given[:1]
-    if not all(isinstance(p, str) and all("." in name for _, name in _terms(p)) for p in paths):
-        raise InputError(f"'{word}' names metrics as arm.node.metric, got {given!r}", key=f"{key}.{word}")
-    return word, list(paths)
-
-
-def _terms(path: str) -> list[tuple[float, str]]:
-    """Factors and metrics of a sum: ``a.x - 0.5 * b.y`` is ``[(1, a.x), (-0.5, b.y)]``."""
-    found, sign = [], 1.0
-    for piece in re.split(r"\s([+-])\s", path):
-        if piece in ("+", "-"):
-            sign = 1.0 if piece == "+" else -1.0
-            continue
-        factor, star, name = piece.rpartition("*")
-        found.append((sign * (float(factor) if star and factor.strip() else 1.0), name.strip()))
-    return found
+    return list(dict.fromkeys(m.path for name, claim in claims.items() for m in _sentence(name, claim).metrics()))
 
 
 def judge_all(claims: Mapping[str, Any], results: Results) -> list[Verdict]:
@@ -142,36 +86,18 @@ def judge_all(claims: Mapping[str, Any], results: Results) -> list[Verdict]:
 
 def judge(name: str, claim: Mapping[str, Any], results: Results) -> Verdict:
     """Judge one claim. Raises ``InputError`` if a metric it names was not measured."""
-    test = claim["test"]
-    word, paths = _parse(test, key=f"claims.{name}.test")
-    key = f"claims.{name}.test.{word}"
-    columns = [_column(path, results, key=key) for path in (paths[1:] if word == "share" else paths)]
-    seeds = sorted(set.intersection(*[set(c) for c in columns]))
-    margin = float(test.get("by", 0.0))
-    if word == "share":
-        threshold = float(test["least"])
-        differences = [
-            _share(paths[0], paths[1].split(".", 1)[0], columns[0][s] + margin, s, results, key) for s in seeds
-        ]
-    elif word in SINGLES:
-        threshold = float(test[word][1])
-        differences = [columns[0][s] for s in seeds]
-    else:
-        threshold = margin
-        times = float(test.get("times", 1.0))
-        differences = [columns[0][s] - times * columns[1][s] for s in seeds]
-    interval = mean_interval(differences, float(test.get("confidence", 0.95)))
-    failed = _failed([arm for arm, _ in _metrics(word, paths)], results)
-    outcome, note = _outcome(word, differences, interval, threshold, _wanted_share(test))
-    if failed:
-        outcome, note = "undecided", failed
+    sentence = _sentence(name, claim)
+    differences = _VALUES[sentence.kind](sentence, results, f"claims.{name}.test")
+    interval = mean_interval(differences, float(claim.get("confidence", 0.95)))
+    failed = _failed([metric.arm for metric in sentence.metrics()], results)
+    outcome, note = ("undecided", failed) if failed else _outcome(sentence, differences, interval)
     return Verdict(
         name,
         claim["says"],
         outcome,
-        _text(word, test),
+        sentence.text,
         interval,
-        threshold,
+        sentence.threshold,
         tuple(differences),
         note,
         claim.get("reported"),
@@ -185,89 +111,95 @@ def _failed(arms: Iterable[str], results: Results) -> str:
     return ", ".join(f"{arm} failed in {n} of {len(seeds)} seeds" for arm, n in missing.items() if n)
 
 
-def _wanted_share(test: Mapping[str, Any]) -> float | None:
-    """The share of seeds that must hold by themselves; None where the interval decides."""
-    return 1.0 if test.get("every_seed") else test.get("seed_share")
+def _sums(sentence: Sentence, results: Results, key: str) -> list[float]:
+    """The sum of the sentence's terms, by seed."""
+    columns = [(term, [_column(m, results, key=key) for m in term.metrics()]) for term in sentence.terms]
+    seeds = sorted(set.intersection(*[set(c) for _, several in columns for c in several]))
+    return [sum(_term(term, [c[seed] for c in several]) for term, several in columns) for seed in seeds]
 
 
-def _share(metric: str, baseline: str, bar: float, seed: int, results: Results, key: str) -> float:
-    """The share of the arms other than ``baseline`` whose ``metric`` at ``seed`` reaches ``bar``; not there is not reached."""
-    others = [runs for arm, runs in results.items() if arm != baseline]
-    values = [
-        runs.get(seed, {}).get(metric, -math.inf)
-        for runs in others
-        if not runs or any(metric in v for v in runs.values())
-    ]
-    if not values:
-        raise InputError(f"no other arm measured '{metric}'", key=key)
-    return sum(value >= bar for value in values) / len(values)
+def _term(term: Term, values: Sequence[float]) -> float:
+    if term.over is None:
+        return term.factor * values[0]
+    return term.factor * (values[0] / values[1] if values[1] else math.nan)
 
 
-def _text(word: str, test: Mapping[str, Any]) -> str:
-    first, second = test[word]
-    if word == "share":
-        offset = f" {test['by']:+}" if test.get("by") else ""
-        return f"share of arms with {first} ≥ {second}{offset}, at least {test['least']}"
-    sign = {"greater": ">", "less": "<", "within": "≈", "above": ">", "below": "<"}[word]
-    margin = (
-        f" + {test['by']}"
-        if test.get("by") and word != "within"
-        else f" ± {test.get('by')}"
-        if word == "within"
-        else ""
-    )
-    times = f"{test['times']} × " if test.get("times") else ""
-    share = _wanted_share(test)
-    seeds = "" if share is None else " in every seed" if share == 1 else f" in {share:.0%} of the seeds"
-    return f"{first} {sign} {times}{second}{margin}{seeds}"
+def _shares(sentence: Sentence, results: Results, key: str) -> list[float]:
+    """By seed, the share of the other arms whose metric lies beyond the bar; what is not there does not."""
+    baseline = {metric.arm for term in sentence.terms for metric in term.metrics()}
+    others = [runs for arm, runs in results.items() if arm not in baseline]
+    measured = [runs for runs in others if not runs or any(sentence.metric in v for v in runs.values())]
+    if not measured:
+        raise InputError(f"no other arm measured '{sentence.metric}'", key=key)
+    columns = [_column(m, results, key=key) for term in sentence.terms for m in term.metrics()]
+    seeds = sorted(set.intersection(*[set(c) for c in columns]))
+    bars = dict(zip(seeds, _sums(sentence, results, key), strict=True))
+    found = []
+    for seed in seeds:
+        values = [runs.get(seed, {}).get(sentence.metric, math.nan) for runs in measured]
+        beyond = [(v - bars[seed] - sentence.margin) * sentence.sign for v in values]
+        found.append(sum(b >= 0 if sentence.loose else b > 0 for b in beyond) / len(values))
+    return found
 
 
-def _column(path: str, results: Results, *, key: str) -> dict[int, float]:
-    """The value of a sum of metrics, by seed."""
-    terms = [(factor, _metric(name, results, key=key)) for factor, name in _terms(path)]
-    seeds = set.intersection(*[set(values) for _, values in terms])
-    return {seed: sum(factor * values[seed] for factor, values in terms) for seed in sorted(seeds)}
+def _trends(sentence: Sentence, results: Results, key: str) -> list[float]:
+    """By seed, Kendall's tau between the order of the arms and their values."""
+    from scipy.stats import kendalltau
+
+    columns = [_column(Metric(arm, sentence.metric), results, key=key) for arm in sentence.arms]
+    seeds = sorted(set.intersection(*[set(c) for c in columns]))
+    taus = [float(kendalltau(range(len(columns)), [c[s] for c in columns]).statistic) for s in seeds]
+    return [0.0 if math.isnan(tau) else tau for tau in taus]
 
 
-def _metric(path: str, results: Results, *, key: str) -> dict[int, float]:
-    arm, metric = path.split(".", 1)
-    runs = results.get(arm, {})
-    missing = [seed for seed, values in runs.items() if metric not in values]
-    if missing or arm not in results:
+def _ranks(sentence: Sentence, results: Results, key: str) -> list[float]:
+    """By seed, the arm's place among the others, 1 for the largest; ties share the mean of their places."""
+    own = _column(sentence.terms[0].metric, results, key=key)
+    others = [_column(Metric(arm, sentence.metric), results, key=key) for arm in sentence.arms]
+    seeds = sorted(set.intersection(set(own), *[set(c) for c in others]))
+    return [1.0 + sum((c[s] > own[s]) + 0.5 * (c[s] == own[s]) for c in others) for s in seeds]
+
+
+_VALUES = {"compare": _sums, "near": _sums, "share": _shares, "trend": _trends, "rank": _ranks}
+
+
+def _column(metric: Metric, results: Results, *, key: str) -> dict[int, float]:
+    """A metric of an arm, by seed."""
+    runs = results.get(metric.arm, {})
+    missing = [seed for seed, values in runs.items() if metric.path not in values]
+    if missing or metric.arm not in results:
         known = sorted({m for values in runs.values() for m in values})
         raise InputError(
-            f"arm '{arm}' measured no '{metric}'{nearest(metric, known)}; it has: {', '.join(known)}", key=key
+            f"arm '{metric.arm}' measured no '{metric.path}'{nearest(metric.path, known)}; it has: {', '.join(known)}",
+            key=key,
         )
-    return {seed: values[metric] for seed, values in runs.items()}
+    return {seed: values[metric.path] for seed, values in runs.items()}
 
 
-def _outcome(
-    word: str, differences: Sequence[float], interval: Interval, threshold: float, share: float | None
-) -> tuple[str, str]:
+def _outcome(sentence: Sentence, differences: Sequence[float], interval: Interval) -> tuple[str, str]:
     if len(differences) < 2:
         return "undecided", "needs at least two seeds"
     if not all(map(math.isfinite, differences)):
         return "undecided", "not a number in some seeds"
-    if share is not None:
-        holds = sum(_side(word, d, threshold) > 0 for d in differences)
-        enough = holds >= share * len(differences) - 1e-9
+    share = _share_sentence(sentence)
+    if sentence.seeds is not None:
+        holds = sum(share.holds(d) for d in differences)
+        enough = holds >= sentence.seeds * len(differences) - 1e-9
         return ("reproduced" if enough else "contradicted"), f"{holds} of {len(differences)} seeds"
-    if word == "within":
-        if interval.low >= -threshold and interval.high <= threshold:
-            return "reproduced", ""
-        outside = interval.low > threshold or interval.high < -threshold
-        return ("contradicted" if outside else "undecided"), ""
-    low, high = _side(word, interval.low, threshold), _side(word, interval.high, threshold)
+    low, high = share.side(interval.low), share.side(interval.high)
+    if sentence.sign == 0:
+        outside = interval.low > sentence.threshold or interval.high < -sentence.threshold
+        return ("reproduced" if min(low, high) >= 0 else "contradicted" if outside else "undecided"), ""
     note = "no difference between seeds" if interval.low == interval.high else ""
-    if min(low, high) > 0:
+    if min(low, high) > 0 or (note and share.holds(interval.mean)):
         return "reproduced", note
-    if max(low, high) < 0 or (note and max(low, high) <= 0):
+    if max(low, high) < 0 or note:
         return "contradicted", note
     return "undecided", note
 
 
-def _side(word: str, value: float, threshold: float) -> float:
-    """Positive on the claimed side of the threshold."""
-    if word == "within":
-        return threshold - abs(value)
-    return (value - threshold) * (1 if word in ("greater", "above", "share") else -1)
+def _share_sentence(sentence: Sentence) -> Sentence:
+    """A share of arms is a number that must be large, whichever way its members are compared."""
+    from dataclasses import replace
+
+    return replace(sentence, sign=1, loose=True) if sentence.kind == "share" else sentence

@@ -1,13 +1,14 @@
-"""Parsing that the commands share: a recipe, overrides and a few flags."""
+"""Parsing that the commands share: a recipe, overrides with arm= and scale=, and a few flags."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 
+from kdrun.config.compose import Composer, Experiment, Selection
 from kdrun.errors import InputError
 
-__all__ = ["Parser", "recipe_parser"]
+__all__ = ["Parser", "chosen", "parse", "recipe_parser"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -21,7 +22,9 @@ def recipe_parser(command: str, description: str) -> Parser:
     """A parser for ``kdrun COMMAND RECIPE [key=value ...]``."""
     parser = Parser(prog=f"kdrun {command}", description=description)
     parser.add_argument("recipe", help="name of a recipe (kd, distillation/kd) or a YAML file")
-    parser.add_argument("overrides", nargs="*", help="key=value, in Hydra's grammar")
+    parser.add_argument(
+        "overrides", nargs="*", help="key=value, in Hydra's grammar; arm=NAME and scale=NAME choose those of the recipe"
+    )
     return parser
 
 
@@ -34,7 +37,13 @@ def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
     return found
 
 
-def take(overrides: Sequence[str], name: str) -> tuple[str | None, list[str]]:
-    """Split ``name=value`` off a list of overrides: the value (or None) and the rest."""
-    value = next((o.split("=", 1)[1] for o in overrides if o.startswith(f"{name}=")), None)
-    return value, [o for o in overrides if not o.startswith(f"{name}=")]
+def chosen(options: argparse.Namespace) -> tuple[Composer, Selection]:
+    """The composer for the recipe with the user's overrides, and what was said of arm, scale and seeds."""
+    selection = Selection.of(options.overrides)
+    return Composer.named(options.recipe, selection.overrides), selection
+
+
+def experiment(options: argparse.Namespace) -> Experiment:
+    """The experiment that a command line describes."""
+    composer, selection = chosen(options)
+    return composer.compose(arm=selection.arm, scale=selection.scale)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kdrun.commands.arguments import parse, recipe_parser, take
-from kdrun.config.compose import Composer, Experiment
+from kdrun.commands.arguments import chosen, parse, recipe_parser
+from kdrun.config.compose import Experiment
 from kdrun.errors import KdrunError
 from kdrun.graph.check import check
 from kdrun.registry import catalog
@@ -16,13 +16,12 @@ __all__ = ["main"]
 def main(arguments: Sequence[str]) -> int:
     parser = recipe_parser("check", "Check names, wiring, arguments, types and ranges of a recipe and all its arms.")
     options = parse(parser, arguments)
-    scale, overrides = take(options.overrides, "scale")
-    composer = Composer.named(options.recipe, overrides)
+    composer, selection = chosen(options)
     base = composer.base()
-    arms: list[str | None] = list(base.config.get("arms") or {}) or [None]
+    arms: list[str | None] = [selection.arm] if selection.arm else list(base.config.get("arms") or {}) or [None]
     nodes: dict[str, list[str]] = {}
     for arm in arms:
-        experiment = composer.compose(arm=arm, scale=scale)
+        experiment = composer.compose(arm=arm, scale=selection.scale)
         try:
             catalog(experiment.config.get("plugins") or None)
             graph = check(experiment.config)
@@ -31,7 +30,8 @@ def main(arguments: Sequence[str]) -> int:
         if arm:
             nodes[arm] = [node.name for node in graph.stages()]
         print(f"{base.recipe}{f' [{arm}]' if arm else ''}: {len(graph.stages())} stages, all well")
-    _check_claims(base, nodes)
+    if selection.arm is None:
+        _check_claims(base, nodes)
     return 0
 
 

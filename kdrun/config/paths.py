@@ -8,7 +8,16 @@ from pathlib import Path
 
 from kdrun.errors import InputError, nearest
 
-__all__ = ["RecipeFile", "conf_dir", "find_recipe", "group_options", "groups", "recipe_files", "search_path"]
+__all__ = [
+    "RecipeFile",
+    "conf_dir",
+    "find_recipe",
+    "group_folders",
+    "group_options",
+    "groups",
+    "recipe_files",
+    "search_path",
+]
 
 _PACKAGE = Path(__file__).parent.parent
 
@@ -74,27 +83,32 @@ def find_recipe(name: str) -> RecipeFile:
     return found[0]
 
 
-def search_path() -> list[str]:
-    """Folders that Hydra searches besides ``conf``: recipes, and the working folder's own groups."""
-    here = Path.cwd()
-    own = [here / "conf"] if (here / "conf").is_dir() and (here / "conf").resolve() != conf_dir().resolve() else []
-    return [*(f"recipes://{p}" for p in _roots()), *(f"file://{p}" for p in own)]
+def search_path(recipe: RecipeFile | None = None) -> list[str]:
+    """Addresses that Hydra searches besides ``conf``: recipes, and the working folder's own groups.
+
+    A recipe from elsewhere comes with its folder, in which nothing else is read.
+    """
+    folders = [f"recipes://{root}" for root in _roots()]
+    if recipe is not None and not any(recipe.path.is_relative_to(root / "recipes") for root in _roots()):
+        folders.insert(0, f"onerecipe://{recipe.path}")
+    return [*folders, *(f"groups://{p}" for p in group_folders()[1:])]
 
 
-def _group_folders() -> list[Path]:
+def group_folders() -> list[Path]:
+    """The shipped groups, then those of the working folder."""
     own = Path.cwd() / "conf"
     return [conf_dir(), *([own] if own.is_dir() and own.resolve() != conf_dir().resolve() else [])]
 
 
 def groups() -> list[str]:
     """Names of the config groups."""
-    return sorted({p.name for folder in _group_folders() for p in folder.iterdir() if p.is_dir()})
+    return sorted({p.name for folder in group_folders() for p in folder.iterdir() if p.is_dir()})
 
 
 def group_options(group: str) -> dict[str, Path]:
-    """The choices of one group and the files that hold them."""
+    """The choices of one group, nested ones with their folders, and the files that hold them."""
     options = {}
-    for folder in _group_folders():
+    for folder in group_folders():
         for path in sorted((folder / group).rglob("*.yaml")):
             options[path.relative_to(folder / group).with_suffix("").as_posix()] = path
     return options

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["harmless", "register"]
+from kdrun.errors import InputError
+
+__all__ = ["harmless", "register", "resolved"]
 
 _HYDRA = ("hydra", "now")
 _KEPT = (*_HYDRA, "oc.select", "oc.dict.keys", "oc.dict.values", "oc.create", "oc.deprecated")
@@ -26,14 +29,11 @@ def _product(*values: float) -> float:
 def register() -> None:
     """Leave OmegaConf with the harmless resolvers of its own and these: add, mul, div, floordiv, min, max, if.
 
-    ``oc.env`` and ``oc.decode`` go: a recipe from a stranger must not read the environment. Hydra learns of folders of recipes.
+    ``oc.env`` and ``oc.decode`` go: a recipe from a stranger must not read the environment.
     """
     from omegaconf import OmegaConf
     from omegaconf.basecontainer import BaseContainer
 
-    from kdrun.config.sources import RecipesSource
-
-    RecipesSource.register()
     registered = BaseContainer._resolvers
     for name in [name for name in registered if name not in _KEPT]:
         OmegaConf.clear_resolver(name)
@@ -61,3 +61,60 @@ def harmless() -> Iterator[None]:
         yield
     finally:
         registered.update(aside)
+
+
+def resolved(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Interpolate every ``${...}``. Raises ``InputError`` naming the key of one that leads nowhere.
+
+    OmegaConf reads the expressions and the settings that they name, not the rest.
+    """
+    texts: dict[str, str] = {}
+    _collect(raw, "", texts)
+    if not texts:
+        return {str(name): content for name, content in raw.items()}
+    distinct = list(dict.fromkeys(texts.values()))
+    values = dict(zip(distinct, _evaluated(distinct, raw, list(texts.items())), strict=True))
+    return {str(name): _filled(content, values) for name, content in raw.items()}
+
+
+def _collect(content: Any, key: str, texts: dict[str, str]) -> None:
+    if isinstance(content, str):
+        if "${" in content:
+            texts[key] = content
+    elif isinstance(content, Mapping):
+        for name, value in content.items():
+            _collect(value, f"{key}.{name}" if key else str(name), texts)
+    elif isinstance(content, list):
+        for i, value in enumerate(content):
+            _collect(value, f"{key}.{i}", texts)
+
+
+def _evaluated(expressions: list[str], raw: Mapping[str, Any], places: list[tuple[str, str]]) -> list[Any]:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    register()
+    named = {name for text in expressions for name in re.findall(r"[\w-]+", text)}
+    settings = {name: content for name, content in raw.items() if name in named}
+    try:
+        with harmless():
+            root = OmegaConf.create({**settings, _VALUES: expressions})
+            found = OmegaConf.to_container(root[_VALUES], resolve=True)
+    except OmegaConfBaseException as error:
+        place = re.search(rf"{re.escape(_VALUES)}\[(\d+)\]", str(getattr(error, "full_key", "")))
+        text = expressions[int(place.group(1))] if place else None
+        key = next((k for k, v in places if v == text), getattr(error, "full_key", None))
+        raise InputError(str(error).split("\n", 1)[0], key=key) from None
+    assert isinstance(found, list)
+    return found
+
+
+_VALUES = "(values)"
+
+
+def _filled(content: Any, values: Mapping[str, Any]) -> Any:
+    if isinstance(content, str):
+        return values[content] if "${" in content else content
+    if isinstance(content, Mapping):
+        return {name: _filled(value, values) for name, value in content.items()}
+    return [_filled(value, values) for value in content] if isinstance(content, list) else content

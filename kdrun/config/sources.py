@@ -1,16 +1,58 @@
-"""What Hydra may see of a folder that holds recipes."""
+"""What Hydra sees of the groups and recipes: their defaults lists. Their content is read by ``config.files``."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult
 
-__all__ = ["RecipesSource"]
+from kdrun.config.files import read
+from kdrun.errors import InputError
+
+__all__ = ["GroupsSource", "OneRecipe", "RecipesSource", "register_sources"]
 
 
-class RecipesSource(FileConfigSource):
+class GroupsSource(FileConfigSource):
+    """A folder of groups. Hydra composes defaults lists; its own node comes from the shipped primary config alone."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "groups"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        path = Path(self.path) / self._normalize_file_name(config_path)
+        if not path.is_file():
+            raise ConfigLoadError(f"Config not found : {path}")
+        from omegaconf import OmegaConf
+
+        file = read(path)
+        own: dict[str, Any] = {}
+        if "defaults" in file.content:
+            own["defaults"] = _checked(file.content["defaults"], path, trusted=self._trusted(config_path))
+        if "hydra" in file.content:
+            if not self._trusted(config_path):
+                raise InputError("Hydra's own settings come from the command line alone", key="hydra", where=str(path))
+            own["hydra"] = file.content["hydra"]
+        return ConfigResult(
+            config=OmegaConf.create(own),
+            path=f"{self.scheme()}://{self.path}",
+            provider=self.provider,
+            header={"package": file.package},
+        )
+
+    def _trusted(self, config_path: str) -> bool:
+        """Whether the file is shipped and may say how Hydra runs: the primary config and the launchers."""
+        from kdrun.config.paths import conf_dir
+
+        shipped = Path(self.path).resolve() == conf_dir().resolve()
+        return shipped and (config_path == "config" or config_path.startswith("launcher/"))
+
+
+class RecipesSource(GroupsSource):
     """The folder ``recipes`` inside a folder, and nothing beside it.
 
     Otherwise any folder there would be a config group, and ``runs=FOLDER`` a choice from the group ``runs``.
@@ -20,15 +62,13 @@ class RecipesSource(FileConfigSource):
     def scheme() -> str:
         return "recipes"
 
-    @staticmethod
-    def register() -> None:
-        """Make ``recipes://FOLDER`` known to Hydra."""
-        SourcesRegistry.instance().register(RecipesSource)
-
     def load_config(self, config_path: str) -> ConfigResult:
         if not _within(config_path):
             raise ConfigLoadError(f"Config not found : {config_path}")
         return super().load_config(config_path)
+
+    def _trusted(self, config_path: str) -> bool:
+        return False
 
     def is_group(self, config_path: str) -> bool:
         return (config_path == "" or _within(config_path)) and super().is_group(config_path)
@@ -41,5 +81,59 @@ class RecipesSource(FileConfigSource):
         return [name for name in found if name == "recipes"] if config_path == "" else found
 
 
+class OneRecipe(GroupsSource):
+    """A recipe file of its own: its folder holds nothing else that Hydra may see."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "onerecipe"
+
+    def _is(self, config_path: str) -> bool:
+        return config_path.removesuffix(".yaml") == f"recipes/{Path(self.path).stem}"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        if not self._is(config_path):
+            raise ConfigLoadError(f"Config not found : {config_path}")
+        file = Path(self.path)
+        found = GroupsSource(self.provider, f"groups://{file.parent}").load_config(file.name)
+        return ConfigResult(config=found.config, path=self.path, provider=self.provider, header=found.header)
+
+    def available(self) -> bool:
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path in ("", "recipes")
+
+    def is_config(self, config_path: str) -> bool:
+        return self._is(config_path)
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        return {"": ["recipes"], "recipes": [Path(self.path).stem]}.get(config_path, [])
+
+
 def _within(config_path: str) -> bool:
     return config_path.split("/", 1)[0] == "recipes"
+
+
+def _checked(defaults: Any, path: Path, *, trusted: bool) -> Any:
+    """A defaults list that reaches neither Hydra's own groups nor its node."""
+    if not isinstance(defaults, list):
+        raise InputError("defaults is a list of group options", key="defaults", where=str(path))
+    for entry in defaults:
+        names = [str(name) for name in entry] if isinstance(entry, dict) else [str(entry)]
+        for name in names:
+            bare = name.removeprefix("override").removeprefix("optional").strip().lstrip("/")
+            foreign = bare.split("/", 1)[0].split("@", 1)[0] in ("hydra", "launcher") or "@" in bare
+            if foreign and not trusted:
+                raise InputError(
+                    f"'{name}' is no group of an experiment: launchers and packages come from the command line",
+                    key="defaults",
+                    where=str(path),
+                )
+    return defaults
+
+
+def register_sources() -> None:
+    """Make ``groups://FOLDER``, ``recipes://FOLDER`` and ``onerecipe://FILE`` known to Hydra."""
+    for source in (GroupsSource, RecipesSource, OneRecipe):
+        SourcesRegistry.instance().register(source)

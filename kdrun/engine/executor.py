@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,13 +45,39 @@ class Executor:
     _results: dict[str, Result] = field(default_factory=dict)
 
     def run(self) -> dict[str, list[dict[str, Any]]]:
-        """Compute every stage that nothing else reads; return the tables among them, by node name."""
+        """Compute what is wanted; return the tables among it, by node name. A result is let go after its last use."""
         tables = {}
-        for node in self.graph.sinks():
-            for name, artifact in self.result(node.name).items():
-                if isinstance(artifact, Table):
-                    tables[f"{node.name}.{name}" if name else node.name] = artifact.rows
-        return tables
+        due = self._due()
+        uses = Counter(ref.name for name in due for ref in {r.name: r for r in self.graph.nodes[name].refs()}.values())
+        for name in due:
+            result = self.result(name)
+            if name in self.graph.targets:
+                for label, artifact in result.items():
+                    if isinstance(artifact, Table):
+                        tables[f"{name}.{label}" if label else name] = artifact.rows
+            for read in {ref.name for ref in self.graph.nodes[name].refs()}:
+                uses[read] -= 1
+                if not uses[read]:
+                    self._results.pop(read, None)
+            if not uses[name]:
+                self._results.pop(name, None)
+        return {name: tables[name] for name in sorted(tables, key=self._place)}
+
+    def _place(self, label: str) -> int:
+        return self.graph.targets.index(next(t for t in self.graph.targets if label == t or label.startswith(f"{t}.")))
+
+    def _due(self) -> list[str]:
+        """What has to be looked at, in order: the targets, and all that those not yet stored read."""
+        found: set[str] = set()
+        todo = list(self.graph.targets)
+        while todo:
+            name = todo.pop()
+            node = self.graph.nodes[name]
+            if name not in found and node.verb not in SOURCES:
+                found.add(name)
+                if not self.store.contains(self.keys[name]):
+                    todo += [ref.name for ref in node.refs()]
+        return [node.name for node in self.graph if node.name in found]
 
     def take_part(self, name: str) -> None:
         """Run a train stage along with the first process of a group, and leave what comes of it to that one."""
@@ -59,7 +86,7 @@ class Executor:
 
     def finished(self) -> bool:
         """Whether the store already holds every final result."""
-        return all(self.store.contains(self.keys[node.name]) for node in self.graph.sinks())
+        return all(self.store.contains(self.keys[name]) for name in self.graph.targets)
 
     def result(self, name: str) -> Result:
         """The result of a stage, from memory, from the store or computed now."""

@@ -1,13 +1,18 @@
-"""Static checks of a run graph: names, wiring, arguments, types and ranges, before anything is imported."""
+"""Static checks of a run graph: names, wiring, arguments, types and ranges, before anything is imported.
+
+All nodes are checked; what no wanted result reads is then left out. Wanted are the tables that no stage reads, and
+the nodes under ``results``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from kdrun.errors import InputError, nearest
-from kdrun.graph.nodes import Graph, Node, Ref, parse_graph, parse_inputs, parse_node
+from kdrun.grammar.steps import with_lists, with_rates, with_updates
+from kdrun.graph.nodes import SOURCES, Graph, Node, Ref, parse_graph, parse_inputs, parse_node
 from kdrun.graph.types import expected, part_of, value_type
 from kdrun.registry import BY_KINDS, KINDS, catalog
 from kdrun.step.each import expand_each
@@ -26,7 +31,7 @@ ENGINE_KEYS: dict[str, tuple[str, ...]] = {
 
 
 def check(config: Mapping[str, Any]) -> Graph:
-    """Return the checked graph of a composed config, sorted topologically.
+    """Return the checked graph of a composed config, sorted topologically, with what its results need.
 
     Raises ``InputError`` (with the config key) for the first thing that is wrong.
     """
@@ -35,7 +40,32 @@ def check(config: Mapping[str, Any]) -> Graph:
     for node in graph:
         if node.verb in ("stage", "op") or _is_used(node, graph):
             _check_node(node, graph)
-    return graph
+    return _needed(graph, _targets(graph, config))
+
+
+def _targets(graph: Graph, config: Mapping[str, Any]) -> list[str]:
+    """The names of the nodes whose results are wanted: final tables and what ``results`` names, else all final stages."""
+    named = config.get("results") or []
+    if not isinstance(named, list):
+        raise InputError("results lists nodes to compute beside the tables", key="results")
+    for name in named:
+        if name not in graph.nodes:
+            raise InputError(f"there is no node '{name}'{nearest(name, graph.nodes)}", key="results")
+    sinks = [node.name for node in graph.sinks()]
+    tables = [name for name in sinks if value_type(Ref(name), graph, key="results") == "table"]
+    return [*tables, *named] or sinks
+
+
+def _needed(graph: Graph, targets: Sequence[str]) -> Graph:
+    """The sources, and the nodes that the targets read, in the same order."""
+    found: set[str] = set()
+    todo = list(targets)
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += [ref.name for ref in graph.nodes[name].refs()]
+    return Graph({n: node for n, node in graph.nodes.items() if n in found or node.verb in SOURCES}, tuple(targets))
 
 
 def _is_used(node: Node, graph: Graph) -> bool:
@@ -52,16 +82,31 @@ def _normalized(node: Node, config: Mapping[str, Any]) -> Node:
                 f"no step is called '{params['step']}'{nearest(params['step'], steps)}", key=f"{node.key}.step"
             )
         params["step"] = steps[params["step"]]
-    if isinstance(params.get("step"), dict):
-        params["step"] = {k: _without_nulls(v) for k, v in params["step"].items()}
+    inputs = node.inputs
     if "models" in params:
         params["models"] = _without_nulls(params["models"])
     if isinstance(params.get("step"), dict):
-        params["step"], models = expand_each(params["step"], params.get("models") or {}, key=node.key)
+        step = with_updates(params["step"], key=f"{node.key}.step")
+        step = {k: _without_nulls(v) for k, v in step.items()}
+        if isinstance(inputs, dict):
+            inputs, step = with_lists(inputs, step)
+            step = with_rates(step, _rates(inputs, config), key=f"{node.key}.step")
+        params["step"], models = expand_each(step, params.get("models") or {}, key=node.key)
         params.update({"models": models} if models else {})
     if isinstance(params.get("metrics"), list):
         params["metrics"] = [{"metric": m} if isinstance(m, str) else m for m in params["metrics"]]
-    return replace(node, params=params)
+    return replace(node, params=params, inputs=inputs)
+
+
+def _rates(inputs: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """The learning rates of the optimizers that are handed in, by role."""
+    found = {}
+    for role, ref in inputs.items():
+        source = config.get(ref.name) if isinstance(ref, Ref) else None
+        if isinstance(source, Mapping) and isinstance(source.get("optimizer"), str):
+            part = catalog().find("optimizer", source["optimizer"])
+            found[role] = part.with_defaults(source).get("lr") if part is not None else source.get("lr")
+    return found
 
 
 def _without_nulls(content: Any) -> Any:

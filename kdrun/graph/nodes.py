@@ -67,9 +67,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes by name, in topological order; ``aliases`` name lists of nodes that loops produced."""
+    """Nodes by name, in topological order; ``targets`` name those whose results are wanted."""
 
     nodes: Mapping[str, Node]
+    targets: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes.values())

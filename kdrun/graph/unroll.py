@@ -2,8 +2,8 @@
 
 ``foreach: {task: data.tasks, carry: {model: student}}`` repeats ``do`` for each task. An item may come from a
 list or a mapping of values, a number of rounds, or a reference that stands for several values (a loop's results,
-a data set's parts). A carried name stands for its initial value in the first pass and for the node of the same name
-of the pass before in the later ones. Nodes get readable names: ``stream[2].model``, or ``stream[clean].model`` for an item of a mapping.
+a data set's parts). Of a carried name, ``x.before`` is the value handed in: its initial value in the first pass, in later ones
+what the node of that name made in the pass before; ``x.after`` is what that node makes in this pass. Nodes get readable names: ``stream[2].model``, or ``stream[clean].model`` for an item of a mapping.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from kdrun.registry import catalog
 __all__ = ["unroll"]
 
 Scope = dict[str, "Ref | list[Ref]"]
+
+CARRIED = "(carried)"
+"""Stands in a scope for a name that means nothing without ``before`` or ``after``."""
 
 
 def unroll(body: Mapping[str, Any], sources: Mapping[str, Node]) -> dict[str, Node]:
@@ -106,24 +109,22 @@ class _Builder:
         self.publish(prefix + name, results, labels)
 
     def pass_(self, body: dict[str, Any], here: str, inner: Scope, carry: Mapping[str, Any], *, key: str) -> None:
-        """One pass: inside it a carried name means the value handed in, not the node that replaces it."""
+        """One pass. A carried name is read as ``name.before`` or ``name.after``."""
         missing = [name for name in carry if name not in body]
         if missing:
             raise InputError(f"the loop carries '{missing[0]}', but no node of that name hands it on", key=key)
-        scope = {**inner, **{n: Ref(here + n) for n in body if n not in carry}}
+        scope: Scope = {**inner, **{n: Ref(here + n) for n in body if n not in carry}}
+        for name in carry:
+            scope[f"{name}.before"], scope[f"{name}.after"] = inner[name], Ref(here + name)
+            scope[name] = Ref(CARRIED, (name,))
         plain = [n for n, c in body.items() if not (isinstance(c, dict) and "foreach" in c)]
-
-        def seen_by(name: str) -> Scope:
-            return {**scope, **{n: Ref(here + n) for n in carry if n != name and _comes_before(body, n, name)}}
-
         for name in plain:
             self.add(parse_node(here + name, body[name], key=f"{key}.{name}", verbs=("stage", "op", *SOURCES)))
         for name in _ordered_loops(body):
-            self.loop(name, body[name], prefix=here, scope=seen_by(name), key=f"{key}.{name}")
+            self.loop(name, body[name], prefix=here, scope=scope, key=f"{key}.{name}")
         for name in plain:
             node = self.nodes[here + name]
-            inputs = self.resolve(node.inputs, seen_by(name), key=f"{node.key}.from")
-            self.nodes[node.name] = replace(node, inputs=inputs)
+            self.nodes[node.name] = replace(node, inputs=self.resolve(node.inputs, scope, key=f"{node.key}.from"))
 
     def result(self, spec: Any, body: Mapping[str, Any], here: str, *, key: str) -> dict[str, Ref | list[Ref]]:
         names = {"": spec or list(body)[-1]} if not isinstance(spec, dict) else dict(spec)
@@ -189,6 +190,14 @@ class _Builder:
     def expand(self, ref: Ref, scope: Scope, *, key: str) -> Ref | list[Ref]:
         """Replace loop variables, carried names and loop results by the nodes they stand for."""
         target = scope.get(ref.name, Ref(ref.name))
+        if isinstance(target, Ref) and target.name == CARRIED:
+            moment = ref.field[0] if ref.field else ""
+            if moment not in ("before", "after"):
+                raise InputError(
+                    f"'{ref.name}' is carried: {ref.name}.before is the value handed in, {ref.name}.after the new one",
+                    key=key,
+                )
+            target, ref = scope[f"{ref.name}.{moment}"], Ref(ref.name, ref.field[1:])
         if isinstance(target, list):
             return [Ref(t.name, t.field + ref.field) for t in target]
         full = Ref(target.name, target.field + ref.field)
@@ -218,8 +227,3 @@ def _length(value: Any) -> int:
 def _ordered_loops(body: Mapping[str, Any]) -> list[str]:
     return [n for n, c in body.items() if isinstance(c, dict) and "foreach" in c]
 
-
-def _comes_before(body: Mapping[str, Any], first: str, second: str) -> bool:
-    """Whether ``first`` stands above ``second``: a node below a carried name's node reads the new value."""
-    names = list(body)
-    return names.index(first) < names.index(second)

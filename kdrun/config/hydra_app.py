@@ -1,0 +1,161 @@
+"""``kdrun run`` under Hydra: its flags, sweepers and launchers, over configurations that ``config.compose`` makes.
+
+Hydra loads its own node and the launcher; the experiment is kdrun's, with arms, scales and layers, so that
+``--cfg job`` shows what will run and ``-m arm=kd,ce scale=smoke`` sweeps over them as over anything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.object_type import ObjectType
+from hydra.errors import ConfigCompositionException
+from hydra.types import RunMode
+
+from kdrun.config.compose import Composer, Experiment, Selection
+from kdrun.config.library import search_path_of
+from kdrun.config.paths import RecipeFile, group_options
+from kdrun.config.resolvers import register
+from kdrun.errors import InputError
+
+__all__ = ["Loader", "app", "experiment_of"]
+
+
+class Loader(ConfigLoaderImpl):
+    """Hydra's loader for one recipe. Arms and scales are offered as the options of groups of those names."""
+
+    def __init__(self, recipe: RecipeFile) -> None:
+        super().__init__(config_search_path=search_path_of(recipe))
+        self.recipe = recipe
+
+    def get_group_options(
+        self,
+        group_name: str,
+        results_filter: ObjectType | None = ObjectType.CONFIG,
+        config_name: str | None = None,
+        overrides: list[str] | None = None,
+    ) -> list[str]:
+        """Options of a group, nested ones included, which is what globs choose from.
+
+        Raises ``InputError`` for a group without any, since a glob over it would run nothing.
+        """
+        if group_name in ("arm", "scale"):
+            return list(Composer(self.recipe).base().config.get(f"{group_name}s") or {})
+        if group_name.split("/")[0] == "hydra":
+            return super().get_group_options(group_name, results_filter, config_name, overrides)
+        found = list(group_options(group_name))
+        if group_name == "transfer":
+            protocol = Composer(self.recipe).base().choices.get("protocol")
+            found += [o.removeprefix(f"{protocol}/") for o in found if o.startswith(f"{protocol}/")]
+        return found
+
+    def _load_configuration_impl(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> Any:
+        from omegaconf import OmegaConf, open_dict
+
+        parsed, _ = self._parse_overrides_and_create_caching_repo(config_name, overrides)
+        if validate_sweep_overrides:
+            self.validate_sweep_overrides_legal(overrides=parsed, run_mode=run_mode, from_shell=from_shell)
+        for override in parsed:
+            _refuse_empty_glob(override)
+        own = [o for o in parsed if not _is_hydras(o)]
+        config = super()._load_configuration_impl(
+            config_name, [str(o.input_line) for o in parsed if _is_hydras(o)], run_mode, from_shell, False
+        )
+        experiment = experiment_of(self.recipe, [str(o.input_line) for o in own if not o.is_sweep_override()])
+        with open_dict(config):
+            for name in [name for name in config if name != "hydra"]:
+                del config[name]
+            for name, content in experiment.config.items():
+                config[name] = OmegaConf.create(content) if isinstance(content, dict | list) else content
+        launcher = [o for o in config.hydra.overrides.task if o.startswith("launcher=")]
+        config.hydra.overrides.hydra.extend(launcher)
+        config.hydra.overrides.task = [o.input_line for o in own]
+        config.hydra.runtime.choices.update({k: v for k, v in experiment.choices.items() if v is not None})
+        return config
+
+
+def _is_hydras(override: Any) -> bool:
+    return bool(override.is_hydra_override()) or override.key_or_group == "launcher"
+
+
+def _refuse_empty_glob(override: Any) -> None:
+    """A pattern that no option matches would run nothing, without a word."""
+    if override.is_sweep_override() and not override.is_discrete_sweep():
+        return
+    if override.is_sweep_override() and not list(override.sweep_string_iterator()):
+        raise InputError(f"'{override.input_line}' matches no option", key=override.key_or_group)
+
+
+def experiment_of(recipe: RecipeFile, texts: Sequence[str]) -> Experiment:
+    """The experiment that a recipe and overrides stand for, with ``arm=`` and ``scale=`` among them."""
+    selection = Selection.of(texts)
+    return Composer(recipe, selection.overrides).compose(arm=selection.arm, scale=selection.scale)
+
+
+@contextlib.contextmanager
+def _initialised(recipe: RecipeFile) -> Iterator[Any]:
+    from hydra._internal.hydra import Hydra
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.version import setbase
+
+    setbase("1.3")
+    register()
+    GlobalHydra.instance().clear()
+    hydra = Hydra(task_name="kdrun", config_loader=Loader(recipe))
+    GlobalHydra.instance().initialize(hydra)
+    register()
+    try:
+        yield hydra
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def app(recipe: RecipeFile, arguments: Sequence[str], task: Callable[[Any], Any]) -> None:
+    """Run ``task`` for the configuration, or the configurations, that the command line describes, or show what it asks for.
+
+    Raises ``InputError`` for what cannot be composed.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    given = parser.parse_args([a for a in arguments if a])
+    asked = [f for f in ("cfg", "info", "multirun", "shell_completion", "run") if getattr(given, f)]
+    if len(asked) > 1:
+        raise InputError(f"only one of --run, --multirun, --cfg and --info at a time; got {' and '.join(asked)}")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    with _initialised(recipe) as hydra, _plain_errors():
+        if given.hydra_help:
+            hydra.hydra_help(config_name="config", args_parser=parser, args=given)
+        elif given.cfg:
+            hydra.show_cfg("config", given.overrides, given.cfg, given.package, given.resolve)
+        elif given.info:
+            hydra.show_info(given.info, config_name="config", overrides=given.overrides)
+        elif given.shell_completion:
+            hydra.shell_completion(config_name="config", overrides=given.overrides)
+        elif given.multirun:
+            hydra.multirun("config", task, [*given.overrides, "hydra.mode=MULTIRUN"])
+        else:
+            hydra.run("config", task, [*given.overrides, "hydra.mode=RUN"])
+
+
+@contextlib.contextmanager
+def _plain_errors() -> Iterator[None]:
+    from hydra.errors import HydraException
+
+    try:
+        yield
+    except ConfigCompositionException as error:
+        raise InputError(str(error).strip().split("\n", 1)[0]) from None
+    except HydraException as error:
+        raise InputError(str(error).strip().split("\n", 1)[0]) from None

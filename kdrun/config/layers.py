@@ -1,0 +1,248 @@
+"""Overrides and how one layer lies over another: one record and one parser for every place they come from.
+
+A layer is a mapping over the ones before it. In it a key may be dotted (``unlearn.step.minimize``), a key with dots
+that exists is one key, and a node of the graph is addressed by its own name. Mappings are merged, everything else takes the
+place of what was there; so does a node or a part that names another one (``{op: constant}`` over ``{stage: select}``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kdrun.errors import InputError, nearest
+
+__all__ = ["COMMAND_LINE", "Override", "apply", "overlay", "parse_text", "records"]
+
+COMMAND_LINE = "command line"
+
+_VERBS = ("stage", "op", "call", "foreach", "model", "data", "optimizer")
+_PARTS = ("optimizer", "schedule", "metric", "transform", "gradient", "space", "strategy", "sampler")
+_OPEN = ("graph", "steps", "arms", "scales", "claims", "paper")
+"""Mappings whose content is checked where it is read, not against what was there before."""
+
+
+@dataclass(frozen=True)
+class Override:
+    """One change: a dotted ``path``, the ``value`` it gets, Hydra's ``sign`` and the layer it comes from.
+
+    ``key`` is where it stands in the recipe (``arms.gd.epochs``), or for the command line its text.
+    """
+
+    path: str
+    value: Any
+    sign: str = ""
+    layer: str = COMMAND_LINE
+    key: str = ""
+
+    @property
+    def first(self) -> str:
+        return self.path.partition(".")[0]
+
+    def within(self, name: str) -> bool:
+        """Whether the change lies at or under the top-level key ``name``."""
+        return self.path == name or self.path.startswith(f"{name}.")
+
+
+def records(content: Mapping[str, Any], layer: str, key: str) -> Iterator[Override]:
+    """The overrides that a mapping under ``key`` stands for, one for each of its keys."""
+    if not isinstance(content, Mapping):
+        raise InputError(f"{layer} is a mapping of what it changes, got {content!r}", key=key)
+    for path, value in content.items():
+        if not isinstance(path, str):
+            raise InputError(f"{path!r} is no name (YAML reads yes, no, on and off as true and false)", key=key)
+        if path == "graph" and isinstance(value, Mapping):
+            for name, node in value.items():
+                yield Override(f"graph.{name}", node, layer=layer, key=f"{key}.graph.{name}")
+        else:
+            yield Override(path, value, layer=layer, key=f"{key}.{path}")
+
+
+def parse_text(texts: Sequence[str]) -> list[Override]:
+    """Read overrides of the command line, in Hydra's grammar. Raises ``InputError`` for one that cannot be read."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    found = []
+    for text in texts:
+        try:
+            parsed = parser.parse_override(text)
+        except HydraException:
+            raise InputError(
+                f"cannot read the override {text!r}: a value with special characters stands in quotes, key='...'"
+            ) from None
+        if parsed.is_sweep_override():
+            raise InputError(f"'{text}' stands for several values: add -m to run each of them")
+        found.append(Override(parsed.key_or_group, _value(parsed), _sign(parsed), key=text))
+    return found
+
+
+def _sign(parsed: Any) -> str:
+    if parsed.is_delete():
+        return "~"
+    if parsed.is_force_add():
+        return "++"
+    return "+" if parsed.is_add() else ""
+
+
+def _value(parsed: Any) -> Any:
+    from omegaconf import OmegaConf
+
+    value = parsed.value()
+    return OmegaConf.to_container(value, resolve=False) if OmegaConf.is_config(value) else _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """Quoted text as text, inside lists and mappings, too."""
+    if isinstance(value, dict):
+        return {str(_plain(k)): _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    return value.text if hasattr(value, "text") and hasattr(value, "quote") else value
+
+
+def apply(config: dict[str, Any], override: Override) -> None:
+    """Lay one override over ``config``, in place.
+
+    Raises ``InputError`` for a key that nothing has, and for keys that only the command line may set.
+    """
+    path = addressed(config, override)
+    if override.sign == "~":
+        holder, leaf = _place(config, path)
+        if leaf not in holder:
+            raise _unknown(config, override.path, path)
+        del holder[leaf]
+        return
+    if path == "skip":
+        config["skip"] = [*config.get("skip", []), *_names(override)]
+        return
+    _refuse_unknown(config, override, path)
+    holder, leaf = _place(config, path, create="+" in override.sign)
+    overlay(holder, {leaf: override.value}, literal=True)
+
+
+def _names(override: Override) -> list[str]:
+    value = override.value
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise InputError(f"skip lists nodes, got {value!r}", key=override.key)
+    return value
+
+
+def addressed(config: Mapping[str, Any], override: Override) -> str:
+    """The path from the top: a node's own name stands for its place in the graph."""
+    first, graph = override.first, config.get("graph") or {}
+    known, node = first in config, first in graph
+    if known and node and not isinstance(config[first], str):
+        raise InputError(
+            f"'{first}' is a node and a setting: write graph.{first}... for the node", key=override.key or override.path
+        )
+    if known or first == "skip":
+        return override.path
+    if node:
+        return f"graph.{override.path}"
+    value = override.value
+    if override.path == first and isinstance(value, Mapping):
+        if any(verb in value for verb in ("stage", "op", "foreach")) or _copies_node(value, graph):
+            return f"graph.{first}"
+    return override.path
+
+
+def _copies_node(value: Mapping[str, Any], graph: Mapping[str, Any]) -> bool:
+    like = value.get("like")
+    return bool(like) and all(name in graph for name in ([like] if isinstance(like, str) else like))
+
+
+def _refuse_unknown(config: dict[str, Any], override: Override, path: str) -> None:
+    """A key must exist, save under what is checked where it is read: nodes and parts know their own keys."""
+    first = path.partition(".")[0]
+    value = override.value
+    if override.sign or first in _OPEN or _is_part(config.get(first)):
+        return
+    if path == first and isinstance(value, Mapping) and (_is_part(value) or "like" in value):
+        return  # a new source
+    holder, leaf = _place(config, path)
+    if leaf not in holder:
+        raise _unknown(config, override.path, path)
+    old = holder[leaf]
+    if isinstance(value, Mapping) and isinstance(old, Mapping) and not _is_part(old) and not _is_part(value):
+        for key in value:
+            inner, last = _place(old, str(key))
+            if last not in inner and old and not _is_part(inner):
+                raise _unknown(config, f"{override.path}.{key}", f"{path}.{key}")
+
+
+def _unknown(config: Mapping[str, Any], written: str, path: str) -> InputError:
+    holder, leaf = _place(config, path)
+    if holder is config:
+        from kdrun.config.paths import groups
+
+        known = [*config, *(config.get("graph") or {}), *groups()]
+        first = written.partition(".")[0]
+        return InputError(f"'{first}' is no group, node or setting here{nearest(first, known)}", key=written)
+    known = [str(name) for name in holder]
+    parent = written[: -len(leaf) - 1]
+    return InputError(f"'{parent}' has no key '{leaf}'{nearest(leaf, known)}; it has: {', '.join(known)}", key=written)
+
+
+def _is_part(content: Any) -> bool:
+    return isinstance(content, Mapping) and any(isinstance(content.get(v), str) for v in (*_VERBS, *_PARTS))
+
+
+def _place(config: Any, path: str, *, create: bool = False) -> tuple[dict[str, Any], str]:
+    """The mapping that holds the end of ``path``, and the key there: as many dots as exist belong to the way."""
+    if path in config or "." not in path:
+        return config, path
+    pieces = path.split(".")
+    blocks = [config, *([config["do"]] if "foreach" in config and isinstance(config.get("do"), dict) else [])]
+    for block in blocks:
+        for cut in range(len(pieces) - 1, 0, -1):
+            name = ".".join(pieces[:cut])
+            if name == "step" and isinstance(block.get(name), str):
+                block[name] = {"like": block[name]}
+            if isinstance(block.get(name), dict):
+                return _place(block[name], ".".join(pieces[cut:]), create=create)
+    if create and config.get(pieces[0]) is None:
+        config[pieces[0]] = {}
+        return _place(config[pieces[0]], ".".join(pieces[1:]), create=True)
+    last = blocks[-1]
+    return (last, path) if path in last else (config, path)
+
+
+_WIRES = ("from", "carry", "foreach", "result", "taps")
+"""Mappings whose keys are names of the recipe's own, never verbs."""
+
+
+def overlay(base: dict[str, Any], over: Mapping[str, Any], *, literal: bool = False) -> None:
+    """Merge ``over`` into ``base``, in place; ``literal``: its keys are taken as they are."""
+    for key, value in over.items():
+        holder, leaf = (base, key) if literal or not isinstance(key, str) else _place(base, key)
+        old = holder.get(leaf)
+        if leaf == "step" and isinstance(old, str) and isinstance(value, Mapping) and "nodes" not in value:
+            old = holder[leaf] = {"like": old}
+        if isinstance(value, Mapping) and isinstance(old, dict) and (leaf in _WIRES or not _another(old, value)):
+            overlay(old, value)
+        else:
+            holder[leaf] = copied(value)
+
+
+def _another(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether ``new`` names another part than ``old`` does, so that none of the old one's parameters is meant."""
+    if any(word in old or word in new for word in ("minimize", "train", "nodes", "updates")) and "stage" not in new:
+        return False
+    verb = next((v for v in _VERBS if isinstance(new.get(v), str | Mapping)), None)
+    before = next((v for v in _VERBS if isinstance(old.get(v), str | Mapping)), None)
+    if verb is not None and before is not None and verb != before:
+        return True
+    if isinstance(new.get("by"), str) and isinstance(old.get("by"), str) and new["by"] != old["by"] and verb is not None:
+        return True
+    words = [w for w in (*_VERBS, *_PARTS) if isinstance(new.get(w), str) and isinstance(old.get(w), str)]
+    return any(new[w] != old[w] for w in words)
+
+
+def copied(value: Any) -> Any:
+    """A copy of nested mappings and lists."""
+    if isinstance(value, Mapping):
+        return {k: copied(v) for k, v in value.items()}
+    return [copied(v) for v in value] if isinstance(value, list) else value

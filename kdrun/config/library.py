@@ -1,0 +1,92 @@
+"""The files behind an experiment: Hydra's defaults list says which, in which order and under which package."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kdrun.config.files import ConfigFile, read
+from kdrun.config.messages import hydra_errors
+from kdrun.config.paths import RecipeFile, conf_dir, group_folders, search_path
+from kdrun.errors import InputError
+
+__all__ = ["Library", "search_path_of"]
+
+
+def search_path_of(recipe: RecipeFile | None) -> Any:
+    """Hydra's search path: its own configs, the shipped groups, the recipes, the working folder's groups."""
+    from hydra._internal.utils import create_config_search_path
+
+    from kdrun.config.sources import register_sources
+
+    register_sources()
+    path = create_config_search_path(f"groups://{conf_dir()}")
+    schema = path.get_path().pop()
+    for entry in search_path(recipe):
+        path.append("kdrun", entry)
+    path.get_path().append(schema)
+    return path
+
+
+class Library:
+    """Groups and recipes as they are on disk, read once."""
+
+    def __init__(self, recipe: RecipeFile) -> None:
+        self.recipe = recipe
+
+    @functools.cached_property
+    def _repository(self) -> Any:
+        from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
+
+        return CachingConfigRepository(ConfigRepository(config_search_path=search_path_of(self.recipe)))
+
+    def files(self, choices: Mapping[str, str | None], added: Mapping[str, str]) -> list[tuple[ConfigFile, str]]:
+        """The files that take part, weakest first, each with the package that its content lands in ('' for the top).
+
+        ``choices`` are options of groups that the defaults lists name, ``added`` those of others. Raises ``InputError``.
+        """
+        return [(read(path), package) for path, package in self._listed(tuple(choices.items()), tuple(added.items()))]
+
+    @functools.lru_cache(maxsize=256)  # noqa: B019 - a library lives as long as the command
+    def _listed(
+        self, choices: tuple[tuple[str, str | None], ...], added: tuple[tuple[str, str], ...]
+    ) -> list[tuple[Path, str]]:
+        from hydra._internal.defaults_list import create_defaults_list
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        texts = [f"recipes={self.recipe.name}", *(f"{g}={_text(o)}" for g, o in choices)]
+        texts += [f"+{group}={option}" for group, option in added]
+        with hydra_errors(self.recipe):
+            found = create_defaults_list(
+                repo=self._repository,
+                config_name="config",
+                overrides_list=OverridesParser.create().parse_overrides(texts),
+                prepend_hydra=True,
+                skip_missing=False,
+            )
+        rows = []
+        for default in found.defaults:
+            path = str(default.config_path)
+            if not path.startswith("hydra/"):
+                rows.append((self._file(path), self._package(default.package)))
+        return rows
+
+    def _package(self, package: str | None) -> str:
+        if package is not None and (package == "hydra" or package.startswith("hydra.")):
+            raise InputError("Hydra's own settings come from the command line alone", key=package)
+        return package or ""
+
+    def _file(self, name: str) -> Path:
+        if name == f"recipes/{self.recipe.name}":
+            return self.recipe.path
+        for folder in reversed(group_folders()):
+            path = folder / f"{name}.yaml"
+            if path.is_file():
+                return path
+        raise InputError(f"there is no file {name}.yaml among the groups")
+
+
+def _text(option: str | None) -> str:
+    return "null" if option is None else option

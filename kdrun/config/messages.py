@@ -1,0 +1,47 @@
+"""Hydra's and OmegaConf's complaints as one clear line with the nearest known name."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+from kdrun.config.paths import RecipeFile, group_options, groups
+from kdrun.errors import InputError, nearest
+
+__all__ = ["hydra_errors"]
+
+
+@contextlib.contextmanager
+def hydra_errors(recipe: RecipeFile) -> Iterator[None]:
+    """Raise ``InputError`` for what Hydra or OmegaConf raise while composing ``recipe``."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        if isinstance(error.__cause__, InputError):
+            raise error.__cause__ from None
+        raise InputError(_plain(error, recipe)) from None
+
+
+def _plain(error: Exception, recipe: RecipeFile) -> str:
+    text = str(error).strip()
+    unread = getattr(error, "override", None)
+    if isinstance(unread, str) and "Exception: " in text.split("\n", 1)[0]:
+        return f"cannot read the override {unread!r}: a value with special characters stands in quotes, key='...'"
+    missing = re.search(r"Could not (?:find|load) '?([\w@]+)/([\w/.-]+?)'?(?:$|\s|\.\s)", text)
+    if missing:
+        return no_option(missing.group(1), missing.group(2))
+    return text.split("\n", 1)[0]
+
+
+def no_option(group: str, option: str) -> str:
+    """What is said of an option that a group has not, or of a group that there is not."""
+    options = group_options(group)
+    if not options:
+        return f"there is no group '{group}'{nearest(group, groups())}"
+    near = nearest(option, [*options, *(name.rpartition("/")[2] for name in options)])
+    shown = list(options) if len(options) <= 12 else [*list(options)[:12], "…"]
+    return f"{group} has no option '{option}'{near}; it has: {', '.join(shown)}"
