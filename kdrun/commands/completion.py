@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 
-from kdrun.errors import InputError
+from kdrun.errors import KdrunError
 
 __all__ = ["main"]
 
@@ -16,15 +15,25 @@ WITH_RECIPE = ("show", "check", "plan", "run", "reproduce", "report")
 def main(arguments: Sequence[str]) -> int:
     """Answer ``-sc install=bash``, ``-sc uninstall=bash`` and ``-sc query=bash`` (the line is in ``COMP_LINE``)."""
     line = os.environ.get("COMP_LINE", "")
+    recipe = "kd"
     if "query" in " ".join(arguments):
         words = line.split()
         typing = "" if line.endswith(" ") else words.pop() if words else ""
         if len(words) <= 1 or (len(words) == 2 and words[1] in WITH_RECIPE):
             print("\n".join(word for word in _words(words) if word.startswith(typing)))
             return 0
-        if words[1] in WITH_RECIPE:
-            _rewrite(words, typing)
-    _hydra(arguments)
+        if words[1] not in WITH_RECIPE:
+            return 0
+        recipe = words[2]
+        rest = " ".join([words[0], *(w for w in words[3:] if "=" in w), typing])
+        os.environ.update({"COMP_LINE": rest, "COMP_POINT": str(len(rest))})
+    from kdrun.config.hydra_app import app
+    from kdrun.config.paths import find_recipe
+
+    try:
+        app(find_recipe(recipe), ["--shell-completion", *[a for a in arguments if "=" in a]], lambda config: None)
+    except KdrunError:
+        return 1  # a line that cannot be composed has no continuation
     return 0
 
 
@@ -38,26 +47,3 @@ def _words(words: Sequence[str]) -> list[str]:
 
     names = [r.name for r in recipe_files()]
     return sorted({*names, *(n.rpartition("/")[2] for n in names)})
-
-
-def _rewrite(words: Sequence[str], typing: str) -> None:
-    """Put the recipe's selection in the place of ``run RECIPE``: the rest of the line is Hydra's grammar."""
-    from kdrun.config.compose import staged
-    from kdrun.config.paths import find_recipe
-
-    try:
-        with staged(find_recipe(words[2])) as first:
-            line = " ".join([words[0], *first, *(w for w in words[3:] if "=" in w), typing])
-    except InputError:
-        return
-    os.environ["COMP_LINE"] = line
-    os.environ["COMP_POINT"] = str(len(line))
-
-
-def _hydra(arguments: Sequence[str]) -> None:
-    import hydra
-
-    from kdrun.config.paths import conf_dir
-
-    sys.argv = [sys.argv[0], "--shell-completion", *[a for a in arguments if "=" in a]]
-    hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(lambda config: None)()

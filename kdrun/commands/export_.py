@@ -1,4 +1,4 @@
-"""``kdrun export RUN``: a trained model of a run as safetensors, a torch.export program or ONNX."""
+"""``kdrun export RUN`` or ``kdrun export RECIPE [arm=...]``: a trained model as safetensors, torch.export or ONNX."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kdrun.commands.arguments import Parser
+from kdrun.commands.arguments import Parser, experiment, parse
 from kdrun.errors import InputError, nearest
 
 __all__ = ["main"]
@@ -17,33 +17,38 @@ FORMATS = ("safetensors", "torch", "onnx")
 
 def main(arguments: Sequence[str]) -> int:
     parser = Parser(prog="kdrun export", description="Export a trained model from the store.")
-    parser.add_argument("run", help="a run's folder (kdrun runs lists them)")
+    parser.add_argument("recipe", metavar="run", help="a run's folder (kdrun runs lists them), or a recipe that was run")
+    parser.add_argument("overrides", nargs="*", help="with a recipe: arm=, scale= and what else was said when it ran")
     parser.add_argument("--stage", default="fit_student", help="the train stage (default: fit_student)")
     parser.add_argument("--role", help="which of its models (default: its main one)")
     parser.add_argument("--format", choices=FORMATS, default="safetensors")
     parser.add_argument("--output", help="the file to write (default: RUN/STAGE.EXTENSION)")
-    options = parser.parse_args(list(arguments))
-    folder = Path(options.run)
-    session = _session(folder)
+    options = parse(parser, arguments)
+    folder = Path(options.recipe)
+    session = _session(folder, options)
     stages = [n.name for n in session.graph.stages() if n.part == "train"]
     if options.stage not in stages:
         raise InputError(
-            f"run {folder} has no train stage '{options.stage}'{nearest(options.stage, stages)}; it has: {', '.join(stages)}"
+            f"{folder} has no train stage '{options.stage}'{nearest(options.stage, stages)}; it has: {', '.join(stages)}"
         )
     model, column = _model(session, options.stage, options.role)
     extension = {"safetensors": "safetensors", "torch": "pt2", "onnx": "onnx"}[options.format]
-    output = Path(options.output or folder / f"{options.stage}.{extension}")
+    output = Path(options.output or (folder if folder.is_dir() else Path()) / f"{options.stage}.{extension}")
     _write(model, column, options.format, output)
     print(f"{output}  ({model.spec['model']}, input [batch, {', '.join(map(str, column.shape))}])")
     return 0
 
 
-def _session(folder: Path) -> Any:
+def _session(folder: Path, options: Any) -> Any:
     import yaml
 
     from kdrun.config.compose import Experiment
     from kdrun.engine.session import Session
 
+    if not folder.is_dir():
+        return Session(experiment(options))
+    if options.overrides:
+        raise InputError("a run's folder says what was run: overrides go with a recipe")
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text())
         recipe = json.loads((folder / "result.json").read_text())["recipe"]

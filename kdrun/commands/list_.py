@@ -1,4 +1,4 @@
-"""``kdrun list [papers|parts|groups|runs] [filter]``: what is there."""
+"""``kdrun list [papers|methods|parts|groups|runs] [filter]``: what is there."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from kdrun.registry import KINDS, catalog
 
 __all__ = ["main", "papers"]
 
-TOPICS = ("papers", "parts", "groups", "runs")
+TOPICS = ("papers", "methods", "parts", "groups", "runs")
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = Parser(prog="kdrun list", description="List what is there, filtered by words in name or description.")
-    parser.add_argument("topic", nargs="?", default="papers", help="papers (default), parts, groups or runs")
-    parser.add_argument("words", nargs="*", help="show only lines that contain all of these words")
+    parser.add_argument("topic", nargs="?", default="papers", help="papers (default), methods, parts, groups or runs")
+    parser.add_argument("words", nargs="*", help="show only lines that contain all of these words; methods PROTOCOL: those of a protocol")
     parser.add_argument("--kind", help=f"for parts: one of {', '.join(KINDS)}")
     parser.add_argument(
         "--plugins", default="", help="for parts: also those of these files or packages, comma-separated"
@@ -33,11 +33,15 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"there is no kind '{options.kind}'{nearest(options.kind, KINDS)}")
     rows = {
         "papers": _papers,
+        "methods": _methods,
         "parts": lambda: _parts(options.kind, [p for p in options.plugins.split(",") if p]),
         "groups": _groups,
         "runs": lambda: _runs(Path(options.runs)),
     }[options.topic]()
     shown = [row for row in rows if all(w.lower() in " ".join(row).lower() for w in options.words)]
+    if options.topic == "methods" and shown:
+        print("\n\n".join("\n    ".join(filter(None, row)) for row in shown))
+        return 0
     widths = [max((len(r[i]) for r in shown), default=0) for i in range(len(shown[0]) - 1)] if shown else []
     for row in shown:
         print("  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip())
@@ -67,6 +71,13 @@ def _papers() -> list[tuple[str, ...]]:
         (name, str(paper.get("year", "")), str(paper.get("arxiv", "")), str(paper.get("title") or comment))
         for name, paper, comment in papers()
     ]
+
+
+def _methods() -> list[tuple[str, ...]]:
+    """Each method with its protocol's name, what it does, when to use it, and what it reads of data and models."""
+    from kdrun.config.methods import methods
+
+    return [(m.name, m.says, f"use: {m.use}" if m.use else "", m.reads) for m in methods()]
 
 
 def _parts(kind: str | None, plugins: list[str]) -> list[tuple[str, ...]]:

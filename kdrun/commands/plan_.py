@@ -5,24 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kdrun.commands.arguments import parse, recipe_parser, take
-from kdrun.config.compose import Composer
+from kdrun.commands.arguments import chosen, parse, recipe_parser
+from kdrun.config.miniature import still_small
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = recipe_parser("plan", "Plan a recipe on fake tensors: scale=paper works with no data and no weights.")
-    parser.add_argument("--arm", help="plan this arm instead of the recipe as it stands")
     parser.add_argument("--shapes", action="store_true", help="print the shape of every node's value")
     options = parse(parser, arguments)
-    scale, overrides = take(options.overrides, "scale")
-    experiment = Composer.named(options.recipe, overrides).compose(arm=options.arm, scale=scale)
+    composer, selection = chosen(options)
+    experiment = composer.compose(arm=selection.arm, scale=selection.scale)
     from kdrun.engine.session import Session
 
     session = Session(experiment)
     _print(session, session.plan(), shapes=options.shapes)
+    if selection.scale not in (None, "small", "smoke"):
+        _print_small(still_small(composer, selection.arm, selection.scale), selection.scale)
     return 0
+
+
+def _print_small(values: Sequence[tuple[str, Any, str]], scale: str) -> None:
+    """Values that the scale leaves as they are in the miniature, with the place where each stands."""
+    print(f"as in the miniature, not set by scale {scale}:" if values else f"scale {scale} sets all that the miniature sets")
+    for key, value, where in values:
+        print(f"  {key}: {value}  ({where})")
 
 
 def _print(session: Any, found: Any, *, shapes: bool) -> None:
@@ -37,7 +45,7 @@ def _print(session: Any, found: Any, *, shapes: bool) -> None:
             stage.name,
             stage.kind,
             " ".join(f"{role} {_si(count)}" for role, count in stage.parameters.items()),
-            _si(stage.flops) if stage.flops else "",
+            _si(stage.flops) if stage.flops else "not planned" if stage.unplanned else "",
             f"{stage.steps:,}" if stage.steps else "",
             f"{_si(stage.memory)}B" if stage.memory else "",
             stage.key[:10],
@@ -51,8 +59,19 @@ def _print(session: Any, found: Any, *, shapes: bool) -> None:
         if shapes:
             for name, shape in stage.shapes.items():
                 console.print(f"  {stage.name}.{name}: {shape}", highlight=False)
-    open_ended = any(stage.flops and stage.steps is None and stage.kind == "train" for stage in found.stages)
-    console.print(f"training in all: {'more than ' if open_ended else ''}{_si(found.total_flops)}FLOPs")
+    console.print(_total(found))
+
+
+def _total(found: Any) -> str:
+    """FLOPs of all training steps, or that some or all of them are not planned."""
+    training = [stage for stage in found.stages if stage.kind == "train"]
+    unplanned = [s for s in training if s.unplanned or (s.flops and s.steps is None)]
+    if not training:
+        return "nothing is trained"
+    if len(unplanned) == len(training):
+        return f"training in all: not planned ({len(training)} stages wait for what is known only when others have run)"
+    more = f", and {len(unplanned)} stages that are not planned" if unplanned else ""
+    return f"training in all: {_si(found.total_flops)}FLOPs{more}"
 
 
 def _si(value: float | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from kdrun.claims import check_claims, check_measured, claimed_metrics, judge_all
-from kdrun.commands.arguments import parse, recipe_parser, take
+from kdrun.commands.arguments import chosen, parse, recipe_parser
 from kdrun.config.compose import Composer, Experiment
 from kdrun.engine.progress import make_reporter
 from kdrun.engine.session import Outcome, Session, environment
 from kdrun.engine.sweep import Job, run_all, workers_for
 from kdrun.errors import InputError, KdrunError, RunError
+from kdrun.graph.nodes import Graph
 from kdrun.report.leaderboard import check_leaderboard
 
 __all__ = ["main"]
@@ -24,26 +24,25 @@ __all__ = ["main"]
 def main(arguments: Sequence[str]) -> int:
     parser = recipe_parser("reproduce", "Run all arms of a recipe over several seeds and judge its claims.")
     parser.add_argument("--jobs", type=int, help="processes to use (default: processors / hardware.threads)")
-    parser.add_argument("--arms", help="only these arms, comma-separated")
+    parser.add_argument("--arms", help="only these arms, comma-separated; arm=NAME for one")
     parser.add_argument("--strict", action="store_true", help="exit with 3 if a claim is contradicted")
     parser.add_argument("--quiet", action="store_true", help="print only the result")
     options = parse(parser, arguments)
-    scale, rest = take(options.overrides, "scale")
-    seeds_given, overrides = take(rest, "seeds")
-    composer = Composer.named(options.recipe, overrides)
+    composer, selection = chosen(options)
     base = composer.base()
-    scale = scale or ("small" if "small" in (base.config.get("scales") or {}) else None)
-    arms = _arms(base, options.arms)
-    seeds = _seeds(seeds_given, base)
+    scale = selection.scale or "small"
+    wanted = options.arms or selection.arm
+    arms = _arms(base, wanted)
+    seeds = _seeds(selection.seeds, base)
     every_claim = base.config.get("claims") or {}
-    claims = {} if options.arms else every_claim
+    claims = {} if wanted else every_claim
     try:
         check_claims(every_claim, list(base.config["arms"]))
         board = _board(base, options, arms)
     except KdrunError as error:
         raise base.explain(error) from None
     jobs = _jobs(composer, arms, seeds, scale)
-    sessions = {job.label: Session(job.experiment) for job in jobs}
+    sessions = _sessions(jobs)
     try:
         check_measured(claims, {arm: [n.name for n in sessions[_label(arm, seeds[0])].graph.stages()] for arm in arms})
     except KdrunError as error:
@@ -60,12 +59,12 @@ def main(arguments: Sequence[str]) -> int:
     from kdrun.report.leaderboard import leaderboard
     from kdrun.report.tables import headline, text_table
 
-    print(f"{base.recipe}{f' at scale {scale}' if scale else ''}, seeds {', '.join(map(str, seeds))}\n")
+    print(f"{base.recipe} at scale {scale}, seeds {', '.join(map(str, seeds))}\n")
     print(headline(results, verdicts, claimed_metrics(every_claim)))
     ranking = leaderboard(board, results, _costs(jobs, outcomes)) if board else None
     if ranking is not None:
         print("\n" + text_table(*ranking))
-    folder = Path(base.config.get("runs") or "runs") / base.recipe.replace("/", "-") / f"reproduce-{scale or 'default'}"
+    folder = Path(base.config.get("runs") or "runs") / base.recipe.replace("/", "-") / f"reproduce-{scale}"
     page = _write(folder, base, jobs, outcomes, results, verdicts, scale, ranking)
     print(f"\nreport: {page}")
     if failures:
@@ -109,12 +108,21 @@ def _arms(base: Experiment, wanted: str | None) -> list[str]:
     return chosen
 
 
-def _seeds(given: str | None, base: Experiment) -> list[int]:
+def _sessions(jobs: Sequence[Job]) -> dict[str, Session]:
+    """A session a run; the graph is checked once for all seeds of an arm where it does not depend on them."""
+    graphs: dict[int, Graph] = {}
+    found = {}
+    for job in jobs:
+        label = id(job.experiment.config["graph"])
+        found[job.label] = Session(job.experiment, graph=graphs.get(label))
+        graphs[label] = found[job.label].graph
+    return found
+
+
+def _seeds(given: Any, base: Experiment) -> list[int]:
     """``seeds=5`` counts from the recipe's first seed; ``seeds=[3,7]`` names them."""
     value: Any = given if given is not None else base.config.get("seeds", 3)
     try:
-        if isinstance(value, str):
-            value = json.loads(value)
         first = int(base.config.get("seed", 0))
         seeds = [int(s) for s in value] if isinstance(value, list) else list(range(first, first + int(value)))
     except (ValueError, TypeError):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from kdrun.config.compose import Composer, from_hydra, hydra_errors, staged
-from kdrun.config.paths import conf_dir, find_recipe
-from kdrun.config.resolvers import register
+from kdrun.config.paths import find_recipe
 from kdrun.engine.progress import make_reporter
 from kdrun.errors import KdrunError
 
@@ -19,8 +16,11 @@ HELP = """usage: kdrun run RECIPE [key=value ...] [-m] [Hydra flags]
 
 Runs a recipe once, or with -m (--multirun) once for each combination of comma-separated values:
   kdrun run kd student=cnn_tiny optimizer.lr=0.05 transfer.temperature=2
-  kdrun run kd -m seed=0,1,2 transfer=kd,none
+  kdrun run loku arm=gd scale=smoke unlearn.steps=100
+  kdrun run kd -m seed=0,1,2 arm=kd,scratch transfer.temperature=2,4
+  kdrun run kd -m "transfer=glob(*kd*)"
 
+A node of the graph is addressed by its name (kdrun show RECIPE), arm= and scale= choose the recipe's.
 Hydra's flags work: --cfg job|hydra|all, --info, --resolve, --package, launchers by launcher=joblib,
 tab completion: eval "$(kdrun -sc install=bash)". store=FOLDER chooses the store, runs=FOLDER the records."""
 
@@ -30,22 +30,9 @@ def main(arguments: Sequence[str]) -> int:
         print(HELP)
         return 0
     recipe = find_recipe(arguments[0])
-    Composer(recipe).base()
+    from kdrun.config.hydra_app import app, experiment_of
+
     failures: list[KdrunError] = []
-    ran = _hydra_main(recipe, list(arguments[1:]), failures)
-    for error in failures:
-        if ran > 1:
-            continue
-        raise error
-    return max((e.exit_code for e in failures), default=0)
-
-
-def _hydra_main(recipe: Any, rest: list[str], failures: list[KdrunError]) -> int:
-    """Hand over to Hydra; returns how many jobs ran in this process."""
-    import hydra
-
-    register()
-    os.environ["HYDRA_FULL_ERROR"] = "1"
     jobs = 0
 
     def task(config: Any) -> float | None:
@@ -53,35 +40,22 @@ def _hydra_main(recipe: Any, rest: list[str], failures: list[KdrunError]) -> int
         from hydra.core.hydra_config import HydraConfig
 
         jobs += 1
-        register()
         job = HydraConfig.get()
+        given = list(job.overrides.task)
         multirun = str(job.mode).endswith("MULTIRUN")
         try:
-            return _job(config, job, multirun)
+            outcome = run_experiment(experiment_of(recipe, given), label=f"[{' '.join(given)}] " if multirun else "")
         except KdrunError as error:
             failures.append(error)
             if multirun:
-                print(f"kdrun: {' '.join(job.overrides.task)}: {error}", file=sys.stderr)
+                print(f"kdrun: {' '.join(given)}: {error}", file=sys.stderr)
             return None
+        return next((v for k, v in outcome.metrics.items() if k.startswith("valid.")), None)
 
-    with staged(recipe) as first:
-        overrides = [a for a in rest if not a.startswith("-") and ("=" in a or a.startswith("~"))]
-        flags = [a for a in rest if a not in overrides]
-        sys.argv = ["kdrun run", *flags, *first, *overrides]
-        decorated = hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(task)
-        with hydra_errors(recipe):
-            decorated()
-    return jobs
-
-
-def _job(config: Any, job: Any, multirun: bool) -> float | None:
-    from omegaconf import OmegaConf
-
-    full = OmegaConf.create({**{k: config._get_node(k) for k in config}, "hydra": job})
-    experiment = from_hydra(full, job.runtime.choices["recipes"])
-    label = f"[{' '.join(o for o in job.overrides.task if not o.startswith('recipes='))}] " if multirun else ""
-    outcome = run_experiment(experiment, label=label)
-    return next((v for k, v in outcome.metrics.items() if k.startswith("valid.")), None)
+    app(recipe, arguments[1:], task)
+    if jobs == 1 and failures:
+        raise failures[0]
+    return max((e.exit_code for e in failures), default=0)
 
 
 def run_experiment(experiment: Any, *, label: str = "") -> Any:
@@ -108,8 +82,10 @@ def run_experiment(experiment: Any, *, label: str = "") -> Any:
             "result.json",
             {
                 "recipe": experiment.recipe,
+                "arm": experiment.arm,
+                "scale": experiment.scale,
                 "seed": experiment.config.get("seed", 0),
-                "overrides": list(experiment.overrides),
+                "overrides": list(experiment.changes),
                 "metrics": outcome.metrics,
                 "counts": outcome.counts,
                 "seconds": outcome.seconds,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kdrun.commands.arguments import parse, recipe_parser, take
-from kdrun.config.compose import Composer
+from kdrun.commands.arguments import experiment, parse, recipe_parser
 from kdrun.errors import KdrunError
 from kdrun.graph.check import check
 from kdrun.graph.show import as_mermaid, as_svg, as_text, as_yaml
@@ -20,16 +19,14 @@ FORMATS = {"text": as_text, "yaml": as_yaml, "mermaid": as_mermaid, "svg": as_sv
 def main(arguments: Sequence[str]) -> int:
     parser = recipe_parser("show", "Show the composed run graph.")
     parser.add_argument("--format", choices=list(FORMATS), default="text")
-    parser.add_argument("--arm", help="show this arm instead of the recipe as it stands")
     parser.add_argument("--output", help="write to this file instead of the terminal")
     options = parse(parser, arguments)
-    scale, overrides = take(options.overrides, "scale")
-    experiment = Composer.named(options.recipe, overrides).compose(arm=options.arm, scale=scale)
+    found = experiment(options)
     try:
-        catalog(experiment.config.get("plugins") or None)
-        text = FORMATS[options.format](check(experiment.config))
+        catalog(found.config.get("plugins") or None)
+        text = FORMATS[options.format](check(found.config))
     except KdrunError as error:
-        raise experiment.explain(error) from None
+        raise found.explain(error) from None
     if options.output:
         Path(options.output).write_text(text + "\n", encoding="utf-8")
     else:

@@ -30,6 +30,8 @@ COMMAND_LINE_ONLY = ("plugins", "store", "runs")
 VALUE_GROUPS = ("teacher", "student", "data", "optimizer", "hardware", "tracker", "transfer")
 """Groups whose options hold values under their own name: another option leaves none of them."""
 
+_LACKING = re.compile(r"(the data|'(data|teacher|student)') has no (column|field|split) ")
+
 TEXT = ("arms", "scales", "claims", "paper", "notes")
 """Top-level keys whose content is not interpolated."""
 
@@ -45,11 +47,18 @@ class Experiment:
     arm: str | None = None
     scale: str | None = None
     choices: Mapping[str, str | None] = field(default_factory=dict)
+    given: Mapping[str, str | None] = field(default_factory=dict)
+    """The choices that a layer over the recipe makes."""
 
     def explain(self, error: KdrunError) -> KdrunError:
         """Add file and line to an error that names a config key."""
         if error.key and not error.where:
             error.where = locate(error.key, self.sources, self.overrides)
+            if _LACKING.match(error.message) and error.where and re.search(r"(^|/)(protocol|transfer)/", error.where):
+                method, data = self.choices.get("transfer"), self.choices.get("data")
+                error.message += (
+                    f"; method {method} does not fit data={data}: kdrun list methods {str(method).partition('/')[0]} says what it reads"
+                )
         return error
 
     def at(self, seed: int) -> Experiment:
@@ -221,7 +230,7 @@ class Composer:
             if row.first != "hydra":
                 apply(config, row)
         sources = tuple((f.path, package) for f, package in self.library.files(choices, added))
-        return Experiment(self.recipe.name, config, sources, tuple(rows), arm, scale, {**own, **choices})
+        return Experiment(self.recipe.name, config, sources, tuple(rows), arm, scale, {**own, **choices}, choices)
 
     def _full(self, choices: dict[str, str | None], own: Mapping[str, str | None]) -> dict[str, str | None]:
         """A method may be named without its protocol."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.object_type import ObjectType
-from hydra.errors import ConfigCompositionException
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
 from kdrun.config.compose import Composer, Experiment, Selection
@@ -28,9 +28,15 @@ __all__ = ["Loader", "app", "experiment_of"]
 class Loader(ConfigLoaderImpl):
     """Hydra's loader for one recipe. Arms and scales are offered as the options of groups of those names."""
 
-    def __init__(self, recipe: RecipeFile) -> None:
+    def __init__(self, recipe: RecipeFile, *, completing: bool = False) -> None:
+        """``completing``: nodes stand at the top, too, where a person addresses them."""
         super().__init__(config_search_path=search_path_of(recipe))
         self.recipe = recipe
+        self.completing = completing
+
+    def list_groups(self, parent_name: str) -> list[str]:
+        found = super().list_groups(parent_name)
+        return found if parent_name else [*found, "arm", "scale"]
 
     def get_group_options(
         self,
@@ -53,6 +59,15 @@ class Loader(ConfigLoaderImpl):
             found += [o.removeprefix(f"{protocol}/") for o in found if o.startswith(f"{protocol}/")]
         return found
 
+    def compute_defaults_list(self, config_name: str | None, overrides: list[str], run_mode: RunMode) -> Any:
+        """The defaults list with the recipe's choices, and those of its arm, its scale and the user."""
+        parsed = OverridesParser.create(config_loader=self).parse_overrides(overrides)
+        own = [str(o.input_line) for o in parsed if not _is_hydras(o) and not o.is_sweep_override()]
+        experiment = experiment_of(self.recipe, own)
+        hydras = [str(o.input_line) for o in parsed if _is_hydras(o)]
+        chosen = [f"{g}={'null' if o is None else o}" for g, o in experiment.given.items()]
+        return super().compute_defaults_list(config_name, [f"recipes={self.recipe.name}", *chosen, *hydras], run_mode)
+
     def _load_configuration_impl(
         self,
         config_name: str | None,
@@ -63,11 +78,15 @@ class Loader(ConfigLoaderImpl):
     ) -> Any:
         from omegaconf import OmegaConf, open_dict
 
-        parsed, _ = self._parse_overrides_and_create_caching_repo(config_name, overrides)
+        parsed = OverridesParser.create(config_loader=self).parse_overrides(overrides)
+        for override in parsed:
+            if run_mode is RunMode.RUN and override.is_sweep_override() and not _is_hydras(override):
+                raise InputError(
+                    f"'{override.input_line}' stands for several values: add -m to run each, or write [a,b] for a list"
+                )
+            _refuse_empty_glob(override)
         if validate_sweep_overrides:
             self.validate_sweep_overrides_legal(overrides=parsed, run_mode=run_mode, from_shell=from_shell)
-        for override in parsed:
-            _refuse_empty_glob(override)
         own = [o for o in parsed if not _is_hydras(o)]
         config = super()._load_configuration_impl(
             config_name, [str(o.input_line) for o in parsed if _is_hydras(o)], run_mode, from_shell, False
@@ -76,12 +95,16 @@ class Loader(ConfigLoaderImpl):
         with open_dict(config):
             for name in [name for name in config if name != "hydra"]:
                 del config[name]
-            for name, content in experiment.config.items():
+            shown = experiment.config
+            if self.completing:
+                shown = {**shown.get("graph", {}), **shown}
+            for name, content in shown.items():
                 config[name] = OmegaConf.create(content) if isinstance(content, dict | list) else content
         launcher = [o for o in config.hydra.overrides.task if o.startswith("launcher=")]
         config.hydra.overrides.hydra.extend(launcher)
         config.hydra.overrides.task = [o.input_line for o in own]
-        config.hydra.runtime.choices.update({k: v for k, v in experiment.choices.items() if v is not None})
+        with open_dict(config.hydra):
+            config.hydra.runtime.choices.update({k: v for k, v in experiment.choices.items() if v is not None})
         return config
 
 
@@ -104,7 +127,7 @@ def experiment_of(recipe: RecipeFile, texts: Sequence[str]) -> Experiment:
 
 
 @contextlib.contextmanager
-def _initialised(recipe: RecipeFile) -> Iterator[Any]:
+def _initialised(recipe: RecipeFile, *, completing: bool) -> Iterator[Any]:
     from hydra._internal.hydra import Hydra
     from hydra.core.global_hydra import GlobalHydra
     from hydra.version import setbase
@@ -112,7 +135,7 @@ def _initialised(recipe: RecipeFile) -> Iterator[Any]:
     setbase("1.3")
     register()
     GlobalHydra.instance().clear()
-    hydra = Hydra(task_name="kdrun", config_loader=Loader(recipe))
+    hydra = Hydra(task_name="kdrun", config_loader=Loader(recipe, completing=completing))
     GlobalHydra.instance().initialize(hydra)
     register()
     try:
@@ -134,7 +157,7 @@ def app(recipe: RecipeFile, arguments: Sequence[str], task: Callable[[Any], Any]
     if len(asked) > 1:
         raise InputError(f"only one of --run, --multirun, --cfg and --info at a time; got {' and '.join(asked)}")
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    with _initialised(recipe) as hydra, _plain_errors():
+    with _initialised(recipe, completing=given.shell_completion) as hydra, _plain_errors():
         if given.hydra_help:
             hydra.hydra_help(config_name="config", args_parser=parser, args=given)
         elif given.cfg:
@@ -155,7 +178,6 @@ def _plain_errors() -> Iterator[None]:
 
     try:
         yield
-    except ConfigCompositionException as error:
-        raise InputError(str(error).strip().split("\n", 1)[0]) from None
     except HydraException as error:
-        raise InputError(str(error).strip().split("\n", 1)[0]) from None
+        text = str(error).strip() or str(error.__cause__ or "").strip()
+        raise InputError(text.split("\n", 1)[0] or type(error).__name__) from None

@@ -32,7 +32,8 @@ class GroupsSource(FileConfigSource):
         file = read(path)
         own: dict[str, Any] = {}
         if "defaults" in file.content:
-            own["defaults"] = _checked(file.content["defaults"], path, trusted=self._trusted(config_path))
+            checked = _checked(file.content["defaults"], path, trusted=self._trusted(config_path))
+            own["defaults"] = [_from_its_group(entry, config_path) for entry in checked]
         if "hydra" in file.content:
             if not self._trusted(config_path):
                 raise InputError("Hydra's own settings come from the command line alone", key="hydra", where=str(path))
@@ -131,6 +132,17 @@ def _checked(defaults: Any, path: Path, *, trusted: bool) -> Any:
                     where=str(path),
                 )
     return defaults
+
+
+def _from_its_group(entry: Any, config_path: str) -> Any:
+    """``distillation/kd`` in any file of ``transfer`` is ``/transfer/distillation/kd``.
+
+    Hydra takes it from the group's folder in the option that was chosen, and from the file's own folder in the ones below.
+    """
+    group = config_path.partition("/")[0]
+    if group in ("transfer", "protocol") and isinstance(entry, str) and not entry.startswith(("/", "_self_")):
+        return f"/{group}/{entry}"
+    return entry
 
 
 def register_sources() -> None:

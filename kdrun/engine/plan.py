@@ -51,6 +51,8 @@ class StagePlan:
     memory: int | None = None
     shapes: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unplanned: bool = False
+    """Whether a step stage waits for what is known only when earlier stages have run."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,8 @@ class _Planner:
             return StagePlan(
                 **base,
                 batch_size=batch_size,
-                notes=("depends on what an earlier stage finds: planned when that has run",),
+                notes=("not planned: it depends on what an earlier stage finds when it runs",),
+                unplanned=True,
             )
         found = self._traced(
             node.params["step"],

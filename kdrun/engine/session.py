@@ -22,7 +22,7 @@ from kdrun.engine.store import Store, default_root
 from kdrun.errors import KdrunError, StoreError
 from kdrun.graph.check import check
 from kdrun.graph.keys import Keys
-from kdrun.graph.nodes import Graph
+from kdrun.graph.nodes import Graph, Node
 from kdrun.registry import catalog
 
 __all__ = ["Outcome", "RunFolder", "Session", "environment", "flat_metrics", "write_record"]
@@ -45,12 +45,16 @@ class Session:
     Raises ``InputError``, with file and line, for anything wrong in the configuration.
     """
 
-    def __init__(self, experiment: Experiment, reporter: Reporter | None = None) -> None:
+    def __init__(
+        self, experiment: Experiment, reporter: Reporter | None = None, *, graph: Graph | None = None
+    ) -> None:
+        """``graph``: what checking gave for the same configuration at another seed."""
         self.experiment = experiment
         self.config = experiment.config
         try:
-            catalog(self.config.get("plugins") or None)
-            self.graph: Graph = check(self.config)
+            if self.config.get("plugins"):
+                catalog(self.config["plugins"])
+            self.graph: Graph = check(self.config) if graph is None else graph
             self.hardware: Mapping[str, Any] = self.config.get("hardware") or {}
             self.keys = Keys(self.graph, seed=int(self.config.get("seed", 0)), hardware=self.hardware)
             self.store = Store(self.config.get("store") or default_root())
@@ -104,14 +108,16 @@ class Session:
         return Outcome(flat_metrics(tables), curves, counts, seconds, self._costs())
 
     def _costs(self) -> dict[str, float]:
-        """FLOPs of one epoch of every train stage."""
-        found = {}
+        """FLOPs of one epoch of every train stage, and under "" those of all training."""
+        found: dict[str, float] = {}
+        whole = 0.0
         for node in self.graph.stages():
             key = self.keys[node.name]
             if node.part == "train" and self.store.contains(key):
                 row = self.store.read(key, fields=["cost"])["cost"].rows[0]  # type: ignore[attr-defined]
                 found[node.name] = row["flops_per_row"] * row["rows"]
-        return found
+                whole += row["flops_per_row"] * _rows_trained(node, row["rows"])
+        return {**found, "": whole} if found else {}
 
     def _curves(self) -> list[dict[str, Any]]:
         """The training log of every train stage, as rows with the stage's name."""
@@ -122,6 +128,13 @@ class Session:
                 log = self.store.read(key, fields=["log"])["log"]
                 rows += [{"stage": node.name, **row} for row in log.rows]  # type: ignore[attr-defined]
         return rows
+
+
+def _rows_trained(node: Node, rows: int) -> int:
+    """How many rows a train stage sees in all."""
+    if node.params.get("steps") is not None:
+        return int(node.params["steps"]) * int(node.params.get("batch_size", 64))
+    return rows * int(node.params.get("epochs") or 1)
 
 
 def flat_metrics(tables: Mapping[str, list[dict[str, Any]]]) -> dict[str, float]:

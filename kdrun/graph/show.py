@@ -38,8 +38,8 @@ def as_text(graph: Graph) -> str:
         for i, (argument, target) in enumerate(items):
             visit(target.split(".")[0], inner, i == len(items) - 1, f"{argument}: ")
 
-    for sink in graph.sinks():
-        visit(sink.name, "", True, "")
+    for target in graph.targets:
+        visit(target, "", True, "")
         lines.append("")
     return "\n".join(lines).rstrip()
 

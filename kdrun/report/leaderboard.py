@@ -1,4 +1,4 @@
-"""The leaderboard of a recipe: arms ranked by one metric, with what an epoch of each costs."""
+"""The leaderboard of a recipe: arms ranked by one metric, with what the training of each costs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,22 @@ from kdrun.report.tables import format_interval
 
 __all__ = ["check_leaderboard", "leaderboard"]
 
-KEYS = ("metric", "against", "cost")
+NEEDED = ("metric", "against")
+OPTIONS = ("cost", "order")
 
 
 def check_leaderboard(content: Any, arms: Sequence[str]) -> None:
-    """Raise ``InputError`` (key ``leaderboard``) unless it reads ``{metric: ..., against: ARM, cost: STAGE}``."""
-    if not isinstance(content, dict) or set(content) != set(KEYS):
-        raise InputError("a leaderboard reads {metric: test.accuracy, against: ARM, cost: STAGE}", key="leaderboard")
+    """Raise ``InputError`` (key ``leaderboard``) unless it reads ``{metric: ..., against: ARM}``.
+
+    ``cost: STAGE`` compares an epoch of that stage instead of all training, ``order: lowest`` puts the least first.
+    """
+    if not isinstance(content, dict) or not set(NEEDED) <= set(content) <= {*NEEDED, *OPTIONS}:
+        raise InputError(
+            "a leaderboard reads {metric: test.accuracy, against: ARM}, with cost: STAGE and order: lowest if wanted",
+            key="leaderboard",
+        )
+    if content.get("order", "highest") not in ("highest", "lowest"):
+        raise InputError(f"order is highest or lowest, got {content['order']!r}", key="leaderboard.order")
     if content["against"] not in arms:
         raise InputError(
             f"there is no arm '{content['against']}'{nearest(content['against'], arms)}", key="leaderboard.against"
@@ -30,22 +39,24 @@ def leaderboard(
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows, best mean first.
 
-    ``costs`` holds each arm's FLOPs an epoch by stage; the column is the stage ``cost`` relative to the arm
-    ``against``. Differences from that arm are paired by seed. Raises ``InputError`` if no arm measured the metric.
+    ``costs`` holds each arm's FLOPs by stage: of an epoch, and under "" of all its training; the column is relative to
+    the arm ``against``. Differences from that arm are paired by seed. Raises ``InputError`` if no arm measured the metric.
     """
-    metric, against, stage = (str(content[k]) for k in KEYS)
+    metric, against, stage = str(content["metric"]), str(content["against"]), str(content.get("cost", ""))
+    whole = costs.get(against, {}).get(stage, 0.0)
     base = {seed: values[metric] for seed, values in results[against].items() if metric in values}
     ranked = []
     for arm, runs in results.items():
         values = [runs[s][metric] for s in sorted(runs) if metric in runs[s]]
         if values:
             gains = [runs[s][metric] - base[s] for s in sorted(runs) if metric in runs[s] and s in base]
-            cost = costs.get(arm, {}).get(stage, 0.0) / costs.get(against, {}).get(stage, float("inf"))
+            cost = costs.get(arm, {}).get(stage, 0.0) / whole if whole else 0.0
             ranked.append((mean_interval(values).mean, arm, values, gains, cost))
     if not ranked:
         raise InputError(f"no arm measured '{metric}'", key="leaderboard.metric")
-    ranked.sort(key=lambda row: (-row[0], row[1]))
-    header = ["rank", "arm", metric, f"over {against}", "cost of an epoch"]
+    way = 1 if content.get("order") == "lowest" else -1
+    ranked.sort(key=lambda row: (way * row[0], row[1]))
+    header = ["rank", "arm", metric, f"over {against}", "cost of an epoch" if stage else "cost of training"]
     return header, [
         [
             str(place),

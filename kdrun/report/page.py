@@ -31,6 +31,7 @@ class Page:
     environment: Mapping[str, Any]
     overrides: Sequence[str] = ()
     ranking: tuple[list[str], list[list[str]]] | None = None
+    notes: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -60,8 +61,9 @@ class Page:
             graph=as_svg(check(base.config)),
             config=yaml.safe_dump(base.config, sort_keys=False, width=100),
             environment=environment(),
-            overrides=base.overrides,
+            overrides=base.changes,
             ranking=ranking,
+            notes=base.config.get("notes") or (),
         )
 
 
