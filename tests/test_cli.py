@@ -150,7 +150,7 @@ def test_reproduce_in_two_processes_gives_the_same_table(kdrun, monkeypatch, tmp
 def test_what_fails_is_told_and_the_rest_is_judged(kdrun, tmp_path) -> None:
     recipe = tmp_path / "wild.yaml"
     recipe.write_text(
-        "# @package _global_\ndefaults: [{override /transfer: none}]\ndata: {limit: 128}\nepochs: 1\nseeds: 2\n"
+        "# @package _global_\ndefaults: [{override /transfer: distillation/none}]\ndata: {limit: 128}\nepochs: 1\nseeds: 2\n"
         "arms: {tame: [], slow: [optimizer.lr=0.001], wild: [optimizer.lr=1.0e30]}\nscales: {small: []}\nclaims:\n"
         "  bounded: {says: b, test: {below: [tame.test.nll, 100.0]}}\n"
         "  beaten: {says: t, test: {greater: [tame.test.accuracy, wild.test.accuracy]}}\n"

@@ -1,16 +1,15 @@
-"""Composition, and what a recipe from a stranger cannot do."""
+"""Composition: layers, words, and what a recipe from a stranger cannot do."""
 
 from __future__ import annotations
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
 
 from kdrun.config.compose import Composer
-from kdrun.config.paths import conf_dir
+from kdrun.config.paths import recipe_files
 from kdrun.errors import InputError
+from kdrun.graph.check import check
 
-HEADER = "# @package _global_\ndefaults: [{override /transfer: none}]\n"
+HEADER = "# @package _global_\ndefaults: [{override /transfer: distillation/none}]\n"
 
 
 def stranger(tmp_path, body: str, header: str = HEADER) -> str:
@@ -19,22 +18,173 @@ def stranger(tmp_path, body: str, header: str = HEADER) -> str:
     return str(path)
 
 
-def test_arm_scale_and_user_apply_in_that_order() -> None:
-    composer = Composer.named("kd", ["epochs=7"])
-    config = composer.compose(arm="scratch", scale="smoke").config
-    assert config["epochs"] == 7
-    assert config["data"]["limit"] == 128
-    assert "fit_teacher" not in config["graph"]
+def composed(tmp_path, body: str, *overrides: str, arm: str | None = None, scale: str | None = None) -> dict:
+    return Composer.named(stranger(tmp_path, body), overrides).compose(arm=arm, scale=scale).config
+
+
+def test_scale_arm_the_scales_words_for_it_and_the_user_apply_in_that_order(tmp_path) -> None:
+    body = (
+        "epochs: 1\narms: {plain: {}, long: {epochs: 3, batch_size: 8}, longer: {like: long}}\n"
+        "scales: {tiny: {epochs: 2, batch_size: 4, arms: {long: {batch_size: 2}}}}\n"
+    )
+
+    def found(arm: str | None, scale: str | None, *user: str) -> tuple[int, int]:
+        config = composed(tmp_path, body, *user, arm=arm, scale=scale)
+        return config["epochs"], config["batch_size"]
+
+    assert found(None, None) == (1, 64)
+    assert found("plain", "tiny") == (2, 4)
+    assert found("long", None) == (3, 8)
+    assert found("long", "tiny") == (3, 2)
+    assert found("longer", "tiny") == (3, 2), "what a scale says of an arm reaches those like it"
+    assert found("long", "tiny", "epochs=7") == (7, 2)
+    assert found("longer", None, "arms.long.epochs=9") == (9, 8), "an override of the original reaches its copies"
+
+
+def test_a_node_is_addressed_by_its_own_name_and_a_key_with_dots_is_one_key(tmp_path) -> None:
+    body = (
+        "graph: {fit_student: {step: {groups: {student.head: {lr: 0.5}}}}}\n"
+        "arms: {slow: {fit_student.step.groups.student.head.lr: 0.1, test.metrics: [accuracy]}, none: {}}\n"
+    )
+    graph = composed(tmp_path, body, arm="slow")["graph"]
+    assert graph["fit_student"]["step"]["groups"] == {"student.head": {"lr": 0.1}}
+    assert graph["test"]["metrics"] == ["accuracy"]
+    user = composed(tmp_path, body, "fit_student.step.minimize.ce=0.5", "fit_student.epochs=3")["graph"]["fit_student"]
+    assert (user["step"]["minimize"], user["epochs"]) == ({"ce": 0.5}, 3)
+
+
+def test_a_node_that_names_another_part_takes_the_place_of_the_old_one(tmp_path) -> None:
+    body = "arms: {a: {test: {stage: summarize, from: [[fit_student.log]], columns: {ce: [min]}}, valid: {metrics: [nll]}}}\n"
+    graph = composed(tmp_path, body, arm="a")["graph"]
+    assert set(graph["test"]) == {"stage", "from", "columns"}
+    assert graph["valid"]["stage"] == "evaluate"
+
+
+def test_like_reaches_overrides_of_the_original_and_merges_deeply(tmp_path) -> None:
+    body = "graph: {again: {like: fit_student, from: {data: data.valid}, step: {minimize: {ce: 2.0}}}, more: {like: test, from: {model: again}}}\n"
+    config = composed(tmp_path, body, "fit_student.epochs=3", "fit_student.step.optimizer=null")
+    again = config["graph"]["again"]
+    assert again["epochs"] == 3
+    assert again["from"] == {"student": "student", "data": "data.valid", "optimizer": "optimizer"}
+    assert again["step"]["minimize"] == {"ce": 2.0}
+    assert config["graph"]["more"] == {**config["graph"]["test"], "from": {"model": "again", "data": "data.test"}}
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("graph: {a: {like: b}, b: {like: a}}", "like each other: graph.a -> graph.b"),
+        ("graph: {a: {like: fit_studnt}}", "nothing called 'fit_studnt' to be like"),
+        ("arms: {a: {like: b}, b: {like: a}}", "like each other: a -> b -> a"),
+        ("arms: {a: {epoch: 3}}", "'epoch' is no group, node or setting here \\(did you mean 'epochs'"),
+        ("arms: {a: {transfer.label_smothing: 3}}", "'transfer' has no key 'label_smothing' \\(did you mean 'label_smoothing'"),
+        ("arms: {a: {student: cnn_tinny}}", "student has no option 'cnn_tinny' \\(did you mean 'cnn_tiny'"),
+        ("arms: {a: [epochs=3]}", "arm 'a' is a mapping of what it changes"),
+        ("skip: [tests]", "skip names 'tests', which is no node \\(did you mean 'test'"),
+        ("arms: {a: {runs: /tmp/x}}", "only the command line may set 'runs'"),
+    ],
+)
+def test_wrong_words_are_refused_with_the_nearest_right_one(tmp_path, body, message) -> None:
+    with pytest.raises(InputError, match=message):
+        composed(tmp_path, f"{body}\n" + ("" if "arms" in body else "arms: {a: {}}\n"), arm="a")
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["graph: {a: &a {like: test}, b: *a}\n", "base: &b {x: 1}\nother: {<<: *b}\n", "merged: {<<: {x: 1}}\n"],
+)
+def test_anchors_and_merge_keys_are_refused_with_what_to_write_instead(tmp_path, body) -> None:
+    with pytest.raises(InputError, match="write 'like: NAME' instead"):
+        composed(tmp_path, body)
+
+
+def test_like_looks_outwards_and_copied_nodes_are_neighbours(tmp_path) -> None:
+    body = (
+        "graph:\n  one: {foreach: {x: 2}, do: {test: {like: test, metrics: [nll]}, seen: {like: test}}}\n"
+        "  two: {like: one, do: {more: {like: seen, metrics: [accuracy]}}}\n  skip_me: {like: valid, stage: evaluate}\n"
+        "arms: {a: {skip_me: {op: constant, shape: [1]}}}\n"
+    )
+    graph = composed(tmp_path, body, arm="a")["graph"]
+    assert graph["one"]["do"]["seen"]["metrics"] == ["nll"]
+    assert graph["two"]["do"]["more"] == {**graph["test"], "metrics": ["accuracy"]}
+    assert graph["skip_me"] == {"op": "constant", "shape": [1]}, "a part of its own takes the place of a copy"
+
+
+def test_null_takes_a_parameter_away_and_a_source_may_be_like_another(tmp_path) -> None:
+    body = "stream: {like: data, limit: 7}\ngraph: {fit_student: {batch_size: null}, valid: {from: {data: stream.valid}}}\n"
+    config = composed(tmp_path, body, "stream.limit=9")
+    assert config["stream"] == {"data": "digits", "limit": 9, "augment": []}
+    assert "batch_size" not in check(config).nodes["fit_student"].params
+
+
+def test_skipped_nodes_of_all_layers_are_left_out(tmp_path) -> None:
+    body = "skip: [valid]\narms: {a: {skip: [test]}}\nscales: {tiny: {skip: [teacher_test]}}\n"
+    assert set(composed(tmp_path, body, arm="a", scale="tiny")["graph"]) == {"fit_teacher", "fit_student"}
+
+
+def test_tables_pull_and_results_name_what_else_is_wanted(tmp_path) -> None:
+    body = "graph: {unread: {stage: predict, from: [fit_student, data.test]}}\n"
+    assert [n.name for n in check(composed(tmp_path, body)).stages()] == ["fit_student", "valid", "test"]
+    named = check(composed(tmp_path, body + "results: [unread]\n"))
+    assert [n.name for n in named.stages()] == ["fit_student", "valid", "test", "unread"]
+    no_table = check(composed(tmp_path, body + "skip: [valid, test]\n"))
+    assert [n.name for n in no_table.stages()] == ["fit_teacher", "fit_student", "unread"], "without tables the final stages are wanted"
+
+
+def test_a_step_with_one_update_needs_no_updates_and_both_are_refused(tmp_path) -> None:
+    step = check(composed(tmp_path, "")).nodes["fit_student"].params["step"]
+    assert step["updates"] == {"main": {"minimize": {"ce": 1.0}, "train": {"student": True}, "optimizer": "optimizer"}}
+    with pytest.raises(InputError, match="'minimize' belongs to an update"):
+        check(composed(tmp_path, "graph: {fit_student: {step: {updates: {other: {minimize: {ce: 1.0}}}}}}\n"))
+
+
+def test_a_rate_may_be_a_factor_of_the_optimizers(tmp_path) -> None:
+    body = "optimizer: {lr: 0.02}\ngraph: {fit_student: {step: {groups: {student.head: {lr_factor: 0.5}}}}}\n"
+    step = check(composed(tmp_path, body)).nodes["fit_student"].params["step"]
+    assert step["updates"]["main"]["groups"] == {"student.head": {"lr": 0.01}}
+    with pytest.raises(InputError, match="a rate or a factor, not both"):
+        check(composed(tmp_path, body, "fit_student.step.groups={student.head: {lr: 1.0}}"))
 
 
 def test_a_transfer_method_builds_on_another_one() -> None:
     graph = Composer.named("kd", ["transfer=norm_direction"]).base().config["graph"]
     assert set(graph["fit_student"]["step"]["nodes"]) == {"s", "ce", "t", "kd", "e", "direction"}
-    assert graph["fit_student"]["step"]["updates"]["main"]["train"] == {"student": True, "embed": True}
+    assert graph["fit_student"]["step"]["train"] == {"student": True, "embed": True}
+
+
+@pytest.mark.parametrize("recipe", sorted(r.name for r in recipe_files()))
+def test_every_arm_at_every_scale_composes_and_checks(recipe) -> None:
+    """The recipe's files are composed once; every arm at every scale has tables to compute."""
+    composer = Composer.named(recipe)
+    config = composer.base().config
+    for scale in (None, *config["scales"]):
+        for arm in config["arms"]:
+            experiment = composer.compose(arm=arm, scale=scale)
+            try:
+                graph = check(experiment.config)
+            except InputError as error:
+                raise experiment.explain(error) from None
+            assert graph.targets, f"{arm} at {scale} has no result"
+
+
+def test_another_method_of_a_protocol_leaves_none_of_the_recipes_values_for_the_first(tmp_path) -> None:
+    body = "transfer: {label_smoothing: 0.3}\narms: {kd: {transfer: kd}, sure: {transfer: kd, transfer.temperature: 1.0}}\n"
+    assert composed(tmp_path, body)["transfer"] == {"label_smoothing": 0.3}
+    assert "label_smoothing" not in composed(tmp_path, body, arm="kd")["transfer"]
+    assert composed(tmp_path, body, arm="sure")["transfer"]["temperature"] == 1.0
+
+
+def test_a_method_that_does_not_fit_the_data_says_so() -> None:
+    experiment = Composer.named("loku", ["data=digits"]).compose()
+    with pytest.raises(InputError) as caught:
+        check(experiment.config)
+    message = str(experiment.explain(caught.value))
+    assert "'data' has no field 'reading'" in message
+    assert "does not fit data=digits: kdrun list methods unlearning says what it reads" in message
 
 
 def test_seeds_of_a_grid_reach_interpolations(tmp_path) -> None:
-    recipe = stranger(tmp_path, "data: {limit: '${add:${seed},10}'}\narms: {a: []}\n")
+    recipe = stranger(tmp_path, "data: {limit: '${add:${seed},10}'}\narms: {a: {}}\n")
     rows = dict(Composer.named(recipe).grid(["a"], [0, 5], None))
     assert [rows[s]["a"].config["data"]["limit"] for s in (0, 5)] == [10, 15]
 
@@ -48,9 +198,20 @@ def test_seeds_of_a_grid_reach_interpolations(tmp_path) -> None:
         "hydra: {run: {dir: /tmp/elsewhere}}\n",
     ],
 )
-def test_a_recipe_cannot_touch_hydra(tmp_path, body) -> None:
-    with pytest.raises(InputError, match="a recipe may not change Hydra's own settings"):
+def test_a_recipe_cannot_touch_hydra(tmp_path, kdrun, body) -> None:
+    with pytest.raises(InputError, match="Hydra's own settings come from the command line alone"):
         Composer.named(stranger(tmp_path, body)).base()
+    answer = kdrun("run", stranger(tmp_path, body), "--cfg", "hydra")
+    assert (answer.code, answer.out) == (2, "")
+
+
+@pytest.mark.parametrize(
+    "defaults",
+    ["{override /hydra/launcher: joblib}", "{override /launcher: slurm}", "{/student@hydra.job: cnn_tiny}", "/hydra/output/default"],
+)
+def test_a_recipes_defaults_reach_no_group_of_hydra(tmp_path, defaults) -> None:
+    with pytest.raises(InputError, match="is no group of an experiment"):
+        Composer.named(stranger(tmp_path, "", f"# @package _global_\ndefaults: [{defaults}]\n")).base()
 
 
 @pytest.mark.parametrize("key", ["plugins: [./evil.py]", "store: /tmp/elsewhere", "runs: /tmp/elsewhere"])
@@ -60,11 +221,11 @@ def test_a_recipe_cannot_import_or_choose_where_to_write(tmp_path, key) -> None:
 
 
 @pytest.mark.parametrize("value", ["${oc.env:HOME}", "${oc.decode:1}", "${hydra:runtime.cwd}", "${now:%Y}"])
-def test_a_recipe_cannot_read_the_machine(tmp_path, value) -> None:
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        HydraConfig.instance().set_config(compose("config", return_hydra_config=True))
+def test_a_recipe_cannot_read_the_machine(tmp_path, kdrun, value) -> None:
+    recipe = stranger(tmp_path, f"leak: '{value}'\n")
     with pytest.raises(InputError):
-        Composer.named(stranger(tmp_path, f"leak: '{value}'\n")).base()
+        Composer.named(recipe).base()
+    assert kdrun("run", recipe, "--cfg", "job", "--resolve").code == 2
 
 
 @pytest.mark.parametrize("part", ["os.system", "torch.nn.Linear", "builtins.eval"])
@@ -96,14 +257,14 @@ def test_what_a_recipe_sets_in_its_own_option_goes_with_the_option(tmp_path) -> 
     assert set_again["student"]["channels"] == [2]
     lost = Composer.named(recipe, ["student=mlp_tiny"]).base().config
     assert "channels" not in lost["student"]
-    with pytest.raises(InputError, match="'student' has no key 'channels'"):
-        Composer.named(recipe, ["student=mlp_tiny", "student.channels=[2]"]).base()
+    with pytest.raises(InputError, match="model 'mlp' has no parameter 'channels'"):
+        check(Composer.named(recipe, ["student=mlp_tiny", "student.channels=[2]"]).base().config)
 
 
 def test_a_folder_beside_recipes_is_no_config_group(tmp_path, monkeypatch) -> None:
     """`runs=FOLDER` must go on working in a checkout where a first run has left a folder `runs`."""
     (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes/mine.yaml").write_text("# @package _global_\ndefaults: [{override /transfer: none}]\n")
+    (tmp_path / "recipes/mine.yaml").write_text("# @package _global_\ndefaults: [{override /transfer: distillation/none}]\n")
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/one.yaml").write_text("x: 1\n")
     monkeypatch.chdir(tmp_path)

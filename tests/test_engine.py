@@ -71,7 +71,7 @@ def test_changing_an_op_recomputes_exactly_the_stages_that_use_it(session, tmp_p
     use = [
         f"plugins=[{plugin}]",
         "+graph.fit_student.step.nodes.twice={op: scaled, from: [ce]}",
-        "+graph.fit_student.step.updates.main.minimize.twice=0.1",
+        "+graph.fit_student.step.minimize.twice=0.1",
     ]
     run(session, *QUICK, *use)
     old = "factor = 1.0" if again else "# a remark"
@@ -166,7 +166,7 @@ def test_data_made_by_a_stage_come_back_from_the_store(session, tmp_path) -> Non
     recipe = tmp_path / "own.yaml"
     recipe.write_text(
         """# @package _global_
-defaults: [{override /transfer: own}]
+defaults: [{override /protocol: null}, {override /transfer: null}]
 graph:
   some: {stage: select, by: random_rows, from: [data.train], k: 100, balance: label}
   fit_teacher: {stage: train, from: {model: student, data: some, optimizer: optimizer}, step: supervised, epochs: 1}

@@ -229,7 +229,7 @@ def test_a_backbone_without_a_linear_head_is_refused() -> None:
 
 REFRESHED = """
 # @package _global_
-defaults: [{override /student: linear}, {override /transfer: own}]
+defaults: [{override /student: linear}, {override /protocol: null}, {override /transfer: null}]
 graph:
   part: {stage: select, by: of_classes, from: [data.train], classes: [3, 4]}
   fit:

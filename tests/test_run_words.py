@@ -8,7 +8,7 @@ import torch
 from kdrun.errors import InputError
 from kdrun.graph.nodes import Ref
 
-HEADER = "# @package _global_\ndefaults: [{override /transfer: own}]\n"
+HEADER = "# @package _global_\ndefaults: [{override /protocol: null}, {override /transfer: null}]\n"
 
 
 def recipe(tmp_path, body: str) -> str:
@@ -179,7 +179,7 @@ graph:
 
 
 def test_a_sampler_decides_the_batches(session, tmp_path) -> None:
-    header = "defaults: [{override /transfer: own}, {override /data: domain_glyphs}]\n"
+    header = "defaults: [{override /protocol: null}, {override /transfer: null}, {override /data: domain_glyphs}]\n"
     path = recipe(tmp_path, SAMPLED)
     (tmp_path / "own.yaml").write_text("# @package _global_\n" + header + SAMPLED)
     ready = session(path)

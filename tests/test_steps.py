@@ -57,7 +57,7 @@ def test_tokens_as_map_leaves_class_tokens_out() -> None:
         tokens_as_map(torch.zeros(2, 3, 4, 4))
 
 
-HEADER = "# @package _global_\ndefaults: [{override /transfer: own}]\nepochs: 1\n"
+HEADER = "# @package _global_\ndefaults: [{override /protocol: null}, {override /transfer: null}]\nepochs: 1\n"
 
 MEASURED = """
 graph:
@@ -174,7 +174,7 @@ def test_state_starts_from_parameters_alone(session, tmp_path) -> None:
 def test_a_null_takes_inherited_nodes_away(session, tmp_path) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(
-        "# @package _global_\ndefaults: [{override /transfer: kd}]\n"
+        "# @package _global_\ndefaults: [{override /transfer: distillation/kd}]\n"
         "graph: {valid: null, teacher_test: null, fit_student: {step: {nodes: {kd: null, t: null}, updates: {main: null, own: "
         "{minimize: {ce: 1.0}, train: [student], optimizer: optimizer}}}}}\n"
     )

@@ -72,7 +72,7 @@ def test_distillation_equals_a_hand_written_loop_to_the_last_bit(session) -> Non
 def write_recipe(folder, body: str) -> str:
     path = folder / "own.yaml"
     path.write_text(
-        "# @package _global_\ndefaults: [{override /student: mlp_tiny}, {override /transfer: own}]\n" + body
+        "# @package _global_\ndefaults: [{override /student: mlp_tiny}, {override /protocol: null}, {override /transfer: null}]\n" + body
     )
     return str(path)
 
@@ -192,7 +192,7 @@ def test_average_moves_a_share_towards_the_parameters(session) -> None:
     one_step = [
         "epochs=null",
         "+graph.fit_student.steps=1",
-        "+graph.fit_student.step.updates.main.average={student: 0.75}",
+        "+graph.fit_student.step.average={student: 0.75}",
     ]
     ready = session("kd", "transfer=none", *one_step)
     averaged, final = trained(ready, field=("average", "student")), trained(ready)
@@ -209,7 +209,7 @@ def test_a_term_of_weight_zero_is_not_computed(session) -> None:
 
 
 def test_gradient_transform_is_applied(session) -> None:
-    clipped = "+graph.fit_student.step.updates.main.gradient={gradient: clip_norm, max_norm: 1e-9}"
+    clipped = "+graph.fit_student.step.gradient={gradient: clip_norm, max_norm: 1e-9}"
     still = trained(session("kd", "transfer=none", "epochs=1", "optimizer.weight_decay=0", clipped))
     start = network([8, 16, 32], "fit_student", "student").state_dict()
     torch.testing.assert_close(still["head.weight"], start["head.weight"], atol=1e-6, rtol=0)
@@ -238,7 +238,7 @@ def test_a_scheduled_weight_starts_at_zero(session) -> None:
         ),
         ("+graph.fit_student.step.nodes.s.taps={feature: head.inputt}", "no module 'head.inputt'"),
         ("+graph.fit_student.step.nodes.kd.reduction=none", "'kd' is no scalar"),
-        ("+graph.fit_student.step.updates.main.train.teacher=true", "no gradient reaches teacher"),
+        ("+graph.fit_student.step.train.teacher=true", "no gradient reaches teacher"),
         (
             "graph.fit_student.step.nodes.kd.from=[s.logit, t.logits]",
             "has no field 'logit' \\(did you mean 'logits'\\?\\)",

@@ -161,6 +161,9 @@ def _compared(text: str, left: str, right: str, sign: str, key: str, margin: flo
     terms = (*first, *(replace(t, factor=-t.factor) for t in second))
     if not terms:
         raise InputError(f"'{text}' names no metric", key=key)
+    if not first and sign != "~":  # 0.9 < a.x is a.x > 0.9
+        terms = tuple(replace(t, factor=-t.factor) for t in terms)
+        return Sentence(text, "compare", terms, -_way(sign), above - below, loose="=" in sign)
     if sign == "~":
         if above or below:
             raise InputError("what is equal within a margin has no constant beside it", key=key)

@@ -17,7 +17,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = recipe_parser("check", "Check names, wiring, arguments, types and ranges of a recipe and all its arms.")
     options = parse(parser, arguments)
     composer, selection = chosen(options)
-    base = composer.base()
+    base = composer.compose(scale=selection.scale)
     arms: list[str | None] = [selection.arm] if selection.arm else list(base.config.get("arms") or {}) or [None]
     nodes: dict[str, list[str]] = {}
     for arm in arms:
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
 def _check_claims(base: Experiment, nodes: Mapping[str, Sequence[str]]) -> None:
     from kdrun.claims import check_claims, check_measured
 
-    claims = base.config.get("claims") or {}
+    claims = base.claims
     try:
         check_claims(claims, list(nodes))
         check_measured(claims, nodes)

@@ -29,12 +29,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="print only the result")
     options = parse(parser, arguments)
     composer, selection = chosen(options)
-    base = composer.base()
     scale = selection.scale or "small"
+    base = composer.compose(scale=scale)
     wanted = options.arms or selection.arm
     arms = _arms(base, wanted)
     seeds = _seeds(selection.seeds, base)
-    every_claim = base.config.get("claims") or {}
+    every_claim = base.claims
     claims = {} if wanted else every_claim
     try:
         check_claims(every_claim, list(base.config["arms"]))

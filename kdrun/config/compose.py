@@ -66,6 +66,11 @@ class Experiment:
         return replace(self, config={**self.config, "seed": seed})
 
     @property
+    def claims(self) -> dict[str, Any]:
+        """The claims, without those that a layer takes away."""
+        return {name: claim for name, claim in (self.config.get("claims") or {}).items() if claim is not None}
+
+    @property
     def changes(self) -> tuple[str, ...]:
         """What the user changed, as it was written."""
         return tuple(o.key for o in self.overrides if o.layer == COMMAND_LINE)

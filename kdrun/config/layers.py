@@ -160,7 +160,7 @@ def _refuse_unknown(config: dict[str, Any], override: Override, path: str) -> No
     value = override.value
     if override.sign or first in _OPEN or _is_part(config.get(first)):
         return
-    if path == first and isinstance(value, Mapping) and (_is_part(value) or "like" in value):
+    if path == first and isinstance(value, Mapping) and _is_part(value):
         return  # a new source
     holder, leaf = _place(config, path)
     if leaf not in holder:
@@ -187,7 +187,9 @@ def _unknown(config: Mapping[str, Any], written: str, path: str) -> InputError:
 
 
 def _is_part(content: Any) -> bool:
-    return isinstance(content, Mapping) and any(isinstance(content.get(v), str) for v in (*_VERBS, *_PARTS))
+    return isinstance(content, Mapping) and (
+        "like" in content or any(isinstance(content.get(v), str) for v in (*_VERBS, *_PARTS))
+    )
 
 
 def _place(config: Any, path: str, *, create: bool = False) -> tuple[dict[str, Any], str]:
@@ -231,6 +233,8 @@ def _another(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether ``new`` names another part than ``old`` does, so that none of the old one's parameters is meant."""
     if any(word in old or word in new for word in ("minimize", "train", "nodes", "updates")) and "stage" not in new:
         return False
+    if "like" in old and "like" not in new and any(isinstance(new.get(v), str | Mapping) for v in _VERBS):
+        return True
     verb = next((v for v in _VERBS if isinstance(new.get(v), str | Mapping)), None)
     before = next((v for v in _VERBS if isinstance(old.get(v), str | Mapping)), None)
     if verb is not None and before is not None and verb != before:

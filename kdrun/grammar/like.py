@@ -53,25 +53,25 @@ class _Copies:
                 raise InputError(f"these are like each other: {' -> '.join([*self.open, key])}", key=f"{key}.like")
             self.open.append(key)
             for name in content["like"] if isinstance(content["like"], list) else [content["like"]]:
-                overlay(base, self.original(name, scopes, key))
+                overlay(base, self.original(name, content, scopes, key))
             self.open.pop()
             own = {k: v for k, v in content.items() if k != "like"}
-        inner = [content, *scopes] if _is_block(key, content) else scopes
-        found = {k: self.value(v, self.scopes_for(k, content, inner), f"{key}.{k}") for k, v in own.items()}
+        inner = [content, *scopes] if _is_block(key) else scopes
+        found = {k: self.value(v, self.scopes_for(k, base, inner), f"{key}.{k}") for k, v in own.items()}
         if not base:
             return found
         overlay(base, found)
         return base
 
     def scopes_for(
-        self, name: str, content: Mapping[str, Any], scopes: Sequence[Mapping[str, Any]]
+        self, name: str, base: Mapping[str, Any], scopes: Sequence[Mapping[str, Any]]
     ) -> Sequence[Mapping[str, Any]]:
-        """A step is like a named one; all else is like its neighbours."""
+        """A step is like a named one; all else is like its neighbours, those that came with a copy among them."""
         if name == "step":
             return [self.config.get("steps") or {}]
-        return scopes
+        return [base[name], *scopes] if _is_block(name) and isinstance(base.get(name), dict) else scopes
 
-    def original(self, name: Any, scopes: Sequence[Mapping[str, Any]], key: str) -> dict[str, Any]:
+    def original(self, name: Any, asking: Any, scopes: Sequence[Mapping[str, Any]], key: str) -> dict[str, Any]:
         if not isinstance(name, str):
             raise InputError(f"like names what it copies, got {name!r}", key=f"{key}.like")
         for depth, scope in enumerate(scopes):
@@ -79,9 +79,9 @@ class _Copies:
             place = scope
             if found is None and scope is self.config:
                 found, place = _found(self.config.get("graph") or {}, name), self.config.get("graph") or {}
-            if found is not None:
+            if found is not None and found is not asking:  # nothing is like itself: a block further out has the name, too
                 if isinstance(found, str) and place is self.config.get("steps"):
-                    return self.original(found, scopes, key)
+                    return self.original(found, asking, scopes, key)
                 if not isinstance(found, dict):
                     raise InputError(f"'{name}' is no mapping that something could be like", key=f"{key}.like")
                 resolved = self.value(found, [place, *scopes[depth:]], _key_of(place, name, self.config, key))
@@ -111,7 +111,7 @@ def _key_of(place: Mapping[str, Any], name: str, config: Mapping[str, Any], key:
     return f"{key.rpartition('.')[0]}.{name}"
 
 
-def _is_block(key: str, content: Mapping[str, Any]) -> bool:
+def _is_block(key: str) -> bool:
     """Whether the entries of a mapping are neighbours that may be like each other."""
     return key.rpartition(".")[2] in ("graph", "do", "nodes", "models", "scores", "updates", "steps")
 

@@ -17,7 +17,8 @@ def with_updates(step: Mapping[str, Any], *, key: str) -> dict[str, Any]:
 
     Raises ``InputError`` for a step that has both.
     """
-    own = {word: step[word] for word in ONE_UPDATE if word in step}
+    own = {word: step[word] for word in ONE_UPDATE if step.get(word) is not None}
+    step = {word: content for word, content in step.items() if word not in ONE_UPDATE or content is not None}
     if not own:
         return {**step, "updates": _pruned(step["updates"])} if step.get("updates") else dict(step)
     if step.get("updates"):

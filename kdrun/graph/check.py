@@ -74,7 +74,7 @@ def _is_used(node: Node, graph: Graph) -> bool:
 
 def _normalized(node: Node, config: Mapping[str, Any]) -> Node:
     """Replace names by what they stand for: named steps, metrics given as bare strings; leave out what is null."""
-    params = dict(node.params)
+    params = _without_defaults(node.kind, node.part_name, node.params)
     if isinstance(params.get("step"), str):
         steps = config.get("steps") or {}
         if params["step"] not in steps:
@@ -91,11 +91,26 @@ def _normalized(node: Node, config: Mapping[str, Any]) -> Node:
         if isinstance(inputs, dict):
             inputs, step = with_lists(inputs, step)
             step = with_rates(step, _rates(inputs, config), key=f"{node.key}.step")
-        params["step"], models = expand_each(step, params.get("models") or {}, key=node.key)
+        params["step"], models = expand_each(_without_null_parameters(step), params.get("models") or {}, key=node.key)
         params.update({"models": models} if models else {})
     if isinstance(params.get("metrics"), list):
         params["metrics"] = [{"metric": m} if isinstance(m, str) else m for m in params["metrics"]]
     return replace(node, params=params, inputs=inputs)
+
+
+def _without_defaults(kind: str, name: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters without those that a layer took away by null, where null itself is no value."""
+    part = catalog().find(kind, name) if isinstance(name, str) else None
+    known = part.parameters if part is not None else {}
+    return {k: v for k, v in params.items() if v is not None or k not in known or "None" in known[k].annotation}
+
+
+def _without_null_parameters(step: Mapping[str, Any]) -> dict[str, Any]:
+    nodes = {
+        name: _without_defaults("op", node["op"], node) if isinstance(node, dict) and "op" in node else node
+        for name, node in (step.get("nodes") or {}).items()
+    }
+    return {**step, "nodes": nodes} if nodes else dict(step)
 
 
 def _rates(inputs: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +72,10 @@ class Page:
 
 
 def write_page(path: Path, page: Page) -> None:
-    """Render ``page`` to ``path``. Raises ``StoreError`` if it cannot be written."""
+    """Render ``page`` to ``path``, unless it is there and shows the same. Raises ``StoreError`` if it cannot be written."""
+    content = _digest(page)
+    if _shown(path) == content:
+        return
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     from kdrun.engine.session import write_record
@@ -91,5 +98,23 @@ def write_page(path: Path, page: Page) -> None:
         plots=plots,
         claims=claims_plot(page.verdicts) if page.verdicts else "",
         curves={stage: curves_plot(stage, page.curves) for stage in stages},
+        digest=content,
     )
     write_record(path, text)
+
+
+def _digest(page: Page) -> str:
+    """A hash of all that the page shows and of the code that draws it."""
+    sources = [p.read_bytes() for p in sorted(Path(__file__).parent.rglob("*")) if p.suffix in (".py", ".html")]
+    shown = json.dumps(dataclasses.asdict(page), sort_keys=True, default=str)
+    return hashlib.sha256(b"".join([shown.encode(), *sources])).hexdigest()
+
+
+def _shown(path: Path) -> str:
+    """The hash of what a page on disk shows; empty if there is none."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            found = re.search(r'<meta name="kdrun-content" content="(\w+)">', file.read(1000))
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return found.group(1) if found else ""
