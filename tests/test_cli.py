@@ -16,13 +16,13 @@ MISTAKES = [
     (["run", "kdd"], "no recipe is called 'kdd' (did you mean 'kd'?)"),
     (
         ["run", "kd", "studnt=cnn_tiny"],
-        "'studnt' is neither a group nor a key of recipe 'distillation/kd' (did you mean 'student'?)",
+        "'studnt' is no group, node or setting here (did you mean 'student'?)",
     ),
     (["run", "kd", "student=cnn_tny"], "student has no option 'cnn_tny' (did you mean 'cnn_tiny'?)"),
     (["run", "kd", "transfer.temprature=2"], "'transfer' has no key 'temprature' (did you mean 'temperature'?)"),
     (
         ["run", "kd", "transfer.temperature=-1"],
-        "conf/transfer/kd.yaml:21: graph.fit_student.step.nodes.kd.temperature: -1 does not fit temperature: Positive (input should be greater than 0)",
+        "conf/transfer/distillation/kd.yaml:12: graph.fit_student.step.nodes.kd.temperature: -1 does not fit temperature: Positive (input should be greater than 0)",
     ),
     (["run", "kd", "student.channels=8"], "student.channels: 8 does not fit channels: list[Count]"),
     (["run", "kd", "+student.chanels=[8]"], "has no parameter 'chanels' (did you mean 'channels'?)"),
@@ -66,7 +66,7 @@ MISTAKES = [
     (["run", "kd", "hardware.precision=fp8"], "precision is one of fp32, bf16, fp16, got 'fp8'"),
     (["reproduce", "kd", "scale=tiny"], "has no scale 'tiny'"),
     (["reproduce", "kd", "--arms", "kd,scrach"], "has no arm 'scrach' (did you mean 'scratch'?)"),
-    (["list", "recipes"], "kdrun list shows papers, parts, groups, runs"),
+    (["list", "recipes"], "kdrun list shows papers, methods, parts, groups, runs"),
 ]
 
 
@@ -99,6 +99,49 @@ def test_multirun_runs_every_combination(kdrun) -> None:
     answer = kdrun("run", "kd", "-m", "seed=0,1", "transfer=kd,none", *QUICK)
     assert answer.code == 0, answer.err
     assert answer.out.count(" test.accuracy") == 4
+
+
+def test_a_multirun_sweeps_over_arms_scales_nodes_and_globs(kdrun) -> None:
+    answer = kdrun("run", "kd", "-m", "arm=kd,scratch", "scale=smoke", "fit_student.epochs=1,2")
+    assert answer.code == 0, answer.err
+    assert answer.out.count(" test.accuracy") == 4
+    assert "[arm=scratch scale=smoke fit_student.epochs=2] test.accuracy" in answer.out
+    methods = kdrun("run", "kd", "-m", "transfer=glob(label*)", *QUICK)
+    assert "[transfer=label_smoothing epochs=1 data.limit=128] test.accuracy" in methods.out
+    empty = kdrun("run", "kd", "-m", "transfer=glob(zzz*)", *QUICK)
+    assert (empty.code, empty.out) == (2, "")
+    assert "'transfer=glob(zzz*)' matches no option" in empty.err
+    assert "add -m to run each" in kdrun("run", "kd", "epochs=1,2").err
+
+
+def test_every_command_takes_an_arm_and_a_scale(kdrun, tmp_path) -> None:
+    words = ("kd", "arm=scratch", "scale=smoke")
+    assert "fit_teacher" not in kdrun("show", *words).out
+    assert kdrun("check", *words).out == "distillation/kd [scratch]: 3 stages, all well\n"
+    assert "fit_teacher" not in kdrun("plan", *words).out
+    assert kdrun("run", *words).code == 0
+    assert "stages computed: 0" in kdrun("run", *words).out
+    assert kdrun("export", *words, "--output", "out.safetensors").code == 0
+    assert (tmp_path / "out.safetensors").is_file()
+    once = kdrun("reproduce", *words, "seeds=1", "--jobs", "1")
+    assert "scratch  1" in once.out
+    assert "label_smoothing" not in once.out
+    assert "has no arm 'scrtch' (did you mean 'scratch'?)" in kdrun("plan", "kd", "arm=scrtch").err
+
+
+def test_plan_says_what_is_still_the_miniatures_and_what_is_not_planned(kdrun) -> None:
+    answer = kdrun("plan", "loku", "scale=paper", "arm=original")
+    assert "as in the miniature, not set by scale paper:" in answer.out
+    assert "  optimizer.schedule: None  (" in answer.out
+    assert "steps: 1500" not in answer.out
+
+
+def test_list_methods_says_what_each_needs(kdrun) -> None:
+    answer = kdrun("list", "methods", "unlearning")
+    assert "unlearning/low_rank_forgetting" in answer.out
+    assert "data.forget, " in answer.out
+    assert "use: " in answer.out
+    assert "distillation/kd" not in answer.out
 
 
 def test_in_a_multirun_one_failing_job_does_not_stop_the_others(kdrun) -> None:
@@ -151,10 +194,10 @@ def test_what_fails_is_told_and_the_rest_is_judged(kdrun, tmp_path) -> None:
     recipe = tmp_path / "wild.yaml"
     recipe.write_text(
         "# @package _global_\ndefaults: [{override /transfer: distillation/none}]\ndata: {limit: 128}\nepochs: 1\nseeds: 2\n"
-        "arms: {tame: [], slow: [optimizer.lr=0.001], wild: [optimizer.lr=1.0e30]}\nscales: {small: []}\nclaims:\n"
-        "  bounded: {says: b, test: {below: [tame.test.nll, 100.0]}}\n"
-        "  beaten: {says: t, test: {greater: [tame.test.accuracy, wild.test.accuracy]}}\n"
-        "  harmless: {says: h, test: {share: [test.accuracy, slow.test.accuracy], by: -1.0, least: 0.9}}\n"
+        "arms: {tame: {}, slow: {optimizer.lr: 0.001}, wild: {optimizer.lr: 1.0e30}}\nclaims:\n"
+        "  bounded: {says: b, test: tame.test.nll < 100.0}\n"
+        "  beaten: {says: t, test: tame.test.accuracy > wild.test.accuracy}\n"
+        "  harmless: {says: h, test: 'at least 90 % of arms: test.accuracy >= slow.test.accuracy - 1.0'}\n"
     )
     for _ in range(2):
         answer = kdrun("reproduce", str(recipe), "--jobs", "1")

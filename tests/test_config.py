@@ -117,6 +117,16 @@ def test_null_takes_a_parameter_away_and_a_source_may_be_like_another(tmp_path) 
     assert "batch_size" not in check(config).nodes["fit_student"].params
 
 
+def test_inside_a_loop_a_node_is_addressed_without_do(tmp_path) -> None:
+    body = (
+        "graph: {turns: {foreach: {x: 2}, do: {seen: {like: test}}}}\n"
+        "arms: {a: {turns.seen: {metrics: [nll]}}, b: {turns.seen.metrics: [accuracy], turns.foreach.x: 3}}\n"
+    )
+    assert composed(tmp_path, body, arm="a")["graph"]["turns"]["do"]["seen"]["metrics"] == ["nll"]
+    turns = composed(tmp_path, body, arm="b")["graph"]["turns"]
+    assert (turns["do"]["seen"]["metrics"], turns["foreach"]) == (["accuracy"], {"x": 3})
+
+
 def test_skipped_nodes_of_all_layers_are_left_out(tmp_path) -> None:
     body = "skip: [valid]\narms: {a: {skip: [test]}}\nscales: {tiny: {skip: [teacher_test]}}\n"
     assert set(composed(tmp_path, body, arm="a", scale="tiny")["graph"]) == {"fit_teacher", "fit_student"}

@@ -25,7 +25,7 @@ def test_carried_models_go_from_pass_to_pass() -> None:
         {
             "rounds": {
                 "foreach": {"round": 3, "carry": {"model": "student"}},
-                "do": {"model": {**TRAIN, "from": {"model": "model", "data": "data.train"}}},
+                "do": {"model": {**TRAIN, "from": {"model": "model.before", "data": "data.train"}}},
                 "result": "model",
             },
             "last": {"stage": "evaluate", "from": ["rounds.last", "data.test"], "metrics": []},
@@ -38,15 +38,15 @@ def test_carried_models_go_from_pass_to_pass() -> None:
     assert refs(nodes["all"])[:3] == [f"rounds[{i}].model" for i in range(3)]
 
 
-def test_below_its_node_a_carried_name_means_the_new_value() -> None:
+def test_of_a_carried_name_before_is_handed_in_and_after_is_new_in_any_order() -> None:
     nodes = graph(
         {
             "stream": {
                 "foreach": {"task": 2, "carry": {"model": "student"}},
                 "do": {
-                    "before": {"stage": "evaluate", "from": ["model", "data.test"]},
-                    "model": {**TRAIN, "from": {"model": "model", "data": "data.train"}},
-                    "after": {"stage": "evaluate", "from": ["model", "data.test"]},
+                    "after": {"stage": "evaluate", "from": ["model.after", "data.test"]},
+                    "model": {**TRAIN, "from": {"model": "model.before", "data": "data.train"}},
+                    "before": {"stage": "evaluate", "from": ["model.before", "data.test"]},
                 },
                 "result": {"model": "model", "scores": "after"},
             },
@@ -68,9 +68,9 @@ def test_loops_nest_and_zip() -> None:
             "federation": {
                 "foreach": {"round": 2, "carry": {"models": "fresh"}},
                 "do": {
-                    "answers": {"stage": "predict", "from": ["models", "data.train"]},
+                    "answers": {"stage": "predict", "from": ["models.before", "data.train"]},
                     "models": {
-                        "foreach": {"model": "models", "target": "answers"},
+                        "foreach": {"model": "models.before", "target": "answers"},
                         "do": {"tuned": {**TRAIN, "from": {"model": "model", "target": "target"}}},
                     },
                 },
@@ -91,6 +91,10 @@ def test_loops_nest_and_zip() -> None:
         ({"data": {"stage": "train"}}, "already the name of a group"),
         ({"a": {"foreach": {"i": [1, 2], "j": 3}, "do": {"b": TRAIN}}}, "of one length"),
         ({"a": {"foreach": {"i": 2, "carry": {"m": "student"}}, "do": {"b": TRAIN}}}, "carries 'm', but no node"),
+        (
+            {"a": {"foreach": {"i": 2, "carry": {"m": "student"}}, "do": {"m": {**TRAIN, "from": {"model": "m"}}}}},
+            "m.before is the value handed in, m.after the new one",
+        ),
         ({}, "has no graph"),
     ],
 )

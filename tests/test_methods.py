@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from kdrun.config.paths import group_options
+from kdrun.config.compose import Composer
 from kdrun.errors import InputError
 from kdrun.graph.nodes import Ref
 
-METHODS = sorted(name for name in group_options("transfer") if name in ZOO)
+ZOO = Composer.named("zoo").base().config["arms"]
+METHODS = sorted(arm.get("transfer", "kd") for arm in ZOO.values())
 PAIRS = {
     "convolutional": ("cnn_wide", "cnn_tiny"),
     "to a transformer": ("cnn_wide", "vit_tiny"),
@@ -43,8 +44,8 @@ def test_methods_run(session, method) -> None:
 
 
 def test_an_update_may_train_a_part_of_a_model(session) -> None:
-    key = "graph.fit_student.step.train"
-    part = (f"{key}.student=false", f"+{key}={{student.head: true}}")
+    key = "fit_student.step.train"
+    part = (f"{key}.student=false", f"{key}={{student.head: true}}")
     ready = session("kd", "transfer=none", "epochs=1", *part)
     ready.run()
     after = ready.executor.value(Ref("fit_student")).state
@@ -54,4 +55,4 @@ def test_an_update_may_train_a_part_of_a_model(session) -> None:
     assert (after["blocks.0.1.weight"] == before["blocks.0.1.weight"]).all()
     assert not (after["head.weight"] == before["head.weight"]).all()
     with pytest.raises(InputError, match="'student.hed' names no parameters"):
-        session("kd", "transfer=none", f"+{key}={{student.hed: true}}").plan()
+        session("kd", "transfer=none", f"{key}={{student.hed: true}}").plan()

@@ -54,7 +54,7 @@ GRAPH = {
         "all": {"stage": "mix", "by": "concatenate_rows", "from": [["parts"]]},
         "stream": {
             "foreach": {"part": "parts", "carry": {"kept": "data.test"}},
-            "do": {"kept": {"stage": "select", "by": "excluding_classes", "from": ["kept", "part"]}},
+            "do": {"kept": {"stage": "select", "by": "excluding_classes", "from": ["kept.before", "part"]}},
         },
         "named": {
             "foreach": {"part": {"low": "parts.0", "high": "parts.1"}},

@@ -36,8 +36,8 @@ graph:
       - {metric: mean_squared_distance, from: [values, again], name: apart}
       - {metric: mean_value, from: [table.accuracy], name: mean}
 arms:
-  plain: []
-  other: ["graph.counted={stage: evaluate, from: [fit, data.test], metrics: [accuracy]}"]
+  plain: {}
+  other: {counted: {stage: evaluate, from: [fit, data.test], metrics: [accuracy]}, skip: [scores]}
 """
 
 
@@ -57,10 +57,10 @@ def test_computed_values_are_those_of_predict_and_make_parts(session, tmp_path) 
 
 
 def test_a_whole_node_takes_the_place_of_the_old_one(session, tmp_path) -> None:
-    ready = session(recipe(tmp_path, COMPUTED), "data.limit=64", "graph.scores=null", arm="other")
+    ready = session(recipe(tmp_path, COMPUTED), "data.limit=64", arm="other")
     assert "counted" in ready.graph.nodes
     assert not any(name.startswith("counted[") for name in ready.graph.nodes)
-    other = session("hard", "graph.fit_student.models.augmentor={model: mask_mixer}")
+    other = session("hard", "fit_student.models.augmentor={model: mask_mixer}", arm="kd")
     assert other.config["graph"]["fit_student"]["models"]["augmentor"] == {"model": "mask_mixer"}
 
 
@@ -156,6 +156,7 @@ graph:
     steps: 3
     batch_size: 32
   cost: {stage: summarize, from: [[asked.cost]], columns: {queries: [sum]}}
+results: [inverted]
 """
 
 

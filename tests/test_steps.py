@@ -175,8 +175,7 @@ def test_a_null_takes_inherited_nodes_away(session, tmp_path) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(
         "# @package _global_\ndefaults: [{override /transfer: distillation/kd}]\n"
-        "graph: {valid: null, teacher_test: null, fit_student: {step: {nodes: {kd: null, t: null}, updates: {main: null, own: "
-        "{minimize: {ce: 1.0}, train: [student], optimizer: optimizer}}}}}\n"
+        "graph: {valid: null, teacher_test: null, fit_student: {step: {nodes: {kd: null, t: null}, minimize: {kd: null}}}}\n"
     )
     graph = session(str(path)).graph
     assert "valid" not in graph.nodes

@@ -262,7 +262,8 @@ class Composer:
     ) -> dict[str, Any]:
         config: dict[str, Any] = {}
         for file, package in self.library.files(choices, added):
-            content = {k: v for k, v in file.content.items() if k not in ("defaults", "hydra", "skip")}
+            own = ("defaults", "hydra") if package else ("defaults", "hydra", "skip")
+            content = {k: v for k, v in file.content.items() if k not in own}
             if file.path != conf_dir() / "config.yaml":
                 _refuse_own_keys(content, file.path)
             if file.path == self.recipe.path:
@@ -271,7 +272,7 @@ class Composer:
             for piece in filter(None, package.split(".")):
                 target = target.setdefault(piece, {})
             overlay(target, content)
-            if file.content.get("skip"):
+            if not package and file.content.get("skip"):
                 config["skip"] = [*config.get("skip", []), *file.content["skip"]]
         return config
 

@@ -18,6 +18,7 @@ from hydra.types import RunMode
 
 from kdrun.config.compose import Composer, Experiment, Selection
 from kdrun.config.library import search_path_of
+from kdrun.config.messages import plain
 from kdrun.config.paths import RecipeFile, group_options
 from kdrun.config.resolvers import register
 from kdrun.errors import InputError
@@ -179,5 +180,4 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except HydraException as error:
-        text = str(error).strip() or str(error.__cause__ or "").strip()
-        raise InputError(text.split("\n", 1)[0] or type(error).__name__) from None
+        raise InputError(plain(error)) from None

@@ -194,10 +194,12 @@ def _is_part(content: Any) -> bool:
 
 def _place(config: Any, path: str, *, create: bool = False) -> tuple[dict[str, Any], str]:
     """The mapping that holds the end of ``path``, and the key there: as many dots as exist belong to the way."""
-    if path in config or "." not in path:
+    if path in config:
         return config, path
-    pieces = path.split(".")
     blocks = [config, *([config["do"]] if "foreach" in config and isinstance(config.get("do"), dict) else [])]
+    if path in blocks[-1] or "." not in path:
+        return (blocks[-1] if path in blocks[-1] else config), path
+    pieces = path.split(".")
     for block in blocks:
         for cut in range(len(pieces) - 1, 0, -1):
             name = ".".join(pieces[:cut])
@@ -208,8 +210,7 @@ def _place(config: Any, path: str, *, create: bool = False) -> tuple[dict[str, A
     if create and config.get(pieces[0]) is None:
         config[pieces[0]] = {}
         return _place(config[pieces[0]], ".".join(pieces[1:]), create=True)
-    last = blocks[-1]
-    return (last, path) if path in last else (config, path)
+    return config, path
 
 
 _WIRES = ("from", "carry", "foreach", "result", "taps")

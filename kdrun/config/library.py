@@ -58,7 +58,7 @@ class Library:
 
         texts = [f"recipes={self.recipe.name}", *(f"{g}={_text(o)}" for g, o in choices)]
         texts += [f"+{group}={option}" for group, option in added]
-        with hydra_errors(self.recipe):
+        with hydra_errors():
             found = create_defaults_list(
                 repo=self._repository,
                 config_name="config",

@@ -6,15 +6,15 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-from kdrun.config.paths import RecipeFile, group_options, groups
+from kdrun.config.paths import group_options, groups
 from kdrun.errors import InputError, nearest
 
-__all__ = ["hydra_errors"]
+__all__ = ["hydra_errors", "no_option", "plain"]
 
 
 @contextlib.contextmanager
-def hydra_errors(recipe: RecipeFile) -> Iterator[None]:
-    """Raise ``InputError`` for what Hydra or OmegaConf raise while composing ``recipe``."""
+def hydra_errors() -> Iterator[None]:
+    """Raise ``InputError`` for what Hydra or OmegaConf raise while composing."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -23,13 +23,14 @@ def hydra_errors(recipe: RecipeFile) -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         if isinstance(error.__cause__, InputError):
             raise error.__cause__ from None
-        raise InputError(_plain(error, recipe)) from None
+        raise InputError(plain(error)) from None
 
 
-def _plain(error: Exception, recipe: RecipeFile) -> str:
-    text = str(error).strip()
+def plain(error: Exception) -> str:
+    """One line of what is wrong."""
+    text = str(error).strip() or str(error.__cause__ or "").strip() or type(error).__name__
     unread = getattr(error, "override", None)
-    if isinstance(unread, str) and "Exception: " in text.split("\n", 1)[0]:
+    if isinstance(unread, str) and "Exception" in text.split("\n", 1)[0]:
         return f"cannot read the override {unread!r}: a value with special characters stands in quotes, key='...'"
     missing = re.search(r"Could not (?:find|load) '?([\w@]+)/([\w/.-]+?)'?(?:$|\s|\.\s)", text)
     if missing:

@@ -102,7 +102,11 @@ def _without_defaults(kind: str, name: Any, params: Mapping[str, Any]) -> dict[s
     """The parameters without those that a layer took away by null, where null itself is no value."""
     part = catalog().find(kind, name) if isinstance(name, str) else None
     known = part.parameters if part is not None else {}
-    return {k: v for k, v in params.items() if v is not None or k not in known or "None" in known[k].annotation}
+    return {
+        k: v
+        for k, v in params.items()
+        if v is not None or not (k == "augment" or (k in known and "None" not in known[k].annotation))
+    }
 
 
 def _without_null_parameters(step: Mapping[str, Any]) -> dict[str, Any]:
