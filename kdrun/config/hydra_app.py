@@ -54,11 +54,10 @@ class Loader(ConfigLoaderImpl):
             return list(Composer(self.recipe).base().config.get(f"{group_name}s") or {})
         if group_name.split("/")[0] == "hydra":
             return super().get_group_options(group_name, results_filter, config_name, overrides)
-        found = list(group_options(group_name))
-        if group_name == "transfer":
+        if group_name == "transfer":  # the methods of the recipe's protocol: no other one fits
             protocol = Composer(self.recipe).base().choices.get("protocol")
-            found += [o.removeprefix(f"{protocol}/") for o in found if o.startswith(f"{protocol}/")]
-        return found
+            return [o.removeprefix(f"{protocol}/") for o in group_options("transfer") if o.startswith(f"{protocol}/")]
+        return list(group_options(group_name))
 
     def compute_defaults_list(self, config_name: str | None, overrides: list[str], run_mode: RunMode) -> Any:
         """The defaults list with the recipe's choices, and those of its arm, its scale and the user."""
