@@ -1,4 +1,4 @@
-"""Write docs/methods/ (a page a transfer method) and docs/papers.md (an index with verdicts).
+"""Write docs/methods/ (a page a method, a folder a protocol) and docs/papers.md (an index with verdicts).
 
 python scripts/write_docs.py [--runs FOLDER]
 
@@ -14,10 +14,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kdrun.claims.statistics import mean_interval
-from kdrun.config.paths import group_options
+from kdrun.config.files import read
+from kdrun.config.methods import Method, comments, methods
+from kdrun.config.paths import group_options, recipe_files
 from kdrun.registry import catalog
 
 ROOT = Path(__file__).parent.parent
@@ -34,13 +34,14 @@ def main() -> None:
         results.update(collected(options.runs))
         RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     folder = ROOT / "docs" / "methods"
-    folder.mkdir(exist_ok=True)
-    methods = {name: path for name, path in group_options("transfer").items() if name != "own"}
-    for stale in set(folder.glob("*.md")) - {folder / f"{name}.md" for name in [*methods, "README"]}:
+    found = list(methods())
+    pages = {folder / f"{method.name}.md": method for method in found}
+    for stale in set(folder.rglob("*.md")) - {*pages, folder / "README.md"}:
         stale.unlink()
-    for name, path in methods.items():
-        (folder / f"{name}.md").write_text(method_page(name, path, results))
-    (folder / "README.md").write_text(method_index(methods, results))
+    for path, method in pages.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(method_page(method, results))
+    (folder / "README.md").write_text(method_index(found, results))
     (ROOT / "docs" / "papers.md").write_text(paper_index(results))
 
 
@@ -81,34 +82,27 @@ def collected(runs: Path) -> dict[str, Any]:
     return found
 
 
-def comment_of(path: Path) -> str:
-    """The first comment line of a file that is no package header."""
-    lines = [line for line in path.read_text().splitlines() if line.startswith("#")]
-    return next(line.lstrip("# ").strip() for line in lines if "@package" not in line)
+def recipe_of(protocol: str) -> str:
+    """A recipe in which any method of the protocol can be tried: its leaderboard, else its first paper."""
+    using = [r for r in recipe_files() if {"override /protocol": protocol} in (read(r.path).content.get("defaults") or [])]
+    boards = [r for r in using if "leaderboard" in r.name]
+    return {"distillation": "kd"}.get(protocol) or next((r.name for r in [*boards, *using]), protocol)
 
 
-def method_page(name: str, path: Path, results: dict[str, Any]) -> str:
-    content = yaml.safe_load(path.read_text())
-    knobs = content.get("transfer") or {}
+def method_page(method: Method, results: dict[str, Any]) -> str:
+    path = group_options("transfer")[method.name]
+    content = read(path).content
+    short = method.name.partition("/")[2]
     base = [d for d in content.get("defaults", []) if isinstance(d, str)]
-    lines = [f"# `transfer={name}`", "", _sentence(comment_of(path)), ""]
-    lines += [
-        "```sh",
-        f"kdrun run kd transfer={name}",
-        f"kdrun plan kd transfer={name} teacher=cifar/resnet56 student=cifar/resnet20 data=cifar100",
-        "```",
-        "",
-    ]
-    use = next((t for t in path.read_text().splitlines() if t.startswith("# use:")), None)
-    if use:
-        lines += ["## When to use", "", _sentence(use.removeprefix("# use:").strip()), ""]
+    lines = [f"# `transfer={method.name}`", "", _sentence(method.says), ""]
+    lines += ["```sh", f"kdrun run {recipe_of(method.protocol)} transfer={short}", "```", ""]
+    if method.use:
+        lines += ["## When to use", "", _sentence(method.use), ""]
+    lines += [f"In the protocol `{method.protocol}`. " + (f"{_sentence(method.reads)}" if method.reads else ""), ""]
     if base:
-        lines += [
-            "Builds on "
-            + ", ".join(f"[`{b}`]({b}.md)" if not b.startswith("/") else f"`{b.lstrip('/')}`" for b in base)
-            + ".",
-            "",
-        ]
+        links = [f"[`{b.rpartition('/')[2]}`]({b.rpartition('/')[2]}.md)" if not b.startswith("/") else f"`{b.lstrip('/')}`" for b in base]
+        lines += [f"Builds on {', '.join(links)}.", ""]
+    knobs = content.get("transfer") or {}
     if knobs:
         lines += ["## Knobs", "", "| knob | default |", "|---|---|"]
         lines += [f"| `transfer.{k}` | `{json.dumps(v)}` |" for k, v in knobs.items()] + [""]
@@ -117,22 +111,17 @@ def method_page(name: str, path: Path, results: dict[str, Any]) -> str:
         lines += ["## Mathematics", ""]
         for kind, part in parts:
             found = catalog().get(kind, part)
-            lines += [
-                f"**`{part}`** ({kind}, `{found.module.replace('.', '/')}.py`)",
-                "",
-                "```text",
-                found.doc or "",
-                "```",
-                "",
-            ]
-    row = board_row(name, results)
-    if row:
+            place = f"{found.module.replace('.', '/')}.py"
+            lines += [f"**`{part}`** ({kind}, `{place}`)", "", "```text", found.doc or "", "```", ""]
+    board = board_of(method.protocol, results)
+    row = board_row(short, board)
+    if board and row:
+        over = f", {row[3]} {board[1][0][3]}" if row[3] else ""
+        cost = f"; {board[1][0][4]} {row[4]} (FLOPs)" if row[4] else ""
         lines += [
             "## Cost and place",
             "",
-            f"On the common miniature (`kdrun reproduce zoo`): rank {row[0]}, accuracy {row[2]}"
-            + (f", {row[3]} over labels alone" if row[3] else "")
-            + f"; an epoch costs {row[4]} that of the student alone (FLOPs).",
+            f"On the common miniature (`kdrun reproduce {board[0]}`): rank {row[0]}, {board[1][0][2]} {row[2]}{over}{cost}.",
             "",
         ]
     lines += ["## The file", "", "```yaml", path.read_text().rstrip(), "```", ""]
@@ -158,29 +147,43 @@ def used_parts(path: Path, content: Any) -> list[tuple[str, str]]:
     visit(content.get("graph"))
     for entry in content.get("defaults", []):
         if isinstance(entry, str) and entry.startswith("/"):
-            visit(yaml.safe_load((path.parent.parent / f"{entry.lstrip('/')}.yaml").read_text()).get("graph"))
+            visit(read(ROOT / "conf" / f"{entry.lstrip('/')}.yaml").content.get("graph"))
     return list(found)
 
 
-def board_row(name: str, results: dict[str, Any]) -> list[str] | None:
-    board = (results.get("distillation/zoo") or {}).get("leaderboard")
+def board_of(protocol: str, results: dict[str, Any]) -> tuple[str, list[Any]] | None:
+    """The recipe of the protocol's leaderboard and its recorded header and rows."""
+    for recipe in recipe_files():
+        content = read(recipe.path).content
+        if content.get("leaderboard") and {"override /protocol": protocol} in (content.get("defaults") or []):
+            board = (results.get(recipe.name) or {}).get("leaderboard")
+            if board:
+                return recipe.name, [board[0], *board[1]]
+    return None
+
+
+def board_row(name: str, board: tuple[str, list[Any]] | None) -> list[str] | None:
     arm = {"none": "ce"}.get(name, name)
-    return next((row for row in board[1] if row[1] == arm), None) if board else None
+    return next((row for row in board[1][1:] if row[1] in (arm, name)), None) if board else None
 
 
-def method_index(methods: dict[str, Path], results: dict[str, Any]) -> str:
+def method_index(found: list[Method], results: dict[str, Any]) -> str:
     lines = [
         "# Methods",
         "",
-        "Each is a file in `conf/transfer/`, tried on any pair by `transfer=NAME`; `+add=norm_direction` goes on top of any that has",
-        "a teacher. Rank, accuracy and cost are those of `kdrun reproduce zoo`.",
-        "",
-        "| method | what moves | rank | accuracy | cost of an epoch |",
-        "|---|---|---|---|---|",
+        "Each is a file in `conf/transfer/PROTOCOL/`, tried on any data and models that its protocol fits by `transfer=NAME`",
+        "(`kdrun list methods PROTOCOL` says what each reads). Figures are those of the protocol's leaderboard, where it has been run.",
     ]
-    for name, path in methods.items():
-        row = board_row(name, results) or ["", "", "", "", ""]
-        lines.append(f"| [`{name}`]({name}.md) | {comment_of(path)} | {row[0]} | {row[2]} | {row[4]} |")
+    for protocol in dict.fromkeys(method.protocol for method in found):
+        says, _ = comments(group_options("protocol")[protocol])
+        board = board_of(protocol, results)
+        lines += ["", f"## {protocol}", "", f"{_sentence(says)} `kdrun reproduce {board[0]}`." if board else _sentence(says), ""]
+        lines += [f"| method | what it does | rank | {board[1][0][2] if board else ''} | {board[1][0][4] if board else ''} |", "|---|---|---|---|---|"]
+        for method in found:
+            if method.protocol == protocol:
+                short = method.name.partition("/")[2]
+                row = board_row(short, board) or ["", "", "", "", ""]
+                lines.append(f"| [`{short}`]({method.name}.md) | {method.says} | {row[0]} | {row[2]} | {row[4]} |")
     return "\n".join(lines) + "\n"
 
 
@@ -197,10 +200,15 @@ def paper_index(results: dict[str, Any]) -> str:
     details = []
     for path in sorted((ROOT / "recipes").rglob("*.yaml")):
         name = path.relative_to(ROOT / "recipes").with_suffix("").as_posix()
-        paper = yaml.safe_load(path.read_text()).get("paper") or {}
+        content = read(path).content
+        paper, claims = content.get("paper") or {}, content.get("claims") or {}
         found = results.get(name)
         counts = [str(sum(v["outcome"] == o for v in found["verdicts"])) if found else "" for o in MARKS]
-        title = f"{paper.get('title', '')} ({paper.get('year', '')}, [{paper.get('arxiv')}](https://arxiv.org/abs/{paper.get('arxiv')}))"
+        title = (
+            f"{paper['title']} ({paper.get('year', '')}, [{paper.get('arxiv')}](https://arxiv.org/abs/{paper.get('arxiv')}))"
+            if paper
+            else _sentence(comments(path)[0])
+        )
         lines.append(f"| `{name}` | {title} | {paper.get('fidelity', '')} | {' | '.join(counts)} |")
         if found:
             details += [
@@ -213,7 +221,7 @@ def paper_index(results: dict[str, Any]) -> str:
                 "|---|---|---|---|",
             ]
             details += [
-                f"| {MARKS[v['outcome']]} | {v['says']} (`{v['test']}`) | {v['mean']:+.4f} | [{v['low']:+.4f}, {v['high']:+.4f}] |"
+                f"| {MARKS[v['outcome']]} | {v['says']} (`{(claims.get(v['name']) or v)['test']}`) | {v['mean']:+.4f} | [{v['low']:+.4f}, {v['high']:+.4f}] |"
                 for v in found["verdicts"]
             ]
     return "\n".join(lines + details) + "\n"

@@ -316,6 +316,16 @@ def test_every_recipe_checks(kdrun, recipe) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_plans_at_paper_scale(kdrun, recipe) -> None:
-    answer = kdrun("plan", recipe, "scale=paper")
-    assert answer.code == 0, answer.err
+def test_every_arm_plans_at_every_scale(recipe, tmp_path) -> None:
+    """Shapes, gradients and sizes; a train stage without figures says that it is not planned, never 0 FLOPs."""
+    from kdrun.config.compose import Composer
+    from kdrun.engine.session import Session
+
+    composer = Composer.named(recipe, [f"store={tmp_path / 'store'}"])
+    config = composer.base().config
+    for scale in (None, *config["scales"]):
+        known: dict = {}
+        for arm in config["arms"]:
+            found = Session(composer.compose(arm=arm, scale=scale)).plan(known)
+            for stage in found.stages:
+                assert stage.kind != "train" or stage.unplanned or stage.flops, f"{arm} at {scale}: {stage.name}"

@@ -149,8 +149,9 @@ def _outcomes(
     try:
         if unfinished:
             first = {job.experiment.arm: sessions[job.label] for job in reversed(unfinished)}
+            known: dict[str, Any] = {}
             for session in first.values():
-                session.prepare()
+                session.prepare(known=known)
             unfinished = [replace(job, planned=True) for job in unfinished]
             workers = workers_for(unfinished, options.jobs)
             reporter.message(

@@ -30,7 +30,7 @@ from kdrun.registry import Part, catalog
 from kdrun.step.spec import Step, parse_step
 from kdrun.step.trace import Trace, trace
 
-__all__ = ["Plan", "StagePlan", "plan"]
+__all__ = ["Known", "Plan", "StagePlan", "plan"]
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,21 @@ class _Unknown:
 UNKNOWN = _Unknown()
 
 
-def plan(graph: Graph, keys: Keys) -> Plan:
-    """Plan a checked graph. Raises ``InputError`` (with the config key) for what cannot work."""
-    return _Planner(graph, keys).run()
+Known = dict[str, tuple[dict[str, Any], StagePlan]]
+"""By a stage's key, what is known of its result and its plan: arms that share a stage plan it once."""
+
+
+def plan(graph: Graph, keys: Keys, known: Known | None = None) -> Plan:
+    """Plan a checked graph. Raises ``InputError`` (with the config key) for what cannot work.
+
+    ``known`` is read and added to: the stages of other graphs that were planned before.
+    """
+    return _Planner(graph, keys, {} if known is None else known).run()
 
 
 class _Planner:
-    def __init__(self, graph: Graph, keys: Keys) -> None:
-        self.graph, self.keys = graph, keys
+    def __init__(self, graph: Graph, keys: Keys, before: Known) -> None:
+        self.graph, self.keys, self.before = graph, keys, before
         self.known: dict[str, dict[str, Any]] = {}
         self.infos: dict[str, Mapping[str, Any]] = {}
         self.traces: dict[str, Trace] = {}
@@ -91,11 +98,16 @@ class _Planner:
         for node in self.graph:
             if node.verb in SOURCES:
                 continue
+            key = self.keys[node.name]
             try:
-                stages.append(self._stage(node))
+                if key not in self.before:
+                    stage = self._stage(node)
+                    self.before[key] = self.known[node.name], stage
             except KdrunError as error:
                 error.key = error.key or node.key
                 raise
+            self.known[node.name], found = self.before[key]
+            stages.append(found)
         return Plan(tuple(stages))
 
     def _stage(self, node: Node) -> StagePlan:

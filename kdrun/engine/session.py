@@ -71,16 +71,16 @@ class Session:
         )
         self._prepared = False
 
-    def plan(self) -> Any:
-        """The shape pass over the whole graph; see ``engine.plan``."""
+    def plan(self, known: Any = None) -> Any:
+        """The shape pass over the whole graph; ``known``: stages of other runs planned before; see ``engine.plan``."""
         from kdrun.engine.plan import plan
 
         try:
-            return plan(self.graph, self.keys)
+            return plan(self.graph, self.keys, known)
         except KdrunError as error:
             raise self.experiment.explain(error) from None
 
-    def prepare(self, *, planned: bool = False) -> None:
+    def prepare(self, *, planned: bool = False, known: Any = None) -> None:
         """Plan what the store does not hold yet, then make sure that the store can be written.
 
         Nothing is written before the plan has passed; ``planned``: it has, for this arm at another seed. Raises
@@ -92,7 +92,7 @@ class Session:
             except KdrunError as error:
                 raise self.experiment.explain(error) from None
             if not planned:
-                self.plan()
+                self.plan(known)
             self.store.prepare()
         self._prepared = True
 

@@ -225,5 +225,20 @@ def _length(value: Any) -> int:
 
 
 def _ordered_loops(body: Mapping[str, Any]) -> list[str]:
-    return [n for n, c in body.items() if isinstance(c, dict) and "foreach" in c]
+    """The loops of a block, each after those whose results it reads; else as they stand."""
+    loops = [n for n, c in body.items() if isinstance(c, dict) and "foreach" in c]
+    reads = {name: _mentioned(body[name]) & set(loops) - {name} for name in loops}
+    found: list[str] = []
+    while len(found) < len(loops):
+        ready = [n for n in loops if n not in found and reads[n] <= set(found)]
+        found.append(ready[0] if ready else next(n for n in loops if n not in found))
+    return found
 
+
+def _mentioned(content: Any) -> set[str]:
+    """First names of all that could be a reference under ``content``."""
+    if isinstance(content, Mapping):
+        return {name for item in content.values() for name in _mentioned(item)}
+    if isinstance(content, list):
+        return {name for item in content for name in _mentioned(item)}
+    return {content.partition(".")[0]} if isinstance(content, str) else set()
