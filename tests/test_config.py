@@ -98,6 +98,18 @@ def test_anchors_and_merge_keys_are_refused_with_what_to_write_instead(tmp_path,
         composed(tmp_path, body)
 
 
+def test_a_step_with_words_of_its_own_builds_on_the_named_one_beneath(tmp_path) -> None:
+    body = (
+        "graph: {fit_teacher: {step: {nodes: {ce: {label_smoothing: 0.1}}}},\n"
+        "  again: {like: more, step: {minimize: {ce: 2.0}}}, more: {like: fit_teacher, step: {like: supervised}}}\n"
+        "results: [fit_teacher, again]\n"
+    )
+    nodes = check(composed(tmp_path, body)).nodes
+    step = nodes["fit_teacher"].params["step"]
+    assert (set(step["nodes"]), step["nodes"]["ce"]["label_smoothing"]) == ({"m", "ce"}, 0.1)
+    assert nodes["again"].params["step"]["updates"]["main"]["minimize"] == {"ce": 2.0}
+
+
 def test_like_looks_outwards_and_copied_nodes_are_neighbours(tmp_path) -> None:
     body = (
         "graph:\n  one: {foreach: {x: 2}, do: {test: {like: test, metrics: [nll]}, seen: {like: test}}}\n"

@@ -433,12 +433,11 @@ def test_an_encoder_is_planned_by_its_architecture_and_missed_by_name(tmp_path) 
 
 def test_sizes_come_from_the_data_and_a_benchmark_tells_slow_nodes_from_fast_ones(session) -> None:
     small = ("data.people=40", "data.cities=12", "data.companies=10", "data.tokenizer=characters", "epochs=1")
-    no_texts = [f"graph.{name}=null" for name in ("texts", "reduced", "clusters", "candidates", "false_negatives")]
-    uniform = [f"graph.{name}.step.nodes.cluster=null" for name in ("fit", "sampling")]
-    left = [f"~graph.{name}.from.candidates" for name in ("fit", "sampling")]
-    slow = "+graph.sampling.step.nodes.slow={op: standard_normal, from: [batch.head], features: 40000}"
-    clock = (slow, "graph.sampling.nodes=[uniform,slow]", "graph.sampling.repeats=3")
-    options = (*small, "negatives=uniform", *no_texts, *uniform, *left)
+    no_texts = "skip=[texts,reduced,clusters,candidates,false_negatives]"
+    left = [f"{name}={{from: {{candidates: null}}, step: {{nodes: {{cluster: null}}}}}}" for name in ("fit", "sampling")]
+    slow = "sampling.step.nodes.slow={op: standard_normal, from: [batch.head], features: 40000}"
+    clock = (slow, "sampling.nodes=[uniform,slow]", "sampling.repeats=3")
+    options = (*small, "transfer=uniform", no_texts, *left)
     ready = session("kg/lemon", *options, *clock)
     found = ready.run().metrics
     assert 0 < found["test.mrr"] <= found["test.same_kind.mrr"] <= 1
@@ -446,7 +445,7 @@ def test_sizes_come_from_the_data_and_a_benchmark_tells_slow_nodes_from_fast_one
     stages = {s.name: s for s in ready.plan().stages}
     assert stages["fit"].parameters["student"] == (106 + 11) * 40
     with pytest.raises(InputError, match="no node 'unifrom'"):
-        session("kg/lemon", *options, "graph.sampling.nodes=[unifrom]").run()
+        session("kg/lemon", *options, "sampling.nodes=[unifrom]").run()
 
 
 def test_worlds_of_an_encyclopedia_are_kept_apart_in_the_store(session) -> None:

@@ -162,7 +162,7 @@ def test_stage_two_starts_from_stage_one_with_a_new_head_and_pseudo_tags_beside_
     from kdrun.graph.nodes import Ref
 
     ready = session(
-        "name_tagging", "source_epochs=1", "target_epochs=1", "data.source=64", "data.target=64", "data.test=40"
+        "name_tagging", "fit_source.epochs=1", "fit_target.epochs=1", "data.source=64", "data.target=64", "data.test=40"
     )
     ready.run()
     first, start = (ready.executor.value(Ref(n)).state for n in ("fit_source", "start"))

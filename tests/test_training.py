@@ -270,7 +270,7 @@ def test_virtual_steps_leave_running_statistics_alone(session) -> None:
         ready = session(
             "distillation/tgeo_kd",
             *SMALL_TGEO,
-            f"ratio_every={every}",
+            f"fit_student.step.updates.ratio.every={every}",
             "graph.fit_student.step.updates.ratio.optimizer.lr=1e-30",
         )
         weights[every] = trained(ready)

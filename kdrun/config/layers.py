@@ -222,7 +222,7 @@ def overlay(base: dict[str, Any], over: Mapping[str, Any], *, literal: bool = Fa
     for key, value in over.items():
         holder, leaf = (base, key) if literal or not isinstance(key, str) else _place(base, key)
         old = holder.get(leaf)
-        if leaf == "step" and isinstance(old, str) and isinstance(value, Mapping) and "nodes" not in value:
+        if leaf == "step" and isinstance(old, str) and isinstance(value, Mapping) and "like" not in value:
             old = holder[leaf] = {"like": old}
         if isinstance(value, Mapping) and isinstance(old, dict) and (leaf in _WIRES or not _another(old, value)):
             overlay(old, value)

@@ -60,6 +60,10 @@ class _Copies:
         found = {k: self.value(v, self.scopes_for(k, base, inner), f"{key}.{k}") for k, v in own.items()}
         if not base:
             return found
+        if isinstance(base.get("step"), str) and isinstance(own.get("step"), dict):
+            named = base.pop("step")
+            if "like" not in own["step"]:  # a step with words of its own builds on the named one that came with the copy
+                base["step"] = self.original(named, None, self.scopes_for("step", base, scopes), key)
         overlay(base, found)
         return base
 
