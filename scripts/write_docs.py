@@ -84,7 +84,9 @@ def collected(runs: Path) -> dict[str, Any]:
 
 def recipe_of(protocol: str) -> str:
     """A recipe in which any method of the protocol can be tried: its leaderboard, else its first paper."""
-    using = [r for r in recipe_files() if {"override /protocol": protocol} in (read(r.path).content.get("defaults") or [])]
+    using = [
+        r for r in recipe_files() if {"override /protocol": protocol} in (read(r.path).content.get("defaults") or [])
+    ]
     boards = [r for r in using if "leaderboard" in r.name]
     return {"distillation": "kd"}.get(protocol) or next((r.name for r in [*boards, *using]), protocol)
 
@@ -100,7 +102,10 @@ def method_page(method: Method, results: dict[str, Any]) -> str:
         lines += ["## When to use", "", _sentence(method.use), ""]
     lines += [f"In the protocol `{method.protocol}`. " + (f"{_sentence(method.reads)}" if method.reads else ""), ""]
     if base:
-        links = [f"[`{b.rpartition('/')[2]}`]({b.rpartition('/')[2]}.md)" if not b.startswith("/") else f"`{b.lstrip('/')}`" for b in base]
+        links = [
+            f"[`{b.rpartition('/')[2]}`]({b.rpartition('/')[2]}.md)" if not b.startswith("/") else f"`{b.lstrip('/')}`"
+            for b in base
+        ]
         lines += [f"Builds on {', '.join(links)}.", ""]
     knobs = content.get("transfer") or {}
     if knobs:
@@ -177,8 +182,17 @@ def method_index(found: list[Method], results: dict[str, Any]) -> str:
     for protocol in dict.fromkeys(method.protocol for method in found):
         says, _ = comments(group_options("protocol")[protocol])
         board = board_of(protocol, results)
-        lines += ["", f"## {protocol}", "", f"{_sentence(says)} `kdrun reproduce {board[0]}`." if board else _sentence(says), ""]
-        lines += [f"| method | what it does | rank | {board[1][0][2] if board else ''} | {board[1][0][4] if board else ''} |", "|---|---|---|---|---|"]
+        lines += [
+            "",
+            f"## {protocol}",
+            "",
+            f"{_sentence(says)} `kdrun reproduce {board[0]}`." if board else _sentence(says),
+            "",
+        ]
+        lines += [
+            f"| method | what it does | rank | {board[1][0][2] if board else ''} | {board[1][0][4] if board else ''} |",
+            "|---|---|---|---|---|",
+        ]
         for method in found:
             if method.protocol == protocol:
                 short = method.name.partition("/")[2]

@@ -77,7 +77,10 @@ def test_like_reaches_overrides_of_the_original_and_merges_deeply(tmp_path) -> N
         ("graph: {a: {like: fit_studnt}}", "nothing called 'fit_studnt' to be like"),
         ("arms: {a: {like: b}, b: {like: a}}", "like each other: a -> b -> a"),
         ("arms: {a: {epoch: 3}}", "'epoch' is no group, node or setting here \\(did you mean 'epochs'"),
-        ("arms: {a: {transfer.label_smothing: 3}}", "'transfer' has no key 'label_smothing' \\(did you mean 'label_smoothing'"),
+        (
+            "arms: {a: {transfer.label_smothing: 3}}",
+            "'transfer' has no key 'label_smothing' \\(did you mean 'label_smoothing'",
+        ),
         ("arms: {a: {student: cnn_tinny}}", "student has no option 'cnn_tinny' \\(did you mean 'cnn_tiny'"),
         ("arms: {a: [epochs=3]}", "arm 'a' is a mapping of what it changes"),
         ("skip: [tests]", "skip names 'tests', which is no node \\(did you mean 'test'"),
@@ -150,7 +153,9 @@ def test_tables_pull_and_results_name_what_else_is_wanted(tmp_path) -> None:
     named = check(composed(tmp_path, body + "results: [unread]\n"))
     assert [n.name for n in named.stages()] == ["fit_student", "valid", "test", "unread"]
     no_table = check(composed(tmp_path, body + "skip: [valid, test]\n"))
-    assert [n.name for n in no_table.stages()] == ["fit_teacher", "fit_student", "unread"], "without tables the final stages are wanted"
+    assert [n.name for n in no_table.stages()] == ["fit_teacher", "fit_student", "unread"], (
+        "without tables the final stages are wanted"
+    )
 
 
 def test_a_step_with_one_update_needs_no_updates_and_both_are_refused(tmp_path) -> None:
@@ -229,7 +234,12 @@ def test_a_recipe_cannot_touch_hydra(tmp_path, kdrun, body) -> None:
 
 @pytest.mark.parametrize(
     "defaults",
-    ["{override /hydra/launcher: joblib}", "{override /launcher: slurm}", "{/student@hydra.job: cnn_tiny}", "/hydra/output/default"],
+    [
+        "{override /hydra/launcher: joblib}",
+        "{override /launcher: slurm}",
+        "{/student@hydra.job: cnn_tiny}",
+        "/hydra/output/default",
+    ],
 )
 def test_a_recipes_defaults_reach_no_group_of_hydra(tmp_path, defaults) -> None:
     with pytest.raises(InputError, match="is no group of an experiment"):
@@ -286,7 +296,9 @@ def test_what_a_recipe_sets_in_its_own_option_goes_with_the_option(tmp_path) -> 
 def test_a_folder_beside_recipes_is_no_config_group(tmp_path, monkeypatch) -> None:
     """`runs=FOLDER` must go on working in a checkout where a first run has left a folder `runs`."""
     (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes/mine.yaml").write_text("# @package _global_\ndefaults: [{override /transfer: distillation/none}]\n")
+    (tmp_path / "recipes/mine.yaml").write_text(
+        "# @package _global_\ndefaults: [{override /transfer: distillation/none}]\n"
+    )
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/one.yaml").write_text("x: 1\n")
     monkeypatch.chdir(tmp_path)

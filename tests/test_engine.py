@@ -43,6 +43,44 @@ def run(session, *overrides: str, recipe: str = "kd") -> Listener:
     return listener
 
 
+CHAIN = """# @package _global_
+defaults: [{override /protocol: null}, {override /transfer: null}]
+graph:
+  start: {op: standard_normal, from: [shape]}
+  shape: {op: constant, shape: [4]}
+  chain: {foreach: {turn: 30, carry: {value: start}}, do: {value: {op: scale, from: [value.before], by: 0.9}}}
+  end: {stage: measure, from: {value: chain.last}, metrics: [{metric: mean_value, from: [value], name: mean}]}
+"""
+
+
+def test_a_value_is_let_go_after_its_last_use(session, tmp_path) -> None:
+    (tmp_path / "chain.yaml").write_text(CHAIN)
+    ready = session("chain.yaml")
+    held: list[int] = []
+
+    class Counting(Reporter):
+        def stage_finished(self, name: str, seconds: float) -> None:
+            held.append(len(ready.executor._results))
+
+    ready.executor.reporter = Counting()
+    first = ready.run()
+    assert len(held) == 33
+    assert max(held) <= 2, "the value at hand and the one before"
+    assert session("chain.yaml").run().metrics == first.metrics
+
+
+def test_stored_results_pull_nothing_that_lies_before_them(session, tmp_path) -> None:
+    import shutil
+
+    (tmp_path / "chain.yaml").write_text(CHAIN)
+    ready = session("chain.yaml")
+    ready.run()
+    for name in ("start", "chain[3].value"):  # gone, but what was made of them is there
+        shutil.rmtree(ready.store._folder(ready.keys[name]))
+    again = session("chain.yaml", "end.metrics=[{metric: minimum, from: [value], name: least}]")
+    assert again.run().counts == {"computed": 1, "cached": 1}
+
+
 def test_nothing_is_computed_twice(session) -> None:
     assert run(session, *QUICK).computed == ["fit_teacher", "teacher_test", "fit_student", "valid", "test"]
     assert run(session, *QUICK).computed == []

@@ -434,7 +434,9 @@ def test_an_encoder_is_planned_by_its_architecture_and_missed_by_name(tmp_path) 
 def test_sizes_come_from_the_data_and_a_benchmark_tells_slow_nodes_from_fast_ones(session) -> None:
     small = ("data.people=40", "data.cities=12", "data.companies=10", "data.tokenizer=characters", "epochs=1")
     no_texts = "skip=[texts,reduced,clusters,candidates,false_negatives]"
-    left = [f"{name}={{from: {{candidates: null}}, step: {{nodes: {{cluster: null}}}}}}" for name in ("fit", "sampling")]
+    left = [
+        f"{name}={{from: {{candidates: null}}, step: {{nodes: {{cluster: null}}}}}}" for name in ("fit", "sampling")
+    ]
     slow = "sampling.step.nodes.slow={op: standard_normal, from: [batch.head], features: 40000}"
     clock = (slow, "sampling.nodes=[uniform,slow]", "sampling.repeats=3")
     options = (*small, "transfer=uniform", no_texts, *left)

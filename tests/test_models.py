@@ -162,6 +162,6 @@ def test_every_option_of_the_groups_names_a_registered_model(group) -> None:
 def test_a_package_missing_while_building_names_the_extra(monkeypatch) -> None:
     import sys
 
-    monkeypatch.setitem(sys.modules, "torchvision", None)
-    with pytest.raises(InputError, match=r"needs an extra: pip install 'kdrun\[vision\]'"):
-        build({"model": "torchvision", "name": "resnet18", "num_classes": 2})
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(InputError, match=r"needs an extra: pip install 'kdrun\[llm\]'"):
+        build({"model": "transformers", "name": "gpt2", "num_classes": 2})

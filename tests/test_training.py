@@ -72,7 +72,8 @@ def test_distillation_equals_a_hand_written_loop_to_the_last_bit(session) -> Non
 def write_recipe(folder, body: str) -> str:
     path = folder / "own.yaml"
     path.write_text(
-        "# @package _global_\ndefaults: [{override /student: mlp_tiny}, {override /protocol: null}, {override /transfer: null}]\n" + body
+        "# @package _global_\ndefaults: [{override /student: mlp_tiny}, {override /protocol: null}, {override /transfer: null}]\n"
+        + body
     )
     return str(path)
 

@@ -30,7 +30,9 @@ _NAME = r"[A-Za-z_][\w.\[\]]*"
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _TOKEN = re.compile(rf"\s*({_NUMBER}|{_NAME}|[-+*/])")
 _SEEDS = re.compile(r"^(?P<rest>.*?)\s+in (?:every seed|(?P<share>\d+(?:\.\d+)?) ?% of the seeds)$", re.S)
-_SHARE = re.compile(rf"^at least (?P<least>{_NUMBER}) ?% of (?:the )?arms: (?P<metric>{_NAME}) *(?P<sign>>=|>|<=|<)(?P<bar>.+)$")
+_SHARE = re.compile(
+    rf"^at least (?P<least>{_NUMBER}) ?% of (?:the )?arms: (?P<metric>{_NAME}) *(?P<sign>>=|>|<=|<)(?P<bar>.+)$"
+)
 _TREND = re.compile(rf"^(?P<metric>{_NAME}) (?P<way>rises|falls) over (?P<arms>.+)$")
 _RANK = re.compile(rf"^rank of (?P<metric>{_NAME}) among (?P<arms>.+?) *(?P<sign><=|<|>=|>) *(?P<bound>{_NUMBER})$")
 _COMPARE = re.compile(r"^(?P<left>.+?)(?P<sign>>=|<=|>|<)(?P<right>.+)$", re.S)
@@ -197,7 +199,8 @@ def _sum(text: str, key: str) -> tuple[tuple[Term, ...], float]:
 
 def _pieces(text: str, key: str) -> Iterator[tuple[float, list[str]]]:
     tokens = _tokens(text, key)
-    sign, piece = 1.0, []
+    sign = 1.0
+    piece: list[str] = []
     for token in tokens:
         if token in "+-":
             if piece and piece[-1] not in "*/":
@@ -231,7 +234,9 @@ def _product(tokens: Sequence[str], text: str, key: str) -> tuple[Term | None, f
     names = [t for t in tokens if re.fullmatch(_NAME, t)]
     shape = "".join("n" if t in numbers else "m" if t in names else t for t in tokens)
     if shape not in ("n", "m", "n*m", "m/m", "n*m/m"):
-        raise InputError(f"cannot read '{text.strip()}': a term is a number, a metric, 2 * metric or metric / metric", key=key)
+        raise InputError(
+            f"cannot read '{text.strip()}': a term is a number, a metric, 2 * metric or metric / metric", key=key
+        )
     factor = float(numbers[0]) if numbers else 1.0
     if not names:
         return None, factor

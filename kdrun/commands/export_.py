@@ -17,7 +17,9 @@ FORMATS = ("safetensors", "torch", "onnx")
 
 def main(arguments: Sequence[str]) -> int:
     parser = Parser(prog="kdrun export", description="Export a trained model from the store.")
-    parser.add_argument("recipe", metavar="run", help="a run's folder (kdrun runs lists them), or a recipe that was run")
+    parser.add_argument(
+        "recipe", metavar="run", help="a run's folder (kdrun runs lists them), or a recipe that was run"
+    )
     parser.add_argument("overrides", nargs="*", help="with a recipe: arm=, scale= and what else was said when it ran")
     parser.add_argument("--stage", default="fit_student", help="the train stage (default: fit_student)")
     parser.add_argument("--role", help="which of its models (default: its main one)")

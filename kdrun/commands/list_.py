@@ -20,7 +20,11 @@ TOPICS = ("papers", "methods", "parts", "groups", "runs")
 def main(arguments: Sequence[str]) -> int:
     parser = Parser(prog="kdrun list", description="List what is there, filtered by words in name or description.")
     parser.add_argument("topic", nargs="?", default="papers", help="papers (default), methods, parts, groups or runs")
-    parser.add_argument("words", nargs="*", help="show only lines that contain all of these words; methods PROTOCOL: those of a protocol")
+    parser.add_argument(
+        "words",
+        nargs="*",
+        help="show only lines that contain all of these words; methods PROTOCOL: those of a protocol",
+    )
     parser.add_argument("--kind", help=f"for parts: one of {', '.join(KINDS)}")
     parser.add_argument(
         "--plugins", default="", help="for parts: also those of these files or packages, comma-separated"

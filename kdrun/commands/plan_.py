@@ -28,7 +28,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def _print_small(values: Sequence[tuple[str, Any, str]], scale: str) -> None:
     """Values that the scale leaves as they are in the miniature, with the place where each stands."""
-    print(f"as in the miniature, not set by scale {scale}:" if values else f"scale {scale} sets all that the miniature sets")
+    print(
+        f"as in the miniature, not set by scale {scale}:"
+        if values
+        else f"scale {scale} sets all that the miniature sets"
+    )
     for key, value, where in values:
         print(f"  {key}: {value}  ({where})")
 

@@ -56,9 +56,7 @@ class Experiment:
             error.where = locate(error.key, self.sources, self.overrides)
             if _LACKING.match(error.message) and error.where and re.search(r"(^|/)(protocol|transfer)/", error.where):
                 method, data = self.choices.get("transfer"), self.choices.get("data")
-                error.message += (
-                    f"; method {method} does not fit data={data}: kdrun list methods {str(method).partition('/')[0]} says what it reads"
-                )
+                error.message += f"; method {method} does not fit data={data}: kdrun list methods {str(method).partition('/')[0]} says what it reads"
         return error
 
     def at(self, seed: int) -> Experiment:
@@ -217,7 +215,7 @@ class Composer:
         added: dict[str, str] = {}
         for place, row in enumerate(rows):
             if row.path in known and (isinstance(row.value, str) or row.value is None):
-                if "+" in row.sign:
+                if "+" in row.sign and row.value is not None:
                     added[row.path] = row.value
                 else:
                     chosen[row.path] = (row.value, place)

@@ -150,8 +150,9 @@ def addressed(config: Mapping[str, Any], override: Override) -> str:
 
 
 def _copies_node(value: Mapping[str, Any], graph: Mapping[str, Any]) -> bool:
-    like = value.get("like")
-    return bool(like) and all(name in graph for name in ([like] if isinstance(like, str) else like))
+    like = value.get("like") or []
+    names = [like] if isinstance(like, str) else like
+    return bool(names) and all(name in graph for name in names)
 
 
 def _refuse_unknown(config: dict[str, Any], override: Override, path: str) -> None:
@@ -240,7 +241,12 @@ def _another(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     before = next((v for v in _VERBS if isinstance(old.get(v), str | Mapping)), None)
     if verb is not None and before is not None and verb != before:
         return True
-    if isinstance(new.get("by"), str) and isinstance(old.get("by"), str) and new["by"] != old["by"] and verb is not None:
+    if (
+        isinstance(new.get("by"), str)
+        and isinstance(old.get("by"), str)
+        and new["by"] != old["by"]
+        and verb is not None
+    ):
         return True
     words = [w for w in (*_VERBS, *_PARTS) if isinstance(new.get(w), str) and isinstance(old.get(w), str)]
     return any(new[w] != old[w] for w in words)

@@ -12,8 +12,34 @@ from kdrun.config.locate import locate
 
 __all__ = ["still_small"]
 
-_NO_VALUE = ("defaults", "paper", "notes", "arms", "scales", "claims", "seed", "seeds", "leaderboard", "skip", "results")
-_WIRING = ("from", "stage", "by", "op", "call", "metrics", "metric", "foreach", "result", "like", "taps", "nodes", "columns")
+_NO_VALUE = (
+    "defaults",
+    "paper",
+    "notes",
+    "arms",
+    "scales",
+    "claims",
+    "seed",
+    "seeds",
+    "leaderboard",
+    "skip",
+    "results",
+)
+_WIRING = (
+    "from",
+    "stage",
+    "by",
+    "op",
+    "call",
+    "metrics",
+    "metric",
+    "foreach",
+    "result",
+    "like",
+    "taps",
+    "nodes",
+    "columns",
+)
 
 
 def still_small(composer: Composer, arm: str | None, scale: str) -> list[tuple[str, Any, str]]:

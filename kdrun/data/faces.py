@@ -16,7 +16,7 @@ from kdrun.types import Count, Fraction
 __all__ = ["CelebaIdentities"]
 
 
-@data(name="celeba_identities", extra="vision", fields=("train", "test", "public"))
+@data(name="celeba_identities", fields=("train", "test", "public"))
 class CelebaIdentities:
     """Aligned faces of CelebA (Liu et al., 2015), cropped and resized, from torchvision's folder under ``root``.
 

@@ -75,7 +75,7 @@ class RotatedDigits:
         return MemoryDataset({"image": noisy, "label": label, "task": torch.full((len(label),), task)}, info)
 
 
-@data(name="split_cifar100", extra="vision", items={"tasks": "tasks"})
+@data(name="split_cifar100", items={"tasks": "tasks"})
 class SplitCifar100:
     """CIFAR-100 in ``tasks`` of equally many classes, in a random order of classes by ``seed``; labels are those in the task.
 

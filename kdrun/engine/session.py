@@ -45,9 +45,7 @@ class Session:
     Raises ``InputError``, with file and line, for anything wrong in the configuration.
     """
 
-    def __init__(
-        self, experiment: Experiment, reporter: Reporter | None = None, *, graph: Graph | None = None
-    ) -> None:
+    def __init__(self, experiment: Experiment, reporter: Reporter | None = None, *, graph: Graph | None = None) -> None:
         """``graph``: what checking gave for the same configuration at another seed."""
         self.experiment = experiment
         self.config = experiment.config

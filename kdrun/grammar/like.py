@@ -62,7 +62,9 @@ class _Copies:
             return found
         if isinstance(base.get("step"), str) and isinstance(own.get("step"), dict):
             named = base.pop("step")
-            if "like" not in own["step"]:  # a step with words of its own builds on the named one that came with the copy
+            if (
+                "like" not in own["step"]
+            ):  # a step with words of its own builds on the named one that came with the copy
                 base["step"] = self.original(named, None, self.scopes_for("step", base, scopes), key)
         overlay(base, found)
         return base
@@ -83,7 +85,9 @@ class _Copies:
             place = scope
             if found is None and scope is self.config:
                 found, place = _found(self.config.get("graph") or {}, name), self.config.get("graph") or {}
-            if found is not None and found is not asking:  # nothing is like itself: a block further out has the name, too
+            if (
+                found is not None and found is not asking
+            ):  # nothing is like itself: a block further out has the name, too
                 if isinstance(found, str) and place is self.config.get("steps"):
                     return self.original(found, asking, scopes, key)
                 if not isinstance(found, dict):

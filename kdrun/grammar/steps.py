@@ -40,7 +40,9 @@ def _pruned(updates: Any) -> Any:
     for name, update in updates.items():
         if isinstance(update, Mapping):
             found[name] = {
-                word: {k: v for k, v in value.items() if v is not None} if word in _NAMED and isinstance(value, Mapping) else value
+                word: {k: v for k, v in value.items() if v is not None}
+                if word in _NAMED and isinstance(value, Mapping)
+                else value
                 for word, value in update.items()
                 if value is not None
             }

@@ -31,7 +31,7 @@ def _with_points(module: nn.Module, levels: list[str]) -> nn.Module:
     return module
 
 
-@model(extra="vision", requires=("timm",))
+@model(requires=("timm",))
 def timm(*, name: str, pretrained: bool = False, num_classes: Size = "auto", in_channels: Size = "auto") -> nn.Module:
     """Any model of timm by name, such as ``resnet34``; ``pretrained`` loads weights from the hub.
 
@@ -62,7 +62,7 @@ TORCHVISION_LEVELS = (
 )
 
 
-@model(extra="vision", requires=("torchvision",))
+@model(requires=("torchvision",))
 def torchvision(
     *, name: str, pretrained: bool = False, small_images: bool = False, num_classes: Size = "auto"
 ) -> nn.Module:

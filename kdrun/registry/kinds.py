@@ -56,7 +56,7 @@ KINDS = (
 
 
 class _Kind:
-    """A decorator usable bare (``@op``) or with literal options (``@model(extra="vision")``)."""
+    """A decorator usable bare (``@op``) or with literal options (``@model(extra="diffusion")``)."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

@@ -46,11 +46,19 @@ def metric_plot(metric: str, values: Mapping[str, Sequence[float]]) -> str:
     axes = figure.subplots()
     colors = [COLORS[i % len(COLORS)] for i in range(len(values))]
     dots = [(v, i, colors[i]) for i, numbers in enumerate(values.values()) for v in numbers]
-    axes.scatter([v for v, _, _ in dots], [i for _, i, _ in dots], s=16, alpha=0.4, c=[c for *_, c in dots], linewidths=0)
+    axes.scatter(
+        [v for v, _, _ in dots], [i for _, i, _ in dots], s=16, alpha=0.4, c=[c for *_, c in dots], linewidths=0
+    )
     found = [mean_interval(list(numbers)) for numbers in values.values()]
     halves = [0.0 if math.isnan(f.half_width) else f.half_width for f in found]
     means, rows = [f.mean for f in found], range(len(found))
-    axes.hlines(rows, [m - h for m, h in zip(means, halves, strict=True)], [m + h for m, h in zip(means, halves, strict=True)], colors, lw=1.4)
+    axes.hlines(
+        rows,
+        [m - h for m, h in zip(means, halves, strict=True)],
+        [m + h for m, h in zip(means, halves, strict=True)],
+        colors,
+        lw=1.4,
+    )
     axes.scatter(means, rows, s=25, marker="D", c=colors)
     axes.set_yticks(range(len(values)), list(values))
     axes.set_ylim(len(values) - 0.5, -0.5)

@@ -23,6 +23,7 @@ def metrics_of(results: Results) -> list[str]:
 
 def number(value: float, sign: str = "") -> str:
     """Four decimals; as a power of ten where those would show nothing or too much."""
+    value = 0.0 if abs(value) < 1e-15 else value
     plain = value == 0 or not math.isfinite(value) or 5e-5 <= abs(value) < 1e5
     return format(value, f"{sign}.4f" if plain else f"{sign}.2e")
 

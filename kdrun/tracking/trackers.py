@@ -53,7 +53,7 @@ class _WandbRun:
         self.run.finish()
 
 
-@tracker(extra="wandb")
+@tracker
 def wandb(
     folder: Path,
     config: dict[str, Any],
