@@ -277,3 +277,9 @@ def test_the_seed_of_data_is_part_of_its_key() -> None:
         Keys(check({**config, "data": {**config["data"], "seed": s}}), seed=0, hardware={})["counts"] for s in (1, 1, 2)
     ]
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_long_chain_is_sorted_keyed_and_planned_without_nesting_calls(session, tmp_path) -> None:
+    (tmp_path / "chain.yaml").write_text(CHAIN.replace("turn: 30", "turn: 1500"))
+    ready = session("chain.yaml")
+    assert len(ready.plan().stages) == 1503

@@ -135,28 +135,23 @@ def _without_nulls(content: Any) -> Any:
 
 def _sorted(graph: Graph) -> Graph:
     """Order nodes so that each stands after what it reads. Raises ``InputError`` on an unknown name or a cycle."""
-    done: dict[str, bool] = {}
     order: dict[str, Node] = {}
-
-    def visit(name: str, path: list[str]) -> None:
-        if done.get(name):
-            return
-        if name in done:
-            cycle = " -> ".join([*path[path.index(name) :], name])
-            raise InputError(f"these stages wait for each other: {cycle}", key=graph.nodes[name].key)
-        done[name] = False
-        node = graph.nodes[name]
-        for ref in node.refs():
-            if ref.name not in graph.nodes:
+    for first in graph.nodes:
+        path = [first] if first not in order else []
+        while path:
+            node = graph.nodes[path[-1]]
+            missing = next((ref for ref in node.refs() if ref.name not in order), None)
+            if missing is None:
+                order[path.pop()] = node
+                continue
+            if missing.name not in graph.nodes:
                 raise InputError(
-                    f"there is no node '{ref.name}'{nearest(ref.name, graph.nodes)}", key=f"{node.key}.from"
+                    f"there is no node '{missing.name}'{nearest(missing.name, graph.nodes)}", key=f"{node.key}.from"
                 )
-            visit(ref.name, [*path, name])
-        done[name] = True
-        order[name] = node
-
-    for name in graph.nodes:
-        visit(name, [])
+            if missing.name in path:
+                cycle = " -> ".join([*path[path.index(missing.name) :], missing.name])
+                raise InputError(f"these stages wait for each other: {cycle}", key=graph.nodes[missing.name].key)
+            path.append(missing.name)
     return Graph(order)
 
 

@@ -49,8 +49,14 @@ class Keys:
         return int(node.params.get("seed", self.seed)) if node.verb == "stage" else self.seed
 
     def __getitem__(self, name: str) -> str:
-        if name not in self._keys:
-            self._keys[name] = _hash(self.content(self.graph.nodes[name]))
+        todo = [name]
+        while todo:  # what is read comes first; a chain may be longer than calls may nest
+            node = self.graph.nodes[todo[-1]]
+            missing = [ref.name for ref in node.refs() if ref.name not in self._keys]
+            if missing and todo[-1] not in self._keys:
+                todo += missing
+            elif todo.pop() not in self._keys:
+                self._keys[node.name] = _hash(self.content(node))
         return self._keys[name]
 
     def content(self, node: Node) -> dict[str, Any]:
