@@ -54,6 +54,12 @@ class Experiment:
         """Add file and line to an error that names a config key."""
         if error.key and not error.where:
             error.where = locate(error.key, self.sources, self.overrides)
+            node = re.match(r"graph\.(\w+)\.from", error.key)
+            if node and "transfer" in self.given and error.where and re.search(r"(^|/)recipes/", error.where):
+                error.message += (
+                    f"; '{node.group(1)}' is the recipe's own and does not fit transfer={self.given['transfer']}: "
+                    f"leave it out by skip=[{node.group(1)}]"
+                )
             if _LACKING.match(error.message) and error.where and re.search(r"(^|/)(protocol|transfer)/", error.where):
                 method, data = self.choices.get("transfer"), self.choices.get("data")
                 error.message += f"; method {method} does not fit data={data}: kdrun list methods {str(method).partition('/')[0]} says what it reads"
