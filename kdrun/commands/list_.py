@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from kdrun.commands.arguments import Parser
+from kdrun.config.files import read
+from kdrun.config.methods import comments, methods
 from kdrun.config.paths import group_options, groups, recipe_files
 from kdrun.errors import InputError, nearest
 from kdrun.registry import KINDS, catalog
@@ -56,18 +58,14 @@ def main(arguments: Sequence[str]) -> int:
 
 def papers() -> Iterator[tuple[str, dict[str, Any], str]]:
     """Each recipe's name, its ``paper`` block and the comment it starts with."""
-    import yaml
-
     for recipe in recipe_files():
-        text = recipe.path.read_text(encoding="utf-8")
-        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
-        yield recipe.name, content.get("paper") or {}, _comment(text)
-
-
-def _comment(text: str) -> str:
-    """The first comment line that is not a package header."""
-    lines = (line[1:].strip() for line in text.splitlines() if line.startswith("#"))
-    return next((line for line in lines if not line.startswith("@package")), "")
+        try:
+            content = read(recipe.path).content
+        except InputError as error:
+            yield recipe.name, {}, f"cannot be read: {error}"
+            continue
+        paper = content.get("paper")
+        yield recipe.name, paper if isinstance(paper, dict) else {}, comments(recipe.path)[0]
 
 
 def _papers() -> list[tuple[str, ...]]:
@@ -79,8 +77,6 @@ def _papers() -> list[tuple[str, ...]]:
 
 def _methods() -> list[tuple[str, ...]]:
     """Each method with its protocol's name, what it does, when to use it, and what it reads of data and models."""
-    from kdrun.config.methods import methods
-
     return [(m.name, m.says, f"use: {m.use}" if m.use else "", m.reads) for m in methods()]
 
 
@@ -91,7 +87,7 @@ def _parts(kind: str | None, plugins: list[str]) -> list[tuple[str, ...]]:
 
 def _groups() -> list[tuple[str, ...]]:
     return [
-        (f"{group}={option}", _comment(path.read_text(encoding="utf-8")))
+        (f"{group}={option}", comments(path)[0])
         for group in groups()
         for option, path in group_options(group).items()
     ]

@@ -49,7 +49,7 @@ def _print(session: Any, found: Any, *, shapes: bool) -> None:
             stage.name,
             stage.kind,
             " ".join(f"{role} {_si(count)}" for role, count in stage.parameters.items()),
-            _si(stage.flops) if stage.flops else "not planned" if stage.unplanned else "",
+            "not planned" if stage.unplanned else "" if stage.flops is None else _si(stage.flops),
             f"{stage.steps:,}" if stage.steps else "",
             f"{_si(stage.memory)}B" if stage.memory else "",
             stage.key[:10],
