@@ -235,7 +235,7 @@ def paper_index(results: dict[str, Any]) -> str:
                 "|---|---|---|---|",
             ]
             details += [
-                f"| {MARKS[v['outcome']]} | {v['says']} (`{(claims.get(v['name']) or v)['test']}`) | {v['mean']:+.4f} | [{v['low']:+.4f}, {v['high']:+.4f}] |"
+                f"| {MARKS[v['outcome']]} | {(claims.get(v['name']) or v)['says']} (`{(claims.get(v['name']) or v)['test']}`) | {v['mean']:+.4f} | [{v['low']:+.4f}, {v['high']:+.4f}] |"
                 for v in found["verdicts"]
             ]
     return "\n".join(lines + details) + "\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kdrun.config.compose import Composer
-from kdrun.config.paths import recipe_files
+from kdrun.config.paths import group_options, recipe_files
 from kdrun.errors import InputError
 from kdrun.graph.check import check
 
@@ -304,3 +304,43 @@ def test_a_folder_beside_recipes_is_no_config_group(tmp_path, monkeypatch) -> No
     monkeypatch.chdir(tmp_path)
     assert Composer.named("mine", ["runs=elsewhere"]).compose().config["runs"] == "elsewhere"
     assert Composer.named("kd", ["runs=elsewhere"]).compose().config["runs"] == "elsewhere"
+
+
+ELSEWHERE = {
+    "annealed_ratio", "constant_ratio", "free_ratio", "loss_ratio", "margin_ratio", "trilateral_ratio",  # learn from data.valid
+    "learned_augmentation", "learned_augmentation_alternating", "learned_augmentation_latent", "learned_augmentation_mix",
+    "decoupled_norm_direction", "token_relations",
+}  # fmt: skip
+"""Methods of distillation that stand in their papers' recipes and not in the leaderboard of torchdistill's toolbox."""
+
+
+def test_every_protocol_with_three_methods_has_a_leaderboard_of_all_of_them() -> None:
+    methods = list(group_options("transfer"))
+    on_board: dict[str, set[str]] = {}
+    for recipe in recipe_files():
+        composer = Composer(recipe)
+        base = composer.base()
+        if base.config.get("leaderboard"):
+            chosen = {str(composer.layered(arm, None).choices["transfer"]) for arm in base.config["arms"]}
+            on_board.setdefault(str(base.choices["protocol"]), set()).update(chosen)
+    for protocol in group_options("protocol"):
+        own = {name for name in methods if name.startswith(f"{protocol}/")}
+        missing = {name.partition("/")[2] for name in own - on_board.get(protocol, set())}
+        assert len(own) < 3 or missing <= (ELSEWHERE if protocol == "distillation" else set()), protocol
+
+
+def test_the_working_folders_options_win_and_it_has_no_primary_config(tmp_path, monkeypatch, kdrun) -> None:
+    for name, text in {
+        "student/cnn_tiny.yaml": "model: mlp\nhidden: [7]\n",
+        "transfer/distillation/mine.yaml": "# @package _global_\ndefaults: [distillation/kd]\ntransfer: {temperature: 9.0}\n",
+        "config.yaml": "defaults: [{override /hydra/launcher: joblib}]\nhydra: {run: {dir: elsewhere}}\nseed: 99\n",
+    }.items():
+        (tmp_path / "conf" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "conf" / name).write_text(text)
+    config = Composer.named("kd", ["transfer=mine"]).base().config
+    assert config["student"] == {"model": "mlp", "hidden": [7]}
+    assert config["transfer"]["temperature"] == 9.0
+    assert config["seed"] == 0
+    answer = kdrun("run", "kd", "--cfg", "hydra")
+    assert answer.code == 0
+    assert "elsewhere" not in answer.out

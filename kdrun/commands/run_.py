@@ -58,6 +58,11 @@ def main(arguments: Sequence[str]) -> int:
     return max((e.exit_code for e in failures), default=0)
 
 
+def _chosen(experiment: Any) -> list[str]:
+    """The arm and the scale, as they are said on the command line."""
+    return [f"{k}={v}" for k, v in (("arm", experiment.arm), ("scale", experiment.scale)) if v is not None]
+
+
 def run_experiment(experiment: Any, *, label: str = "") -> Any:
     """Run one experiment with records, trackers and progress; prints its metrics."""
     from kdrun.engine.session import RunFolder, Session, environment
@@ -82,10 +87,8 @@ def run_experiment(experiment: Any, *, label: str = "") -> Any:
             "result.json",
             {
                 "recipe": experiment.recipe,
-                "arm": experiment.arm,
-                "scale": experiment.scale,
                 "seed": experiment.config.get("seed", 0),
-                "overrides": list(experiment.changes),
+                "overrides": [*_chosen(experiment), *experiment.changes],
                 "metrics": outcome.metrics,
                 "counts": outcome.counts,
                 "seconds": outcome.seconds,

@@ -16,16 +16,16 @@ __all__ = ["Library", "search_path_of"]
 
 
 def search_path_of(recipe: RecipeFile | None) -> Any:
-    """Hydra's search path: its own configs, the shipped groups, the recipes, the working folder's groups."""
+    """Hydra's search path: its own configs, the working folder's groups, the shipped ones, the recipes."""
     from hydra._internal.utils import create_config_search_path
 
     from kdrun.config.sources import register_sources
 
     register_sources()
-    path = create_config_search_path(f"groups://{conf_dir()}")
+    path = create_config_search_path(None)
     schema = path.get_path().pop()
-    for entry in search_path(recipe):
-        path.append("kdrun", entry)
+    for provider, entry in search_path(recipe):
+        path.append(provider, entry)
     path.get_path().append(schema)
     return path
 
@@ -81,7 +81,7 @@ class Library:
     def _file(self, name: str) -> Path:
         if name == f"recipes/{self.recipe.name}":
             return self.recipe.path
-        for folder in reversed(group_folders()):
+        for folder in group_folders() if "/" in name else [conf_dir()]:
             path = folder / f"{name}.yaml"
             if path.is_file():
                 return path

@@ -83,21 +83,22 @@ def find_recipe(name: str) -> RecipeFile:
     return found[0]
 
 
-def search_path(recipe: RecipeFile | None = None) -> list[str]:
-    """Addresses that Hydra searches besides ``conf``: recipes, and the working folder's own groups.
+def search_path(recipe: RecipeFile | None = None) -> list[tuple[str, str]]:
+    """Where Hydra searches, the first match winning: names of providers, and addresses of groups and recipes.
 
     A recipe from elsewhere comes with its folder, in which nothing else is read.
     """
-    folders = [f"recipes://{root}" for root in _roots()]
+    groups = [("main" if p == conf_dir() else "own", f"groups://{p}") for p in group_folders()]
+    recipes = [("recipes", f"recipes://{root}") for root in _roots()]
     if recipe is not None and not any(recipe.path.is_relative_to(root / "recipes") for root in _roots()):
-        folders.insert(0, f"onerecipe://{recipe.path}")
-    return [*folders, *(f"groups://{p}" for p in group_folders()[1:])]
+        recipes.insert(0, ("recipe", f"onerecipe://{recipe.path}"))
+    return [*groups, *recipes]
 
 
 def group_folders() -> list[Path]:
-    """The shipped groups, then those of the working folder."""
+    """The groups of the working folder, whose options win, then the shipped ones."""
     own = Path.cwd() / "conf"
-    return [conf_dir(), *([own] if own.is_dir() and own.resolve() != conf_dir().resolve() else [])]
+    return [*([own] if own.is_dir() and own.resolve() != conf_dir().resolve() else []), conf_dir()]
 
 
 def groups() -> list[str]:
@@ -108,7 +109,7 @@ def groups() -> list[str]:
 def group_options(group: str) -> dict[str, Path]:
     """The choices of one group, nested ones with their folders, and the files that hold them."""
     options = {}
-    for folder in group_folders():
+    for folder in reversed(group_folders()):
         for path in sorted((folder / group).rglob("*.yaml")):
             options[path.relative_to(folder / group).with_suffix("").as_posix()] = path
     return options

@@ -23,6 +23,11 @@ class GroupsSource(FileConfigSource):
     def scheme() -> str:
         return "groups"
 
+    def is_config(self, config_path: str) -> bool:
+        """The working folder has options of groups, but no primary config."""
+        top = "/" not in config_path.strip("/") and Path(self.path).resolve() != _shipped()
+        return not top and super().is_config(config_path)
+
     def load_config(self, config_path: str) -> ConfigResult:
         path = Path(self.path) / self._normalize_file_name(config_path)
         if not path.is_file():
@@ -47,10 +52,14 @@ class GroupsSource(FileConfigSource):
 
     def _trusted(self, config_path: str) -> bool:
         """Whether the file is shipped and may say how Hydra runs: the primary config and the launchers."""
-        from kdrun.config.paths import conf_dir
-
-        shipped = Path(self.path).resolve() == conf_dir().resolve()
+        shipped = Path(self.path).resolve() == _shipped()
         return shipped and (config_path == "config" or config_path.startswith("launcher/"))
+
+
+def _shipped() -> Path:
+    from kdrun.config.paths import conf_dir
+
+    return conf_dir().resolve()
 
 
 class RecipesSource(GroupsSource):
