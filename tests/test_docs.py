@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from kdrun.cli import COMMANDS
-from kdrun.config.compose import Composer, Selection
+from kdrun.config.compose import Composer
+from kdrun.config.experiment import Selection
 from kdrun.config.hydra_app import Loader
 from kdrun.config.paths import find_recipe
 from kdrun.errors import InputError

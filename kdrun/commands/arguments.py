@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from kdrun.config.compose import Composer, Experiment, Selection
+from kdrun.config.compose import Composer
+from kdrun.config.experiment import Experiment, Selection
 from kdrun.errors import InputError
 
 __all__ = ["Parser", "chosen", "parse", "recipe_parser"]

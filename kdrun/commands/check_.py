@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kdrun.commands.arguments import chosen, parse, recipe_parser
-from kdrun.config.compose import Experiment
+from kdrun.config.experiment import Experiment
 from kdrun.errors import KdrunError
 from kdrun.graph.check import check
 from kdrun.registry import catalog

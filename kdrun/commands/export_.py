@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 def _session(folder: Path, options: Any) -> Any:
     import yaml
 
-    from kdrun.config.compose import Experiment
+    from kdrun.config.experiment import Experiment
     from kdrun.engine.session import Session
 
     if not folder.is_dir():

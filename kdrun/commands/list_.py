@@ -87,9 +87,7 @@ def _parts(kind: str | None, plugins: list[str]) -> list[tuple[str, ...]]:
 
 def _groups() -> list[tuple[str, ...]]:
     return [
-        (f"{group}={option}", comments(path)[0])
-        for group in groups()
-        for option, path in group_options(group).items()
+        (f"{group}={option}", comments(path)[0]) for group in groups() for option, path in group_options(group).items()
     ]
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from kdrun.claims import check_claims, check_measured, claimed_metrics, judge_all
 from kdrun.commands.arguments import chosen, parse, recipe_parser
-from kdrun.config.compose import Composer, Experiment
+from kdrun.config.compose import Composer
+from kdrun.config.experiment import Experiment
 from kdrun.engine.progress import make_reporter
 from kdrun.engine.session import Outcome, Session, environment
 from kdrun.engine.sweep import Job, run_all, workers_for

@@ -12,17 +12,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kdrun.config.experiment import Experiment
 from kdrun.config.files import read
 from kdrun.config.layers import COMMAND_LINE, Override, apply, copied, overlay, parse_text, records
 from kdrun.config.library import Library
-from kdrun.config.locate import locate
 from kdrun.config.messages import no_option
 from kdrun.config.paths import RecipeFile, conf_dir, find_recipe, group_options, groups
 from kdrun.config.resolvers import resolved
 from kdrun.errors import InputError, KdrunError, nearest
 from kdrun.grammar.like import expand, without
 
-__all__ = ["Composer", "Experiment", "Selection"]
+__all__ = ["Composer"]
 
 COMMAND_LINE_ONLY = ("plugins", "store", "runs")
 """Keys that decide what code is imported and where files are written; a recipe may not set them."""
@@ -30,75 +30,8 @@ COMMAND_LINE_ONLY = ("plugins", "store", "runs")
 VALUE_GROUPS = ("teacher", "student", "data", "optimizer", "hardware", "tracker", "transfer")
 """Groups whose options hold values under their own name: another option leaves none of them."""
 
-_LACKING = re.compile(r"(the data|'(data|teacher|student)') has no (column|field|split) ")
-
 TEXT = ("arms", "scales", "claims", "paper", "notes")
 """Top-level keys whose content is not interpolated."""
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A composed and resolved configuration, and where its keys come from."""
-
-    recipe: str
-    config: dict[str, Any]
-    sources: tuple[tuple[Path, str], ...] = ()
-    overrides: tuple[Override, ...] = ()
-    arm: str | None = None
-    scale: str | None = None
-    choices: Mapping[str, str | None] = field(default_factory=dict)
-    given: Mapping[str, str | None] = field(default_factory=dict)
-    """The choices that a layer over the recipe makes."""
-
-    def explain(self, error: KdrunError) -> KdrunError:
-        """Add file and line to an error that names a config key."""
-        if error.key and not error.where:
-            error.where = locate(error.key, self.sources, self.overrides)
-            node = re.match(r"graph\.(\w+)\.from", error.key)
-            if node and "transfer" in self.given and error.where and re.search(r"(^|/)recipes/", error.where):
-                error.message += (
-                    f"; '{node.group(1)}' is the recipe's own and does not fit transfer={self.given['transfer']}: "
-                    f"leave it out by skip=[{node.group(1)}]"
-                )
-            if _LACKING.match(error.message) and error.where and re.search(r"(^|/)(protocol|transfer)/", error.where):
-                method, data = self.choices.get("transfer"), self.choices.get("data")
-                error.message += f"; method {method} does not fit data={data}: kdrun list methods {str(method).partition('/')[0]} says what it reads"
-        return error
-
-    def at(self, seed: int) -> Experiment:
-        """The same with another seed, where no value is computed from it."""
-        return replace(self, config={**self.config, "seed": seed})
-
-    @property
-    def claims(self) -> dict[str, Any]:
-        """The claims, without those that a layer takes away."""
-        return {name: claim for name, claim in (self.config.get("claims") or {}).items() if claim is not None}
-
-    @property
-    def changes(self) -> tuple[str, ...]:
-        """What the user changed, as it was written."""
-        return tuple(o.key for o in self.overrides if o.layer == COMMAND_LINE)
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What a command line says: the arm, the scale, the seeds, and the overrides that are left."""
-
-    overrides: tuple[Override, ...]
-    arm: str | None = None
-    scale: str | None = None
-    seeds: Any = None
-
-    @classmethod
-    def of(cls, texts: Sequence[str]) -> Selection:
-        """Read overrides in Hydra's grammar. Raises ``InputError``."""
-        found = parse_text(texts)
-        words = {o.path: o.value for o in found if o.path in ("arm", "scale", "seeds") and not o.sign}
-        rest = tuple(o for o in found if o.path not in words)
-        for word in ("arm", "scale"):
-            if words.get(word) is not None and not isinstance(words[word], str):
-                raise InputError(f"{word} is a name, got {words[word]!r}", key=word)
-        return cls(rest, words.get("arm"), words.get("scale"), words.get("seeds"))
 
 
 @dataclass

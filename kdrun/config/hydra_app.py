@@ -16,7 +16,8 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
-from kdrun.config.compose import Composer, Experiment, Selection
+from kdrun.config.compose import Composer
+from kdrun.config.experiment import Experiment, Selection
 from kdrun.config.library import search_path_of
 from kdrun.config.messages import plain
 from kdrun.config.paths import RecipeFile, group_options

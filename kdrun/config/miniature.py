@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kdrun.config.compose import Composer, Experiment
+from kdrun.config.compose import Composer
+from kdrun.config.experiment import Experiment
 from kdrun.config.files import read
 from kdrun.config.layers import COMMAND_LINE
 from kdrun.config.locate import locate

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 
-from kdrun.config.compose import Experiment
+from kdrun.config.experiment import Experiment
 from kdrun.config.resolvers import register
 from kdrun.engine.group import MEETING, Line, launched
 from kdrun.engine.progress import QuietReporter

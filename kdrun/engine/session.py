@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kdrun.config.compose import Experiment
+from kdrun.config.experiment import Experiment
 from kdrun.engine.executor import Executor
 from kdrun.engine.progress import Reporter
 from kdrun.engine.store import Store, default_root

@@ -14,7 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
-from kdrun.config.compose import Experiment
+from kdrun.config.experiment import Experiment
 from kdrun.engine.group import launched
 from kdrun.engine.progress import Reporter
 from kdrun.engine.session import Outcome, Session

@@ -13,7 +13,7 @@ from typing import Any
 
 from kdrun.claims import Verdict
 from kdrun.claims.verdicts import Results
-from kdrun.config.compose import Experiment
+from kdrun.config.experiment import Experiment
 from kdrun.report.figures import Curves, claims_plot, curves_plot, metric_plot
 from kdrun.report.tables import MARKS, arm_table, metrics_of, number
 
