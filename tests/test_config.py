@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kdrun.config.compose import Composer
-from kdrun.config.paths import group_options, recipe_files
+from kdrun.config.paths import conf_dir, group_options, recipe_files
 from kdrun.errors import InputError
 from kdrun.graph.check import check
 
@@ -344,3 +344,12 @@ def test_the_working_folders_options_win_and_it_has_no_primary_config(tmp_path, 
     answer = kdrun("run", "kd", "--cfg", "hydra")
     assert answer.code == 0
     assert "elsewhere" not in answer.out
+
+
+def test_yaml_fits_a_screen() -> None:
+    shipped = [*conf_dir().rglob("*.yaml"), *(conf_dir().parent / "recipes").rglob("*.yaml")]
+    wide = [f"{p}:{i}" for p in shipped for i, line in enumerate(p.read_text().splitlines(), 1) if len(line) > 140]
+    assert not wide
+    lengths = sorted(len(p.read_text().splitlines()) for p in shipped if "recipes" in p.parts)
+    assert lengths[-1] <= 90
+    assert lengths[len(lengths) // 2] <= 70
