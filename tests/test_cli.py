@@ -265,6 +265,13 @@ def test_show_draws_every_stage(kdrun, form) -> None:
     assert all(name in answer.out for name in ("fit_teacher", "fit_student", "teacher_test"))
 
 
+@pytest.mark.parametrize("form", ["text", "yaml", "mermaid", "svg"])
+def test_show_draws_graphs_with_loops(kdrun, form) -> None:
+    answer = kdrun("show", "federated/knfu", "scale=smoke", "--format", form)
+    assert answer.code == 0, answer.err
+    assert "federation[0]" in answer.out
+
+
 def test_list_and_runs(kdrun) -> None:
     assert "1503.02531" in kdrun("list").out
     assert "kl_divergence" in kdrun("list", "parts", "--kind", "op", "hinton").out

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from kdrun.graph.nodes import SOURCES, Graph, Node
+from kdrun.graph.nodes import SOURCES, Graph, Node, Ref
 from kdrun.step.spec import Step, parse_step
 
 __all__ = ["as_mermaid", "as_svg", "as_text", "as_yaml"]
@@ -36,7 +36,7 @@ def as_text(graph: Graph) -> str:
         for line in _step_lines(node):
             lines.append(f"{inner}{'│  ' if items else '   '}{line}")
         for i, (argument, target) in enumerate(items):
-            visit(target.split(".")[0], inner, i == len(items) - 1, f"{argument}: ")
+            visit(target.name, inner, i == len(items) - 1, f"{argument}: ")
 
     for target in graph.targets:
         visit(target, "", True, "")
@@ -44,12 +44,12 @@ def as_text(graph: Graph) -> str:
     return "\n".join(lines).rstrip()
 
 
-def _inputs(node: Node) -> list[tuple[str, str]]:
+def _inputs(node: Node) -> list[tuple[str, Ref]]:
     if isinstance(node.inputs, dict):
         pairs = [(n, i) for n, i in node.inputs.items()]
     else:
         pairs = [(str(i + 1), item) for i, item in enumerate(node.inputs)]
-    return [(n, str(ref)) for n, item in pairs for ref in (item if isinstance(item, list) else [item])]
+    return [(n, ref) for n, item in pairs for ref in (item if isinstance(item, list) else [item])]
 
 
 def _step_lines(node: Node) -> list[str]:
@@ -90,7 +90,7 @@ def as_mermaid(graph: Graph) -> str:
     for node in graph:
         for argument, target in _inputs(node):
             label = f"|{argument}|" if not argument.isdigit() else ""
-            lines.append(f"  {names[target.split('.')[0]]} -->{label} {names[node.name]}")
+            lines.append(f"  {names[target.name]} -->{label} {names[node.name]}")
     return "\n".join(lines)
 
 
