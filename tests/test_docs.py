@@ -111,3 +111,8 @@ def test_command_lines_shown_compose(place, line, tmp_path, monkeypatch) -> None
             assert check(experiment.config).targets
         except InputError as error:
             raise experiment.explain(error) from None
+
+
+def test_the_method_that_the_readme_shows_whole_is_the_file() -> None:
+    shown = (ROOT / "conf/transfer/distillation/attention.yaml").read_text(encoding="utf-8")
+    assert f"```yaml\n{shown}```" in (ROOT / "README.md").read_text(encoding="utf-8")

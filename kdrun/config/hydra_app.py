@@ -7,6 +7,7 @@ Hydra loads its own node and the launcher; the experiment is kdrun's, with arms,
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -36,10 +37,6 @@ class Loader(ConfigLoaderImpl):
         self.recipe = recipe
         self.completing = completing
 
-    def list_groups(self, parent_name: str) -> list[str]:
-        found = super().list_groups(parent_name)
-        return found if parent_name else [*found, "arm", "scale"]
-
     def get_group_options(
         self,
         group_name: str,
@@ -51,6 +48,9 @@ class Loader(ConfigLoaderImpl):
 
         Raises ``InputError`` for a group without any, since a glob over it would run nothing.
         """
+        if results_filter is ObjectType.GROUP:  # nested options stand with their group: groups themselves do not nest
+            found = super().get_group_options(group_name, results_filter, config_name, overrides)
+            return [] if group_name else [*found, "arm", "scale"]
         if group_name in ("arm", "scale"):
             return list(Composer(self.recipe).base().config.get(f"{group_name}s") or {})
         if group_name.split("/")[0] == "hydra":
@@ -158,6 +158,7 @@ def app(recipe: RecipeFile, arguments: Sequence[str], task: Callable[[Any], Any]
     if len(asked) > 1:
         raise InputError(f"only one of --run, --multirun, --cfg and --info at a time; got {' and '.join(asked)}")
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    logging.raiseExceptions = False  # a reader that has seen enough of --info closes the pipe
     with _initialised(recipe, completing=given.shell_completion) as hydra, _plain_errors():
         if given.hydra_help:
             hydra.hydra_help(config_name="config", args_parser=parser, args=given)
