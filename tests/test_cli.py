@@ -101,11 +101,12 @@ def test_multirun_runs_every_combination(kdrun) -> None:
     assert answer.out.count(" test.accuracy") == 4
 
 
-def test_a_multirun_sweeps_over_arms_scales_nodes_and_globs(kdrun) -> None:
+def test_a_multirun_sweeps_over_arms_scales_nodes_and_globs(kdrun, tmp_path) -> None:
     answer = kdrun("run", "kd", "-m", "arm=kd,scratch", "scale=smoke", "fit_student.epochs=1,2")
     assert answer.code == 0, answer.err
     assert answer.out.count(" test.accuracy") == 4
     assert "[arm=scratch scale=smoke fit_student.epochs=2] test.accuracy" in answer.out
+    assert {p.name for p in tmp_path.iterdir()} == {"runs", "store"}, "nothing is left beside the records"
     methods = kdrun("run", "kd", "-m", "transfer=glob(label*)", *QUICK)
     assert "[transfer=label_smoothing epochs=1 data.limit=128] test.accuracy" in methods.out
     empty = kdrun("run", "kd", "-m", "transfer=glob(zzz*)", *QUICK)

@@ -101,6 +101,8 @@ class Loader(ConfigLoaderImpl):
                 shown = {**shown.get("graph", {}), **shown}
             for name, content in shown.items():
                 config[name] = OmegaConf.create(content) if isinstance(content, dict | list) else content
+        if config.hydra.sweep.dir == ".":  # where Hydra leaves its multirun.yaml
+            config.hydra.sweep.dir = str(experiment.config.get("runs") or "runs")
         launcher = [o for o in config.hydra.overrides.task if o.startswith("launcher=")]
         config.hydra.overrides.hydra.extend(launcher)
         config.hydra.overrides.task = [o.input_line for o in own]
