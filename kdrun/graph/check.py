@@ -6,16 +6,15 @@ the nodes under ``results``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kdrun.errors import InputError, nearest
-from kdrun.grammar.steps import with_lists, with_rates, with_updates
-from kdrun.graph.nodes import SOURCES, Graph, Node, Ref, parse_graph, parse_inputs, parse_node
+from kdrun.graph.nodes import Graph, Node, Ref, parse_graph, parse_inputs, parse_node
+from kdrun.graph.normal import normalized
+from kdrun.graph.order import in_order, needed, wanted
 from kdrun.graph.types import expected, part_of, value_type
 from kdrun.registry import BY_KINDS, KINDS, catalog
-from kdrun.step.each import expand_each
 from kdrun.step.spec import Step, StepNode, Update, parse_step
 
 __all__ = ["check", "nested_parts"]
@@ -35,124 +34,16 @@ def check(config: Mapping[str, Any]) -> Graph:
 
     Raises ``InputError`` (with the config key) for the first thing that is wrong.
     """
-    nodes = {name: _normalized(node, config) for name, node in parse_graph(config).items()}
-    graph = _sorted(Graph(nodes))
+    nodes = {name: normalized(node, config) for name, node in parse_graph(config).items()}
+    graph = in_order(Graph(nodes))
     for node in graph:
         if node.verb in ("stage", "op") or _is_used(node, graph):
             _check_node(node, graph)
-    return _needed(graph, _targets(graph, config))
-
-
-def _targets(graph: Graph, config: Mapping[str, Any]) -> list[str]:
-    """The names of the nodes whose results are wanted: final tables and what ``results`` names, else all final stages."""
-    named = config.get("results") or []
-    if not isinstance(named, list):
-        raise InputError("results lists nodes to compute beside the tables", key="results")
-    for name in named:
-        if name not in graph.nodes:
-            raise InputError(f"there is no node '{name}'{nearest(name, graph.nodes)}", key="results")
-    sinks = [node.name for node in graph.sinks()]
-    tables = [name for name in sinks if value_type(Ref(name), graph, key="results") == "table"]
-    return [*tables, *named] or sinks
-
-
-def _needed(graph: Graph, targets: Sequence[str]) -> Graph:
-    """The sources, and the nodes that the targets read, in the same order."""
-    found: set[str] = set()
-    todo = list(targets)
-    while todo:
-        name = todo.pop()
-        if name not in found:
-            found.add(name)
-            todo += [ref.name for ref in graph.nodes[name].refs()]
-    return Graph({n: node for n, node in graph.nodes.items() if n in found or node.verb in SOURCES}, tuple(targets))
+    return needed(graph, wanted(graph, config))
 
 
 def _is_used(node: Node, graph: Graph) -> bool:
     return any(ref.name == node.name for other in graph for ref in other.refs())
-
-
-def _normalized(node: Node, config: Mapping[str, Any]) -> Node:
-    """Replace names by what they stand for: named steps, metrics given as bare strings; leave out what is null."""
-    params = _without_defaults(node.kind, node.part_name, node.params)
-    if isinstance(params.get("step"), str):
-        steps = config.get("steps") or {}
-        if params["step"] not in steps:
-            raise InputError(
-                f"no step is called '{params['step']}'{nearest(params['step'], steps)}", key=f"{node.key}.step"
-            )
-        params["step"] = steps[params["step"]]
-    inputs = node.inputs
-    if "models" in params:
-        params["models"] = _without_nulls(params["models"])
-    if isinstance(params.get("step"), dict):
-        step = with_updates(params["step"], key=f"{node.key}.step")
-        step = {k: _without_nulls(v) for k, v in step.items()}
-        if isinstance(inputs, dict):
-            inputs, step = with_lists(inputs, step)
-            step = with_rates(step, _rates(inputs, config), key=f"{node.key}.step")
-        params["step"], models = expand_each(_without_null_parameters(step), params.get("models") or {}, key=node.key)
-        params.update({"models": models} if models else {})
-    if isinstance(params.get("metrics"), list):
-        params["metrics"] = [{"metric": m} if isinstance(m, str) else m for m in params["metrics"]]
-    return replace(node, params=params, inputs=inputs)
-
-
-def _without_defaults(kind: str, name: Any, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters without those that a layer took away by null, where null itself is no value."""
-    part = catalog().find(kind, name) if isinstance(name, str) else None
-    known = part.parameters if part is not None else {}
-    return {
-        k: v
-        for k, v in params.items()
-        if v is not None or not (k == "augment" or (k in known and "None" not in known[k].annotation))
-    }
-
-
-def _without_null_parameters(step: Mapping[str, Any]) -> dict[str, Any]:
-    nodes = {
-        name: _without_defaults("op", node["op"], node) if isinstance(node, dict) and "op" in node else node
-        for name, node in (step.get("nodes") or {}).items()
-    }
-    return {**step, "nodes": nodes} if nodes else dict(step)
-
-
-def _rates(inputs: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """The learning rates of the optimizers that are handed in, by role."""
-    found = {}
-    for role, ref in inputs.items():
-        source = config.get(ref.name) if isinstance(ref, Ref) else None
-        if isinstance(source, Mapping) and isinstance(source.get("optimizer"), str):
-            part = catalog().find("optimizer", source["optimizer"])
-            found[role] = part.with_defaults(source).get("lr") if part is not None else source.get("lr")
-    return found
-
-
-def _without_nulls(content: Any) -> Any:
-    """A node set to null by a later layer is gone."""
-    return {k: v for k, v in content.items() if v is not None} if isinstance(content, dict) else content
-
-
-def _sorted(graph: Graph) -> Graph:
-    """Order nodes so that each stands after what it reads. Raises ``InputError`` on an unknown name or a cycle."""
-    order: dict[str, Node] = {}
-    for first in graph.nodes:
-        path = [first] if first not in order else []
-        while path:
-            node = graph.nodes[path[-1]]
-            missing = next((ref for ref in node.refs() if ref.name not in order), None)
-            if missing is None:
-                order[path.pop()] = node
-                continue
-            if missing.name not in graph.nodes:
-                raise InputError(
-                    f"there is no node '{missing.name}'{nearest(missing.name, graph.nodes)}", key=f"{node.key}.from"
-                )
-            if missing.name in path:
-                cycle = " -> ".join([*path[path.index(missing.name) :], missing.name])
-                raise InputError(f"these stages wait for each other: {cycle}", key=graph.nodes[missing.name].key)
-            path.append(missing.name)
-    return Graph(order)
 
 
 def _check_node(node: Node, graph: Graph) -> None:
