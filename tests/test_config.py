@@ -142,6 +142,25 @@ def test_inside_a_loop_a_node_is_addressed_without_do(tmp_path) -> None:
     assert (turns["do"]["seen"]["metrics"], turns["foreach"]) == (["accuracy"], {"x": 3})
 
 
+def test_an_entry_of_a_list_is_addressed_by_its_number(tmp_path) -> None:
+    config = composed(
+        tmp_path,
+        "graph: {test: {metrics: [accuracy, {metric: nll, name: loss}]}}\n",
+        "test.metrics.0=nll",
+        "test.metrics.1.name=mine",
+    )
+    assert config["graph"]["test"]["metrics"] == ["nll", {"metric": "nll", "name": "mine"}]
+
+
+def test_a_group_may_be_left_out(tmp_path) -> None:
+    assert (
+        "valid"
+        not in composed(tmp_path, "graph: {own: {op: constant, shape: [1]}}\n", "protocol=null", "transfer=null")[
+            "graph"
+        ]
+    )
+
+
 def test_skipped_nodes_of_all_layers_are_left_out(tmp_path) -> None:
     body = "skip: [valid]\narms: {a: {skip: [test]}}\nscales: {tiny: {skip: [teacher_test]}}\n"
     assert set(composed(tmp_path, body, arm="a", scale="tiny")["graph"]) == {"fit_teacher", "fit_student"}

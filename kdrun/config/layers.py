@@ -7,6 +7,7 @@ place of what was there; so does a node or a part that names another one (``{op:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,9 @@ COMMAND_LINE = "command line"
 
 _VERBS = ("stage", "op", "call", "foreach", "model", "data", "optimizer")
 _PARTS = ("optimizer", "schedule", "metric", "transform", "gradient", "space", "strategy", "sampler")
+_WORDS = ("results", "notes", "leaderboard", "seeds")
+"""What a recipe may say that no file says before it."""
+
 _OPEN = ("graph", "steps", "arms", "scales", "claims", "paper")
 """Mappings whose content is checked where it is read, not against what was there before."""
 
@@ -118,9 +122,27 @@ def apply(config: dict[str, Any], override: Override) -> None:
     if path == "skip":
         config["skip"] = [*config.get("skip", []), *_names(override)]
         return
+    if _set_in_list(config, path, override.value):
+        return
     _refuse_unknown(config, override, path)
     holder, leaf = _place(config, path, create="+" in override.sign)
     overlay(holder, {leaf: override.value}, literal=True)
+
+
+def _set_in_list(config: dict[str, Any], path: str, value: Any) -> bool:
+    """Set ``metrics.0`` or ``metrics.0.name``, where an entry of a list is meant that is there."""
+    for match in re.finditer(r"\.(\d+)(?:\.|$)", path):
+        holder, leaf = _place(config, path[: match.start()])
+        place, rest = int(match.group(1)), path[match.end() :]
+        entries = holder.get(leaf)
+        if not isinstance(entries, list) or place >= len(entries) or (rest and not isinstance(entries[place], dict)):
+            continue
+        if rest:
+            apply(entries[place], Override(rest, value, "++"))
+        else:
+            entries[place] = copied(value)
+        return True
+    return False
 
 
 def _names(override: Override) -> list[str]:
@@ -159,7 +181,7 @@ def _refuse_unknown(config: dict[str, Any], override: Override, path: str) -> No
     """A key must exist, save under what is checked where it is read: nodes and parts know their own keys."""
     first = path.partition(".")[0]
     value = override.value
-    if override.sign or first in _OPEN or _is_part(config.get(first)):
+    if path in _WORDS or override.sign or first in _OPEN or _is_part(config.get(first)):
         return
     if path == first and isinstance(value, Mapping) and _is_part(value):
         return  # a new source

@@ -19,7 +19,7 @@ from kdrun.config.experiment import Experiment
 from kdrun.engine.executor import Executor
 from kdrun.engine.progress import Reporter
 from kdrun.engine.store import Store, default_root
-from kdrun.errors import KdrunError, StoreError
+from kdrun.errors import InputError, KdrunError, StoreError
 from kdrun.graph.check import check
 from kdrun.graph.keys import Keys
 from kdrun.graph.nodes import Graph, Node
@@ -54,7 +54,7 @@ class Session:
                 catalog(self.config["plugins"])
             self.graph: Graph = check(self.config) if graph is None else graph
             self.hardware: Mapping[str, Any] = self.config.get("hardware") or {}
-            self.keys = Keys(self.graph, seed=int(self.config.get("seed", 0)), hardware=self.hardware)
+            self.keys = Keys(self.graph, seed=_whole(self.config.get("seed", 0)), hardware=self.hardware)
             self.store = Store(self.config.get("store") or default_root())
         except KdrunError as error:
             raise experiment.explain(error) from None
@@ -126,6 +126,12 @@ class Session:
                 log = self.store.read(key, fields=["log"])["log"]
                 rows += [{"stage": node.name, **row} for row in log.rows]  # type: ignore[attr-defined]
         return rows
+
+
+def _whole(seed: Any) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise InputError(f"a seed is a whole number, got {seed!r}", key="seed")
+    return seed
 
 
 def _rows_trained(node: Node, rows: int) -> int:
