@@ -73,4 +73,4 @@ def _covers(override: Override, key: str, pieces: Sequence[str]) -> bool:
         return False
     short_key = key.replace(".updates.main", "").removeprefix("graph.")
     path = override.path.removeprefix("graph.")
-    return "." in override.path and (short_key == path or short_key.startswith(path + "."))
+    return short_key == path or ("." in override.path and short_key.startswith(path + "."))
