@@ -72,6 +72,8 @@ def test_one_value_has_no_interval() -> None:
         (f"rank of {A} among b <= 1", [0.5, 0.5, 0.52], [0.9, 0.91, 0.92], "contradicted"),
         (f"at least 100 % of arms: test.accuracy >= {B} + 0.3", [0.9, 0.9], [0.5, 0.5], "reproduced"),
         (f"at least 100 % of arms: test.accuracy >= {B} + 0.5", [0.9, 0.9], [0.5, 0.5], "contradicted"),
+        ("at least 50 % of arms: test.accuracy >= 0.7", [0.9, 0.9], [0.5, 0.5], "reproduced"),
+        ("at least 60 % of arms: test.accuracy >= 0.7", [0.9, 0.9], [0.5, 0.5], "contradicted"),
     ],
 )
 def test_outcomes(test, a, b, outcome) -> None:
@@ -95,6 +97,11 @@ def test_outcomes(test, a, b, outcome) -> None:
         (claim(f"{A} ~ {B} + 0.1 ± 0.2"), "no constant beside it"),
         ({"test": {"greater": [A, B]}, "says": "so"}, "a test is a sentence"),
         ({"test": f"{A} > {B}"}, "a claim reads"),
+        ({**claim(f"{A} > {B}"), "sayz": 1}, "a claim has no 'sayz' \\(did you mean 'says'"),
+        ({**claim(f"{A} > {B}"), "confidence": 95}, "between 0 and 1, got 95"),
+        ({**claim(f"{A} > {B}"), "reported": 70.1}, "reported is a mapping"),
+        (claim(f"at least 170 % of arms: test.accuracy > {B}"), "at most 100 %"),
+        (claim(f"rank of {A} among a <= 1"), "one among other arms"),
     ],
 )
 def test_claims_that_nothing_could_decide_are_refused(content, message) -> None:

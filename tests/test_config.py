@@ -161,6 +161,62 @@ def test_a_group_may_be_left_out(tmp_path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("epoch: 1\n", "nothing reads 'epoch' \\(did you mean 'epochs'"),
+        ("scale: {smoke: {epochs: 1}}\n", "nothing reads 'scale' \\(did you mean 'scales'"),
+        ("optimiser: {lr: 1.0}\n", "nothing reads 'optimiser' \\(did you mean 'optimizer'"),
+        ("arms: [kd]\n", "arms are a mapping from names"),
+        ("arms: {a: {like: 3}}\n", "like names an arm or lists some"),
+        ("arms: {1: {}, a: {}}\n", "arms are a mapping from names"),
+        ("skip: test\n", "skip lists nodes"),
+    ],
+)
+def test_slips_at_the_top_of_a_recipe_are_told(tmp_path, body, message) -> None:
+    with pytest.raises(InputError, match=message):
+        composed(tmp_path, body, arm="a" if "a:" in body else None)
+    assert composed(tmp_path, "mine: 3\nepochs: ${mine}\n")["epochs"] == 3
+
+
+def test_a_recipe_needs_no_header_and_may_lie_under_recipes(tmp_path, monkeypatch) -> None:
+    (tmp_path / "recipes/own").mkdir(parents=True)
+    path = tmp_path / "recipes/own/one.yaml"
+    path.write_text("# a comment first\ndefaults: [{override /protocol: distillation}]\nepochs: 3\narms: {a: {}}\n")
+    monkeypatch.chdir(tmp_path)
+    for name in ("own/one", str(path), "recipes/own/one.yaml"):
+        found = Composer.named(name).compose(arm="a")
+        assert (found.recipe, found.config["epochs"]) == ("own/one", 3)
+
+
+def test_where_a_layer_went_wrong_is_told_with_file_and_line(tmp_path) -> None:
+    body = "arms:\n  a: {fit_student: {batchsize: 1}}\n  b: {epoch: 1}\n"
+    with pytest.raises(InputError) as caught:
+        composed(tmp_path, body, arm="b")
+    assert str(caught.value).startswith(f"{tmp_path}/stranger.yaml:5: arms.b.epoch: 'epoch' is no group")
+    experiment = Composer.named(stranger(tmp_path, body)).compose(arm="a")
+    with pytest.raises(InputError) as caught:
+        check(experiment.config)
+    assert "stranger.yaml:4 (arm a): graph.fit_student" in str(experiment.explain(caught.value))
+
+
+def test_an_arm_that_several_arms_are_like_is_laid_once(tmp_path) -> None:
+    body = "arms: {base: {epochs: 1}, p: {like: base, epochs: 5}, q: {like: base, batch_size: 8}, x: {like: [p, q]}}\n"
+    config = composed(tmp_path, body, arm="x")
+    assert (config["epochs"], config["batch_size"]) == (5, 8)
+
+
+def test_arms_may_be_changed_and_taken_away_by_the_user(tmp_path) -> None:
+    body = "arms: {a: {epochs: 1}, b: {epochs: 2}}\n"
+    config = composed(tmp_path, body, "arms.a.epochs=9", "arms.b=null", arm="a")
+    assert (config["epochs"], list(config["arms"])) == (9, ["a"])
+
+
+def test_a_method_of_another_protocol_is_refused(tmp_path) -> None:
+    with pytest.raises(InputError, match="is a method of another protocol than 'distillation'"):
+        composed(tmp_path, "", "transfer=unlearning/nothing")
+
+
 def test_skipped_nodes_of_all_layers_are_left_out(tmp_path) -> None:
     body = "skip: [valid]\narms: {a: {skip: [test]}}\nscales: {tiny: {skip: [teacher_test]}}\n"
     assert set(composed(tmp_path, body, arm="a", scale="tiny")["graph"]) == {"fit_teacher", "fit_student"}

@@ -123,6 +123,8 @@ def parse(test: Any, *, key: str) -> Sentence:
 
 def _parse(text: str, key: str) -> Sentence:
     if found := _SHARE.match(text):
+        if float(found.group("least")) > 100:
+            raise InputError(f"a share of the arms is at most 100 %, got {found.group('least')} %", key=key)
         terms, constant = _sum(found.group("bar"), key)
         sign = found.group("sign")
         return Sentence(
@@ -144,6 +146,8 @@ def _parse(text: str, key: str) -> Sentence:
         arms = _arms(found.group("arms"), key, least=1)
         sign = found.group("sign")
         others = tuple(arm for arm in arms if arm != metric.arm)
+        if not others:
+            raise InputError("a rank is one among other arms", key=key)
         bound = float(found.group("bound"))
         return Sentence(
             text, "rank", (Term(1.0, metric),), _way(sign), bound, "=" in sign, arms=others, metric=metric.path
@@ -179,7 +183,7 @@ def _way(sign: str) -> int:
 
 def _arms(text: str, key: str, *, least: int) -> tuple[str, ...]:
     arms = tuple(piece.strip() for piece in text.split(","))
-    if len(arms) < least or not all(re.fullmatch(r"\w+", arm) for arm in arms):
+    if len(set(arms)) < max(least, len(arms)) or not all(re.fullmatch(r"\w+", arm) for arm in arms):
         raise InputError(f"arms are named one after another, got '{text}'", key=key)
     return arms
 

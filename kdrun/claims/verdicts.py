@@ -27,6 +27,9 @@ Results = Mapping[str, Mapping[int, Mapping[str, float]]]
 """arm → seed → metric path → value."""
 
 
+CLAIM_WORDS = ("test", "says", "reported", "confidence")
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The outcome of one claim. ``differences``, one a seed, were compared with ``threshold``."""
@@ -48,11 +51,21 @@ def _sentence(name: str, claim: Mapping[str, Any]) -> Sentence:
 
 def check_claims(claims: Mapping[str, Any], arms: Sequence[str]) -> None:
     """Raise ``InputError`` (key ``claims.NAME.test``) for a claim that no results could decide."""
+    if not isinstance(claims, Mapping):
+        raise InputError("claims are a mapping from names to {test: ..., says: ...}", key="claims")
     for name, claim in claims.items():
         key = f"claims.{name}"
-        if not isinstance(claim, dict) or "test" not in claim or not claim.get("says"):
+        if not isinstance(name, str) or not isinstance(claim, dict) or "test" not in claim or not claim.get("says"):
             raise InputError('a claim reads {test: arm.metric > arm.metric, says: "..."}', key=key)
-        odd = [k for k in claim.get("reported") or {} if not isinstance(k, str)]
+        unknown = [word for word in claim if word not in CLAIM_WORDS]
+        if unknown:
+            raise InputError(f"a claim has no '{unknown[0]}'{nearest(unknown[0], CLAIM_WORDS)}", key=key)
+        reported, confidence = claim.get("reported") or {}, claim.get("confidence", 0.95)
+        if not isinstance(reported, Mapping):
+            raise InputError("reported is a mapping of what the paper says", key=f"{key}.reported")
+        if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 < confidence < 1:
+            raise InputError(f"confidence lies between 0 and 1, got {confidence!r}", key=f"{key}.confidence")
+        odd = [k for k in reported if not isinstance(k, str)]
         if odd:
             raise InputError(
                 f"{odd[0]!r} is no name (YAML reads yes, no, on and off as true and false)", key=f"{key}.reported"
@@ -69,7 +82,7 @@ def check_measured(claims: Mapping[str, Any], nodes: Mapping[str, Iterable[str]]
     for name, claim in claims.items():
         for metric in _sentence(name, claim).metrics():
             known = list(nodes[metric.arm])
-            if not any(metric.path.startswith(f"{node}.") for node in known):
+            if not any(metric.path.startswith(f"{node}.") and metric.path != f"{node}." for node in known):
                 near = nearest(metric.path.rpartition(".")[0], known)
                 raise InputError(
                     f"arm '{metric.arm}' has no node that measures '{metric.path}'{near}", key=f"claims.{name}.test"
@@ -134,8 +147,12 @@ def _shares(sentence: Sentence, results: Results, key: str) -> list[float]:
     if not measured:
         raise InputError(f"no other arm measured '{sentence.metric}'", key=key)
     columns = [_column(m, results, key=key) for term in sentence.terms for m in term.metrics()]
-    seeds = sorted(set.intersection(*[set(c) for c in columns]))
-    bars = dict(zip(seeds, _sums(sentence, results, key), strict=True))
+    if not columns:  # the bar is a number
+        seeds = sorted({seed for runs in measured for seed in runs})
+        bars = dict.fromkeys(seeds, 0.0)
+    else:
+        seeds = sorted(set.intersection(*[set(c) for c in columns]))
+        bars = dict(zip(seeds, _sums(sentence, results, key), strict=True))
     found = []
     for seed in seeds:
         values = [runs.get(seed, {}).get(sentence.metric, math.nan) for runs in measured]

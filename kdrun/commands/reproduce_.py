@@ -12,6 +12,7 @@ from kdrun.claims import check_claims, check_measured, claimed_metrics, judge_al
 from kdrun.commands.arguments import chosen, parse, recipe_parser
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Experiment
+from kdrun.config.layers import Override
 from kdrun.engine.progress import make_reporter
 from kdrun.engine.session import Outcome, Session, environment
 from kdrun.engine.sweep import Job, run_all, workers_for
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     wanted = options.arms or selection.arm
     arms = _arms(base, wanted)
     seeds = _seeds(selection.seeds, base)
+    _refuse_one_method(base, selection.overrides)
     every_claim = base.claims
     claims = {} if wanted else every_claim
     try:
@@ -73,6 +75,17 @@ def main(arguments: Sequence[str]) -> int:
             print(f"kdrun: {label} failed: {failure}", file=sys.stderr)
         return RunError.exit_code
     return 3 if options.strict and any(v.outcome == "contradicted" for v in verdicts) else 0
+
+
+def _refuse_one_method(base: Experiment, overrides: Sequence[Override]) -> None:
+    """Where arms choose options of a group, the user's choice would make them one run."""
+    for override in overrides:
+        choosing = [name for name, arm in (base.config.get("arms") or {}).items() if override.path in (arm or {})]
+        if isinstance(override.value, str) and override.path in base.choices and choosing:
+            raise InputError(
+                f"arms choose their own '{override.path}' ({', '.join(choosing[:4])}): with {override.key} all would be "
+                f"one run; kdrun run {base.recipe} {override.key} runs it once"
+            )
 
 
 def _board(base: Experiment, options: Any, arms: Sequence[str]) -> dict[str, Any] | None:
@@ -125,7 +138,9 @@ def _seeds(given: Any, base: Experiment) -> list[int]:
     value: Any = given if given is not None else base.config.get("seeds", 3)
     try:
         first = int(base.config.get("seed", 0))
-        seeds = [int(s) for s in value] if isinstance(value, list) else list(range(first, first + int(value)))
+        if any(isinstance(v, bool) or not isinstance(v, int) for v in (value if isinstance(value, list) else [value])):
+            raise TypeError
+        seeds = list(dict.fromkeys(value)) if isinstance(value, list) else list(range(first, first + value))
     except (ValueError, TypeError):
         raise InputError(f"seeds is a number or a list of numbers, got {given!r}", key="seeds") from None
     if not seeds:

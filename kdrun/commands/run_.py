@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -49,13 +50,14 @@ def main(arguments: Sequence[str]) -> int:
             failures.append(error)
             if multirun:
                 print(f"kdrun: {' '.join(given)}: {error}", file=sys.stderr)
-            return None
+            return math.nan
         return next((v for k, v in outcome.metrics.items() if k.startswith("valid.")), None)
 
-    app(recipe, arguments[1:], task)
+    returned = app(recipe, arguments[1:], task)
     if jobs == 1 and failures:
         raise failures[0]
-    return max((e.exit_code for e in failures), default=0)
+    failed_elsewhere = any(isinstance(value, float) and math.isnan(value) for value in returned)
+    return max((e.exit_code for e in failures), default=1 if failed_elsewhere else 0)
 
 
 def _chosen(experiment: Any) -> list[str]:

@@ -6,6 +6,7 @@ place of all that weaker layers said in it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,8 +15,9 @@ from typing import Any
 
 from kdrun.config.experiment import Experiment
 from kdrun.config.files import read
-from kdrun.config.layers import COMMAND_LINE, Override, apply, copied, overlay, parse_text, records
+from kdrun.config.layers import COMMAND_LINE, Override, apply, copied, is_part, overlay, parse_text, records
 from kdrun.config.library import Library
+from kdrun.config.locate import locate
 from kdrun.config.messages import no_option
 from kdrun.config.paths import RecipeFile, conf_dir, find_recipe, group_options, groups
 from kdrun.config.resolvers import resolved
@@ -29,6 +31,11 @@ COMMAND_LINE_ONLY = ("plugins", "store", "runs")
 
 VALUE_GROUPS = ("teacher", "student", "data", "optimizer", "hardware", "tracker", "transfer")
 """Groups whose options hold values under their own name: another option leaves none of them."""
+
+RECIPE_WORDS = (
+    "defaults", "paper", "notes", "arms", "scales", "claims", "graph", "steps", "seed", "seeds", "skip", "results", "leaderboard",
+)  # fmt: skip
+"""What a recipe may say at its top beside settings and sources."""
 
 TEXT = ("arms", "scales", "claims", "paper", "notes")
 """Top-level keys whose content is not interpolated."""
@@ -84,7 +91,9 @@ class Composer:
         user = [o for o in self.overrides if not (o.within("arms") or o.within("scales"))]
         while True:
             try:
-                return self._composed([*words, *user], arm, scale)
+                found = self._composed([*words, *user], arm, scale)
+                found.config.update(self._own())
+                return found
             except InputError as error:
                 # An arm may replace the method whose setting the user turned: there it has no meaning.
                 lost = [o for o in user if arm is not None and error.key in (o.path, o.key)]
@@ -108,6 +117,10 @@ class Composer:
         if scale is not None and (scale in scales or scale != "small"):
             content = dict(self._named("scale", scale, scales))
             for_arms = content.pop("arms", None) or {}
+            if not isinstance(for_arms, Mapping):
+                raise InputError(
+                    "arms inside a scale are a mapping from arms to what each changes", key=f"scales.{scale}.arms"
+                )
             found += records(content, f"scale {scale}", f"scales.{scale}")
         chain = self._chain(arm, arms, ()) if arm is not None else []
         for name in chain:
@@ -138,7 +151,9 @@ class Composer:
             raise InputError(f"these are like each other: {' -> '.join([*seen, arm])}", key=f"arms.{arm}.like")
         like = self._named("arm", arm, arms).get("like") or []
         names = [like] if isinstance(like, str) else like
-        return [n for name in names for n in self._chain(name, arms, (*seen, arm))] + [arm]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise InputError(f"like names an arm or lists some, got {like!r}", key=f"arms.{arm}.like")
+        return list(dict.fromkeys([n for name in names for n in self._chain(name, arms, (*seen, arm))] + [arm]))
 
     def _own(self) -> dict[str, Any]:
         """The recipe's arms and scales as they are written, with what the user changes in them."""
@@ -146,19 +161,22 @@ class Composer:
         for override in self.overrides:
             if override.within("arms") or override.within("scales"):
                 apply(config, override)
+        for kind, options in config.items():
+            if not isinstance(options or {}, dict) or not all(isinstance(name, str) for name in options or {}):
+                raise InputError(f"{kind} are a mapping from names to what each changes", key=kind)
+            config[kind] = {name: content for name, content in (options or {}).items() if content is not None}
         return config  # type: ignore[no-any-return]
 
     def _composed(self, rows: Sequence[Override], arm: str | None, scale: str | None) -> Experiment:
-        known = set(groups())
+        known, own = set(groups()), self._own_options()
         chosen: dict[str, tuple[str | None, int]] = {}
         added: dict[str, str] = {}
         for place, row in enumerate(rows):
             if row.path in known and (isinstance(row.value, str) or row.value is None):
-                if "+" in row.sign and row.value is not None:
+                if row.path not in own and row.path != "launcher" and row.value is not None:
                     added[row.path] = row.value
                 else:
                     chosen[row.path] = (row.value, place)
-        own = self._own_options()
         choices = self._full({g: option for g, (option, _) in chosen.items() if g != "launcher"}, own)
         dropped = frozenset(g for g in choices if g in VALUE_GROUPS and choices[g] != own.get(g))
         config = copied(self._base(choices, added, dropped))
@@ -170,9 +188,42 @@ class Composer:
             if row.layer != COMMAND_LINE and row.first in COMMAND_LINE_ONLY:
                 raise InputError(f"only the command line may set '{row.first}'", key=row.key)
             if row.first != "hydra":
-                apply(config, row)
+                self._apply(config, row)
         sources = tuple((f.path, package) for f, package in self.library.files(choices, added))
         return Experiment(self.recipe.name, config, sources, tuple(rows), arm, scale, {**own, **choices}, choices)
+
+    def _refuse_unread(self, layered: Experiment) -> None:
+        """A setting at the recipe's top that nothing else has or reads is a slip of the pen."""
+        config = layered.config
+        silent = ("claims", "paper", "notes")
+        content = read(self.recipe.path).content
+        text = json.dumps([{k: v for k, v in c.items() if k not in silent} for c in (config, content)], default=str)
+        below = self._below(layered)
+        for key, value in content.items():
+            where = locate(str(key), ((self.recipe.path, ""),))
+            if not isinstance(key, str):
+                raise InputError(f"{key!r} is no name (YAML reads yes, no, on and off as true and false)", where=where)
+            if key not in RECIPE_WORDS and key not in below and not is_part(value) and not _mentioned(key, text):
+                raise InputError(f"nothing reads '{key}'{nearest(key, [*RECIPE_WORDS, *below])}", key=key, where=where)
+
+    def _below(self, layered: Experiment) -> set[str]:
+        """The top-level keys of the files beneath the recipe."""
+        found: set[str] = set()
+        for path, package in layered.sources:
+            if path != self.recipe.path:
+                found |= {package.partition(".")[0]} if package else {str(k) for k in read(path).content}
+        return found | set(groups())
+
+    def _apply(self, config: dict[str, Any], row: Override) -> None:
+        try:
+            apply(config, row)
+        except InputError as error:
+            if row.layer == COMMAND_LINE:
+                error.key = error.key or row.path
+            else:
+                error.key = row.key
+                error.where = locate(row.key, ((self.recipe.path, ""),))
+            raise
 
     def _full(self, choices: dict[str, str | None], own: Mapping[str, str | None]) -> dict[str, str | None]:
         """A method may be named without its protocol."""
@@ -183,6 +234,12 @@ class Composer:
                 if f"{protocol}/{method}" not in options:
                     raise InputError(no_option("transfer", f"{protocol}/{method}"), key="transfer")
                 return {**choices, "transfer": f"{protocol}/{method}"}
+            problems = _problems(protocol)
+            if problems and method.partition("/")[0] not in problems:
+                raise InputError(
+                    f"'{method}' is a method of another protocol than '{protocol}'; kdrun list methods {protocol} shows its own",
+                    key="transfer",
+                )
         return choices
 
     def _base(
@@ -210,6 +267,8 @@ class Composer:
                 target = target.setdefault(piece, {})
             overlay(target, content)
             if not package and file.content.get("skip"):
+                if not isinstance(file.content["skip"], list):
+                    raise InputError("skip lists nodes: skip: [name, ...]", key="skip", where=str(file.path))
                 config["skip"] = [*config.get("skip", []), *file.content["skip"]]
         return config
 
@@ -224,6 +283,7 @@ class Composer:
 
     def _resolved(self, layered: Experiment, seed: int | None) -> Experiment:
         raw = dict(layered.config)
+        self._refuse_unread(layered)
         if seed is not None:
             raw["seed"] = seed
         text = {k: raw.pop(k) for k in TEXT if k in raw}
@@ -235,6 +295,23 @@ class Composer:
         except KdrunError as error:
             raise layered.explain(error) from None
         return replace(layered, config={**config, **text})
+
+
+def _mentioned(name: str, text: str) -> bool:
+    """Whether some ``${...}`` or some ``like`` names a setting."""
+    return re.search(rf"\$\{{[^\"]*\b{re.escape(name)}\b", text) is not None or f'"like": "{name}"' in text
+
+
+def _problems(protocol: str | None) -> list[str]:
+    """The protocol and those that it builds on, whose methods are its methods."""
+    options = group_options("protocol")
+    found: list[str] = []
+    todo = [protocol] if protocol in options else []
+    while todo:
+        name = str(todo.pop())
+        found.append(name)
+        todo += [d for d in read(options[name]).content.get("defaults") or [] if isinstance(d, str) and d in options]
+    return found
 
 
 def _refuse_own_keys(content: Mapping[str, Any], path: Path) -> None:

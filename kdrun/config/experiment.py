@@ -82,7 +82,7 @@ class Selection:
     def of(cls, texts: Sequence[str]) -> Selection:
         """Read overrides in Hydra's grammar. Raises ``InputError``."""
         found = parse_text(texts)
-        words = {o.path: o.value for o in found if o.path in ("arm", "scale", "seeds") and not o.sign}
+        words = {o.path: o.value for o in found if o.path in ("arm", "scale", "seeds") and o.sign != "~"}
         rest = tuple(o for o in found if o.path not in words)
         for word in ("arm", "scale"):
             if words.get(word) is not None and not isinstance(words[word], str):

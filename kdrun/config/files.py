@@ -68,7 +68,7 @@ def read(path: Path) -> ConfigFile:
 @functools.lru_cache(maxsize=1024)
 def _read(path: Path, changed: int, size: int) -> ConfigFile:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from None
     _refuse_copies(text, path)
@@ -82,7 +82,7 @@ def _read(path: Path, changed: int, size: int) -> ConfigFile:
         content = {}
     if not isinstance(content, dict):
         raise InputError(f"a mapping is expected, got {type(content).__name__}", where=short(path))
-    header = re.match(r"\s*#\s*@package\s+(\S+)", text)
+    header = re.match(r"\ufeff?(?:\s*#[^\n]*\n)*?\s*#\s*@package\s+(\S+)", text)
     return ConfigFile(path, content, header.group(1) if header else None)
 
 

@@ -126,6 +126,8 @@ def _refuse_empty_glob(override: Any) -> None:
 def experiment_of(recipe: RecipeFile, texts: Sequence[str]) -> Experiment:
     """The experiment that a recipe and overrides stand for, with ``arm=`` and ``scale=`` among them."""
     selection = Selection.of(texts)
+    if selection.seeds is not None:
+        raise InputError("a run has one seed: seed=3, or -m seed=3,7; seeds= goes with reproduce", key="seeds")
     return Composer(recipe, selection.overrides).compose(arm=selection.arm, scale=selection.scale)
 
 
@@ -147,12 +149,14 @@ def _initialised(recipe: RecipeFile, *, completing: bool) -> Iterator[Any]:
         GlobalHydra.instance().clear()
 
 
-def app(recipe: RecipeFile, arguments: Sequence[str], task: Callable[[Any], Any]) -> None:
+def app(recipe: RecipeFile, arguments: Sequence[str], task: Callable[[Any], Any]) -> list[Any]:
     """Run ``task`` for the configuration, or the configurations, that the command line describes, or show what it asks for.
 
-    Raises ``InputError`` for what cannot be composed.
+    Returns what the jobs of a multirun returned, wherever they ran. Raises ``InputError`` for what cannot be composed.
     """
     from hydra._internal.utils import get_args_parser
+
+    returned: list[Any] = []
 
     parser = get_args_parser()
     given = parser.parse_args([a for a in arguments if a])
@@ -171,9 +175,11 @@ def app(recipe: RecipeFile, arguments: Sequence[str], task: Callable[[Any], Any]
         elif given.shell_completion:
             hydra.shell_completion(config_name="config", overrides=given.overrides)
         elif given.multirun:
-            hydra.multirun("config", task, [*given.overrides, "hydra.mode=MULTIRUN"])
+            batches = hydra.multirun("config", task, [*given.overrides, "hydra.mode=MULTIRUN"])
+            returned = [job.return_value for batch in batches for job in batch] if isinstance(batches, list) else []
         else:
             hydra.run("config", task, [*given.overrides, "hydra.mode=RUN"])
+    return returned
 
 
 @contextlib.contextmanager

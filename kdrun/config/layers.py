@@ -14,7 +14,7 @@ from typing import Any
 
 from kdrun.errors import InputError, nearest
 
-__all__ = ["COMMAND_LINE", "Override", "apply", "overlay", "parse_text", "records"]
+__all__ = ["COMMAND_LINE", "Override", "apply", "is_part", "overlay", "parse_text", "records"]
 
 COMMAND_LINE = "command line"
 
@@ -78,7 +78,7 @@ def parse_text(texts: Sequence[str]) -> list[Override]:
                 f"cannot read the override {text!r}: a value with special characters stands in quotes, key='...'"
             ) from None
         if parsed.is_sweep_override():
-            raise InputError(f"'{text}' stands for several values: add -m to run each of them")
+            raise InputError(f"'{text}' stands for several values: kdrun run -m runs each; write [a,b] for a list")
         found.append(Override(parsed.key_or_group, _value(parsed), _sign(parsed), key=text))
     return found
 
@@ -181,18 +181,18 @@ def _refuse_unknown(config: dict[str, Any], override: Override, path: str) -> No
     """A key must exist, save under what is checked where it is read: nodes and parts know their own keys."""
     first = path.partition(".")[0]
     value = override.value
-    if path in _WORDS or override.sign or first in _OPEN or _is_part(config.get(first)):
+    if path in _WORDS or override.sign or first in _OPEN or is_part(config.get(first)):
         return
-    if path == first and isinstance(value, Mapping) and _is_part(value):
+    if path == first and isinstance(value, Mapping) and is_part(value):
         return  # a new source
     holder, leaf = _place(config, path)
     if leaf not in holder:
         raise _unknown(config, override.path, path)
     old = holder[leaf]
-    if isinstance(value, Mapping) and isinstance(old, Mapping) and not _is_part(old) and not _is_part(value):
+    if isinstance(value, Mapping) and isinstance(old, Mapping) and not is_part(old) and not is_part(value):
         for key in value:
             inner, last = _place(old, str(key))
-            if last not in inner and old and not _is_part(inner):
+            if last not in inner and old and not is_part(inner):
                 raise _unknown(config, f"{override.path}.{key}", f"{path}.{key}")
 
 
@@ -209,7 +209,8 @@ def _unknown(config: Mapping[str, Any], written: str, path: str) -> InputError:
     return InputError(f"'{parent}' has no key '{leaf}'{nearest(leaf, known)}; it has: {', '.join(known)}", key=written)
 
 
-def _is_part(content: Any) -> bool:
+def is_part(content: Any) -> bool:
+    """Whether a mapping names a part or a copy of something, whose keys are checked where it is read."""
     return isinstance(content, Mapping) and (
         "like" in content or any(isinstance(content.get(v), str) for v in (*_VERBS, *_PARTS))
     )
@@ -257,6 +258,8 @@ def _another(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether ``new`` names another part than ``old`` does, so that none of the old one's parameters is meant."""
     if any(word in old or word in new for word in ("minimize", "train", "nodes", "updates")) and "stage" not in new:
         return False
+    if "like" in new and "like" not in old and any(isinstance(old.get(v), str | Mapping) for v in _VERBS):
+        return True
     if "like" in old and "like" not in new and any(isinstance(new.get(v), str | Mapping) for v in _VERBS):
         return True
     verb = next((v for v in _VERBS if isinstance(new.get(v), str | Mapping)), None)

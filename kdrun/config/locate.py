@@ -51,7 +51,7 @@ def locate(key: str, sources: Iterable[tuple[Path, str]], overrides: Iterable[Ov
         if _covers(override, key, pieces):
             if override.layer == COMMAND_LINE:
                 return f"command line ({override.key})"
-            found = locate(override.key, sources)
+            found = locate(".".join([override.key, *_beneath(override, key)]), sources)
             return f"{found} ({override.layer})" if found else override.layer
     best: tuple[int, int, str] | None = None
     for rank, (path, package) in enumerate(sources):
@@ -73,4 +73,19 @@ def _covers(override: Override, key: str, pieces: Sequence[str]) -> bool:
         return False
     short_key = key.replace(".updates.main", "").removeprefix("graph.")
     path = override.path.removeprefix("graph.")
-    return short_key == path or ("." in override.path and short_key.startswith(path + "."))
+    if short_key == path or ("." in override.path and short_key.startswith(path + ".")):
+        return True
+    return short_key.startswith(path + ".") and bool(_beneath(override, key))
+
+
+def _beneath(override: Override, key: str) -> list[str]:
+    """What of ``key`` stands inside the override's value, a mapping of its own."""
+    path = override.path.removeprefix("graph.")
+    rest = key.replace(".updates.main", "").removeprefix("graph.").removeprefix(path).strip(".").split(".")
+    value, found = override.value, []
+    for piece in rest:
+        if not isinstance(value, dict) or piece not in value:
+            break
+        found.append(piece)
+        value = value[piece]
+    return found

@@ -69,7 +69,12 @@ def find_recipe(name: str) -> RecipeFile:
         path = Path(name).expanduser()
         if not path.is_file():
             raise InputError(f"recipe file {name} does not exist")
-        return RecipeFile(path.stem, path.resolve())
+        path = path.resolve()
+        inside = next(
+            (root / "recipes" for root in _roots() if path.is_relative_to((root / "recipes").resolve())), None
+        )
+        name = path.relative_to(inside.resolve()).with_suffix("").as_posix() if inside is not None else path.stem
+        return RecipeFile(name, path)
     known = list(recipe_files())
     exact = [r for r in known if r.name == name]
     short = [r for r in known if r.name.rpartition("/")[2] == name]

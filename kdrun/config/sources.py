@@ -47,13 +47,17 @@ class GroupsSource(FileConfigSource):
             config=OmegaConf.create(own),
             path=f"{self.scheme()}://{self.path}",
             provider=self.provider,
-            header={"package": file.package},
+            header={"package": "_global_" if config_path.split("/")[0] in _WHOLE else file.package},
         )
 
     def _trusted(self, config_path: str) -> bool:
         """Whether the file is shipped and may say how Hydra runs: the primary config and the launchers."""
         shipped = Path(self.path).resolve() == _shipped()
         return shipped and (config_path == "config" or config_path.startswith("launcher/"))
+
+
+_WHOLE = ("recipes", "protocol", "transfer", "add")
+"""Groups whose options speak of the whole experiment, with a header that says so or without."""
 
 
 def _shipped() -> Path:

@@ -60,11 +60,9 @@ class _Copies:
         found = {k: self.value(v, self.scopes_for(k, base, inner), f"{key}.{k}") for k, v in own.items()}
         if not base:
             return found
-        if isinstance(base.get("step"), str) and isinstance(own.get("step"), dict):
-            named = base.pop("step")
-            if (
-                "like" not in own["step"]
-            ):  # a step with words of its own builds on the named one that came with the copy
+        if isinstance(base.get("step"), str) and any(str(k).partition(".")[0] == "step" for k in own):
+            named, said = base.pop("step"), own.get("step", {})
+            if isinstance(said, dict) and "like" not in said:  # it builds on the named step that came with the copy
                 base["step"] = self.original(named, None, self.scopes_for("step", base, scopes), key)
         overlay(base, found)
         return base
@@ -121,7 +119,7 @@ def _key_of(place: Mapping[str, Any], name: str, config: Mapping[str, Any], key:
 
 def _is_block(key: str) -> bool:
     """Whether the entries of a mapping are neighbours that may be like each other."""
-    return key.rpartition(".")[2] in ("graph", "do", "nodes", "models", "scores", "updates", "steps")
+    return str(key).rpartition(".")[2] in ("graph", "do", "nodes", "models", "scores", "updates", "steps")
 
 
 def without(graph: Mapping[str, Any], skipped: Sequence[str]) -> dict[str, Any]:
