@@ -173,6 +173,28 @@ def test_a_group_may_be_left_out(tmp_path) -> None:
         ("skip: test\n", "skip lists nodes"),
     ],
 )
+def test_a_defaults_list_reads_no_environment(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("KDRUN_MARK", "mlp_tiny")
+    header = '# @package _global_\ndefaults: [{override /student: "${oc.env:KDRUN_MARK}"}]\n'
+    with pytest.raises(InputError, match="names options plainly"):
+        Composer.named(stranger(tmp_path, "", header)).base()
+
+
+@pytest.mark.parametrize("name", ["null", "true", "1", "über"])
+def test_a_recipe_may_be_called_what_yaml_reads_otherwise(tmp_path, name) -> None:
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(HEADER + "epochs: 3\n")
+    assert Composer.named(str(path)).base().config["epochs"] == 3
+
+
+@pytest.mark.parametrize("name", ["a,b", "{a: 1}", "glob(*)", "x y=z", "it's"])
+def test_a_file_that_hydra_would_read_as_a_choice_is_refused(tmp_path, name) -> None:
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(HEADER)
+    with pytest.raises(InputError, match="a recipe's name has letters"):
+        Composer.named(str(path))
+
+
 def test_slips_at_the_top_of_a_recipe_are_told(tmp_path, body, message) -> None:
     with pytest.raises(InputError, match=message):
         composed(tmp_path, body, arm="a" if "a:" in body else None)
@@ -312,6 +334,8 @@ def test_a_recipe_cannot_touch_hydra(tmp_path, kdrun, body) -> None:
     [
         "{override /hydra/launcher: joblib}",
         "{override /launcher: slurm}",
+        "{optional override /hydra/sweeper: mine}",
+        "{override optional /hydra/sweeper: mine}",
         "{/student@hydra.job: cnn_tiny}",
         "/hydra/output/default",
     ],

@@ -37,9 +37,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def _check_claims(base: Experiment, nodes: Mapping[str, Sequence[str]]) -> None:
     from kdrun.claims import check_claims, check_measured
+    from kdrun.report.leaderboard import check_leaderboard
 
     claims = base.claims
     try:
+        if base.config.get("leaderboard") is not None:
+            check_leaderboard(base.config["leaderboard"], list(nodes))
         check_claims(claims, list(nodes))
         check_measured(claims, nodes)
     except KdrunError as error:

@@ -66,8 +66,8 @@ class Loader(ConfigLoaderImpl):
         own = [str(o.input_line) for o in parsed if not _is_hydras(o) and not o.is_sweep_override()]
         experiment = experiment_of(self.recipe, own)
         hydras = [str(o.input_line) for o in parsed if _is_hydras(o)]
-        chosen = [f"{g}={'null' if o is None else o}" for g, o in experiment.given.items()]
-        return super().compute_defaults_list(config_name, [f"recipes={self.recipe.name}", *chosen, *hydras], run_mode)
+        chosen = [f"~{g}" if o is None else f"{g}={o}" for g, o in experiment.given.items()]
+        return super().compute_defaults_list(config_name, [f"recipes='{self.recipe.name}'", *chosen, *hydras], run_mode)
 
     def _load_configuration_impl(
         self,

@@ -56,7 +56,7 @@ class Library:
         from hydra._internal.defaults_list import create_defaults_list
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
-        texts = [f"recipes={self.recipe.name}", *(f"~{g}" if o is None else f"{g}={o}" for g, o in choices)]
+        texts = [f"recipes='{self.recipe.name}'", *(f"~{g}" if o is None else f"{g}={o}" for g, o in choices)]
         texts += [f"+{group}={option}" for group, option in added]
         with hydra_errors():
             found = create_defaults_list(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,8 @@ def find_recipe(name: str) -> RecipeFile:
             (root / "recipes" for root in _roots() if path.is_relative_to((root / "recipes").resolve())), None
         )
         name = path.relative_to(inside.resolve()).with_suffix("").as_posix() if inside is not None else path.stem
+        if not re.fullmatch(r"[\w./-]+", name):
+            raise InputError(f"a recipe's name has letters, digits, '.', '-' and '_' alone, got {name!r}")
         return RecipeFile(name, path)
     known = list(recipe_files())
     exact = [r for r in known if r.name == name]

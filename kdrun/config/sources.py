@@ -134,9 +134,11 @@ def _checked(defaults: Any, path: Path, *, trusted: bool) -> Any:
     if not isinstance(defaults, list):
         raise InputError("defaults is a list of group options", key="defaults", where=str(path))
     for entry in defaults:
+        if "${" in str(entry) and not trusted:
+            raise InputError(f"a defaults list names options plainly, got {entry}", key="defaults", where=str(path))
         names = [str(name) for name in entry] if isinstance(entry, dict) else [str(entry)]
         for name in names:
-            bare = name.removeprefix("override").removeprefix("optional").strip().lstrip("/")
+            bare = (name.split() or [""])[-1].lstrip("/")  # behind `override` and `optional`, in any order
             foreign = bare.split("/", 1)[0].split("@", 1)[0] in ("hydra", "launcher") or "@" in bare
             if foreign and not trusted:
                 raise InputError(
