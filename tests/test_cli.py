@@ -233,6 +233,32 @@ def test_what_fails_is_told_and_the_rest_is_judged(kdrun, tmp_path) -> None:
     assert (tmp_path / "runs/wild/reproduce-small/report.html").is_file()
 
 
+def test_a_claim_on_what_nothing_measured_is_told_below_the_table(kdrun, tmp_path) -> None:
+    recipe = tmp_path / "slip.yaml"
+    recipe.write_text(
+        "defaults: [{override /transfer: distillation/none}]\ndata: {limit: 128}\nepochs: 1\nseeds: 1\n"
+        "arms: {a: {}}\nclaims:\n  c: {says: b, test: a.test.acuracy > 0.5}\n"
+    )
+    answer = kdrun("reproduce", str(recipe), "--jobs", "1")
+    assert answer.code == 2
+    assert (
+        "slip.yaml:7: claims.c.test: arm 'a' measured no 'test.acuracy' (did you mean 'test.accuracy'?)" in answer.err
+    )
+    assert "test.nll" in answer.out
+
+
+def test_where_arms_choose_their_methods_the_user_chooses_none_for_all(kdrun) -> None:
+    answer = kdrun("reproduce", "kd", "transfer=hint", "scale=smoke")
+    assert answer.code == 2
+    assert "arms choose their own 'transfer' (scratch, label_smoothing)" in answer.err
+    assert "a run has one seed" in kdrun("run", "kd", "seeds=[3,7]").err
+
+
+def test_jobs_that_fail_in_other_processes_fail_the_multirun(kdrun) -> None:
+    answer = kdrun("run", "kd", "-m", "launcher=joblib", "arm=scratch", "optimizer.lr=1e30,2e30", *QUICK)
+    assert answer.code == 1
+
+
 def test_an_arm_without_the_users_knob_runs_without_it(kdrun) -> None:
     answer = kdrun("reproduce", "kd", "scale=smoke", "seeds=1", "transfer.temperature=2", "--jobs", "1")
     assert answer.code == 0, answer.err

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         raise RunError(f"all {len(jobs)} runs failed; the first is {label}: {first}")
     done = {arm: [seed for seed in seeds if _label(arm, seed) in outcomes] for arm in arms}
     results = {arm: {seed: outcomes[_label(arm, seed)].metrics for seed in found} for arm, found in done.items()}
-    verdicts = judge_all(claims, results)
+    verdicts = _judged(base, claims, results)
     if scale == "smoke":
         verdicts = [replace(v, outcome="undecided", note="scale smoke only tries all arms") for v in verdicts]
     from kdrun.report.leaderboard import leaderboard
@@ -75,6 +75,17 @@ def main(arguments: Sequence[str]) -> int:
             print(f"kdrun: {label} failed: {failure}", file=sys.stderr)
         return RunError.exit_code
     return 3 if options.strict and any(v.outcome == "contradicted" for v in verdicts) else 0
+
+
+def _judged(base: Experiment, claims: Mapping[str, Any], results: Any) -> list[Any]:
+    """The verdicts. A claim on what nothing measured is an error, told below what was measured."""
+    try:
+        return judge_all(claims, results)
+    except KdrunError as error:
+        from kdrun.report.tables import arm_table, text_table
+
+        print(text_table(*arm_table(results)))
+        raise base.explain(error) from None
 
 
 def _refuse_one_method(base: Experiment, overrides: Sequence[Override]) -> None:
