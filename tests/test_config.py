@@ -138,6 +138,8 @@ def test_inside_a_loop_a_node_is_addressed_without_do(tmp_path) -> None:
         "arms: {a: {turns.seen: {metrics: [nll]}}, b: {turns.seen.metrics: [accuracy], turns.foreach.x: 3}}\n"
     )
     assert composed(tmp_path, body, arm="a")["graph"]["turns"]["do"]["seen"]["metrics"] == ["nll"]
+    new = composed(tmp_path, body, "turns.more={stage: evaluate, from: [fit_student, data.test], metrics: [nll]}")
+    assert set(new["graph"]["turns"]["do"]) == {"seen", "more"}
     turns = composed(tmp_path, body, arm="b")["graph"]["turns"]
     assert (turns["do"]["seen"]["metrics"], turns["foreach"]) == (["accuracy"], {"x": 3})
 

@@ -77,6 +77,8 @@ def parse_text(texts: Sequence[str]) -> list[Override]:
             raise InputError(
                 f"cannot read the override {text!r}: a value with special characters stands in quotes, key='...'"
             ) from None
+        if parsed.package is not None:
+            raise InputError(f"'{text}' names a package: an option goes to its own group")
         if parsed.is_sweep_override():
             raise InputError(f"'{text}' stands for several values: kdrun run -m runs each; write [a,b] for a list")
         found.append(Override(parsed.key_or_group, _value(parsed), _sign(parsed), key=text))
@@ -222,7 +224,7 @@ def _place(config: Any, path: str, *, create: bool = False) -> tuple[dict[str, A
         return config, path
     blocks = [config, *([config["do"]] if "foreach" in config and isinstance(config.get("do"), dict) else [])]
     if path in blocks[-1] or "." not in path:
-        return (blocks[-1] if path in blocks[-1] else config), path
+        return (config if path in _LOOP_WORDS else blocks[-1]), path
     pieces = path.split(".")
     for block in blocks:
         for cut in range(len(pieces) - 1, 0, -1):
@@ -236,6 +238,9 @@ def _place(config: Any, path: str, *, create: bool = False) -> tuple[dict[str, A
         return _place(config[pieces[0]], ".".join(pieces[1:]), create=True)
     return config, path
 
+
+_LOOP_WORDS = ("foreach", "do", "result", "like")
+"""What a loop says of itself; any other key means a node inside it."""
 
 _WIRES = ("from", "carry", "foreach", "result", "taps")
 """Mappings whose keys are names of the recipe's own, never verbs."""
@@ -258,12 +263,11 @@ def _another(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether ``new`` names another part than ``old`` does, so that none of the old one's parameters is meant."""
     if any(word in old or word in new for word in ("minimize", "train", "nodes", "updates")) and "stage" not in new:
         return False
-    if "like" in new and "like" not in old and any(isinstance(old.get(v), str | Mapping) for v in _VERBS):
+    verb, before = _verb(new), _verb(old)
+    if "like" in new and "like" not in old and before is not None:
         return True
-    if "like" in old and "like" not in new and any(isinstance(new.get(v), str | Mapping) for v in _VERBS):
+    if "like" in old and "like" not in new and verb is not None:
         return True
-    verb = next((v for v in _VERBS if isinstance(new.get(v), str | Mapping)), None)
-    before = next((v for v in _VERBS if isinstance(old.get(v), str | Mapping)), None)
     if verb is not None and before is not None and verb != before:
         return True
     if (
@@ -275,6 +279,11 @@ def _another(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
         return True
     words = [w for w in (*_VERBS, *_PARTS) if isinstance(new.get(w), str) and isinstance(old.get(w), str)]
     return any(new[w] != old[w] for w in words)
+
+
+def _verb(content: Mapping[str, Any]) -> str | None:
+    """The verb that a mapping names; a loop's node may be called as a verb is."""
+    return next((v for v in _VERBS if isinstance(content.get(v), Mapping if v == "foreach" else str)), None)
 
 
 def copied(value: Any) -> Any:

@@ -110,7 +110,7 @@ class OneRecipe(GroupsSource):
             raise ConfigLoadError(f"Config not found : {config_path}")
         file = Path(self.path)
         found = GroupsSource(self.provider, f"groups://{file.parent}").load_config(file.name)
-        header = {"package": "_global_"}
+        header: dict[str, str | None] = {"package": "_global_"}
         return ConfigResult(config=found.config, path=self.path, provider=self.provider, header=header)
 
     def available(self) -> bool:
