@@ -262,6 +262,10 @@ def test_jobs_that_fail_in_other_processes_fail_the_multirun(kdrun) -> None:
 def test_an_arm_without_the_users_knob_runs_without_it(kdrun) -> None:
     answer = kdrun("reproduce", "kd", "scale=smoke", "seeds=1", "transfer.temperature=2", "--jobs", "1")
     assert answer.code == 0, answer.err
+    assert "transfer.temperature=2 means nothing in arm scratch, label_smoothing" in answer.err
+    one = kdrun("run", "kd", "arm=scratch", "scale=smoke", "transfer.temperature=2")
+    assert one.code == 2
+    assert "'transfer' has no key 'temperature'" in one.err
 
 
 def test_export_round_trips_through_safetensors_and_torch(kdrun, tmp_path) -> None:

@@ -17,6 +17,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = recipe_parser("check", "Check names, wiring, arguments, types and ranges of a recipe and all its arms.")
     options = parse(parser, arguments)
     composer, selection = chosen(options)
+    composer.every_arm = selection.arm is None
     base = composer.compose(scale=selection.scale)
     arms: list[str | None] = [selection.arm] if selection.arm else list(base.config.get("arms") or {}) or [None]
     nodes: dict[str, list[str]] = {}

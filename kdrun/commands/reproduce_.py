@@ -31,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="print only the result")
     options = parse(parser, arguments)
     composer, selection = chosen(options)
+    composer.every_arm = selection.arm is None
     scale = selection.scale or "small"
     base = composer.compose(scale=scale)
     wanted = options.arms or selection.arm
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str]) -> int:
     except KdrunError as error:
         raise base.explain(error) from None
     jobs = _jobs(composer, arms, seeds, scale)
+    for text, without in composer.left_out.items():
+        print(f"kdrun: {text} means nothing in arm {', '.join(without)}", file=sys.stderr)
     sessions = _sessions(jobs)
     try:
         check_measured(claims, {arm: [n.name for n in sessions[_label(arm, seeds[0])].graph.stages()] for arm in arms})

@@ -43,10 +43,15 @@ TEXT = ("arms", "scales", "claims", "paper", "notes")
 
 @dataclass
 class Composer:
-    """Composes one recipe again and again: for its arms, scales and seeds. ``overrides`` are the user's; they come last."""
+    """Composes one recipe again and again: for its arms, scales and seeds. ``overrides`` are the user's; they come last.
+
+    ``every_arm``: a setting that only some arms have is left out in the others, and remembered in ``left_out``.
+    """
 
     recipe: RecipeFile
     overrides: Sequence[Override] = ()
+    every_arm: bool = False
+    left_out: dict[str, list[str]] = field(default_factory=dict)
     _library: Library | None = None
     _bases: dict[Any, dict[str, Any]] = field(default_factory=dict)
 
@@ -96,10 +101,11 @@ class Composer:
                 return found
             except InputError as error:
                 # An arm may replace the method whose setting the user turned: there it has no meaning.
-                lost = [o for o in user if arm is not None and error.key in (o.path, o.key)]
+                lost = [o for o in user if self.every_arm and arm is not None and error.key in (o.path, o.key)]
                 if not lost or not self._fits(lost[0]):
                     raise
                 user.remove(lost[0])
+                self.left_out.setdefault(lost[0].key, []).append(str(arm))
 
     def _fits(self, override: Override) -> bool:
         try:
