@@ -175,6 +175,27 @@ def test_a_group_may_be_left_out(tmp_path) -> None:
         ("skip: test\n", "skip lists nodes"),
     ],
 )
+@pytest.mark.parametrize(
+    "package", [".hydra", "..hydra", "_global_.hydra", "hydra.job", "store", "graph", "student.x.y"]
+)
+def test_an_option_lands_in_its_own_group_alone(tmp_path, monkeypatch, kdrun, package) -> None:
+    """No header puts a stranger's content over Hydra's own node, where it could name code, or over other settings."""
+    (tmp_path / "conf/data").mkdir(parents=True)
+    (tmp_path / "conf/data/mine.yaml").write_text(
+        f"# @package {package}\ndata: digits\ncallbacks: {{mark: {{_target_: os.mkdir, path: {tmp_path}/mark}}}}\n"
+    )
+    for command in ("run", "check"):
+        answer = kdrun(command, "kd", "data=mine", *(("scale=smoke", "arm=kd") if command == "run" else ()))
+        assert answer.code == 2
+        assert "an option lands in its own group 'data'" in answer.err
+    assert not (tmp_path / "mark").exists()
+
+
+def test_an_arm_reaches_nothing_of_hydras(tmp_path) -> None:
+    with pytest.raises(InputError, match="Hydra's own settings come from the command line alone"):
+        composed(tmp_path, "arms: {a: {hydra.run.dir: /tmp/elsewhere}}\n", arm="a")
+
+
 def test_a_defaults_list_reads_no_environment(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("KDRUN_MARK", "mlp_tiny")
     header = '# @package _global_\ndefaults: [{override /student: "${oc.env:KDRUN_MARK}"}]\n'

@@ -191,6 +191,8 @@ class Composer:
                 continue
             if row.first in dropped and place < chosen[row.first][1]:
                 continue
+            if row.layer != COMMAND_LINE and row.first == "hydra":
+                raise InputError("Hydra's own settings come from the command line alone", key=row.key)
             if row.layer != COMMAND_LINE and row.first in COMMAND_LINE_ONLY:
                 raise InputError(f"only the command line may set '{row.first}'", key=row.key)
             if row.first != "hydra":

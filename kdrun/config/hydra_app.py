@@ -100,6 +100,8 @@ class Loader(ConfigLoaderImpl):
             if self.completing:
                 shown = {**shown.get("graph", {}), **shown}
             for name, content in shown.items():
+                if name == "hydra":
+                    raise InputError("Hydra's own settings come from the command line alone", key="hydra")
                 config[name] = OmegaConf.create(content) if isinstance(content, dict | list) else content
         if config.hydra.sweep.dir == ".":  # where Hydra leaves its multirun.yaml
             config.hydra.sweep.dir = str(experiment.config.get("runs") or "runs")

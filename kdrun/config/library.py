@@ -70,13 +70,18 @@ class Library:
         for default in found.defaults:
             path = str(default.config_path)
             if not path.startswith("hydra/"):
-                rows.append((self._file(path), self._package(default.package)))
+                rows.append((self._file(path), self._package(path, default.package)))
         return rows
 
-    def _package(self, package: str | None) -> str:
-        if package is not None and (package == "hydra" or package.startswith("hydra.")):
-            raise InputError("Hydra's own settings come from the command line alone", key=package)
-        return package or ""
+    def _package(self, path: str, package: str | None) -> str:
+        """Where a file's content lands: at the top, or under its own group's name. Raises ``InputError`` for any other place."""
+        pieces = [piece for piece in (package or "").split(".") if piece not in ("", "_global_")]
+        group = path.partition("/")[0]
+        if pieces and pieces[0] != group:
+            raise InputError(
+                f"'# @package {package}' in {path}.yaml: an option lands in its own group '{group}', or at the top by _global_"
+            )
+        return ".".join(pieces)
 
     def _file(self, name: str) -> Path:
         if name == f"recipes/{self.recipe.name}":
