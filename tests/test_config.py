@@ -164,18 +164,6 @@ def test_a_group_may_be_left_out(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ("epoch: 1\n", "nothing reads 'epoch' \\(did you mean 'epochs'"),
-        ("scale: {smoke: {epochs: 1}}\n", "nothing reads 'scale' \\(did you mean 'scales'"),
-        ("optimiser: {lr: 1.0}\n", "nothing reads 'optimiser' \\(did you mean 'optimizer'"),
-        ("arms: [kd]\n", "arms are a mapping from names"),
-        ("arms: {a: {like: 3}}\n", "like names an arm or lists some"),
-        ("arms: {1: {}, a: {}}\n", "arms are a mapping from names"),
-        ("skip: test\n", "skip lists nodes"),
-    ],
-)
-@pytest.mark.parametrize(
     "package", [".hydra", "..hydra", "_global_.hydra", "hydra.job", "store", "graph", "student.x.y"]
 )
 def test_an_option_lands_in_its_own_group_alone(tmp_path, monkeypatch, kdrun, package) -> None:
@@ -218,6 +206,18 @@ def test_a_file_that_hydra_would_read_as_a_choice_is_refused(tmp_path, name) -> 
         Composer.named(str(path))
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("epoch: 1\n", "nothing reads 'epoch' \\(did you mean 'epochs'"),
+        ("scale: {smoke: {epochs: 1}}\n", "nothing reads 'scale' \\(did you mean 'scales'"),
+        ("optimiser: {lr: 1.0}\n", "nothing reads 'optimiser' \\(did you mean 'optimizer'"),
+        ("arms: [kd]\n", "arms are a mapping from names"),
+        ("arms: {a: {like: 3}}\n", "like names an arm or lists some"),
+        ("arms: {1: {}, a: {}}\n", "arms are a mapping from names"),
+        ("skip: test\n", "skip lists nodes"),
+    ],
+)
 def test_slips_at_the_top_of_a_recipe_are_told(tmp_path, body, message) -> None:
     with pytest.raises(InputError, match=message):
         composed(tmp_path, body, arm="a" if "a:" in body else None)
