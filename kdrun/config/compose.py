@@ -211,7 +211,12 @@ class Composer:
             where = locate(str(key), ((self.recipe.path, ""),))
             if not isinstance(key, str):
                 raise InputError(f"{key!r} is no name (YAML reads yes, no, on and off as true and false)", where=where)
-            if key not in RECIPE_WORDS and key not in below and not is_part(value) and not _mentioned(key, text):
+            first = key.partition(".")[0]
+            if (
+                first not in {*RECIPE_WORDS, *below, *(config.get("graph") or {})}
+                and not is_part(value)
+                and not _mentioned(key, text)
+            ):
                 raise InputError(f"nothing reads '{key}'{nearest(key, [*RECIPE_WORDS, *below])}", key=key, where=where)
 
     def _below(self, layered: Experiment) -> set[str]:
@@ -307,7 +312,7 @@ class Composer:
 
 def _mentioned(name: str, text: str) -> bool:
     """Whether some ``${...}`` or some ``like`` names a setting."""
-    return re.search(rf"\$\{{[^\"]*\b{re.escape(name)}\b", text) is not None or f'"like": "{name}"' in text
+    return re.search(rf"(\$\{{[^\"]*|\"like\": [^}}]*)\b{re.escape(name)}\b", text) is not None
 
 
 def _problems(protocol: str | None) -> list[str]:

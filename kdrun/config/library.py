@@ -69,6 +69,8 @@ class Library:
         rows = []
         for default in found.defaults:
             path = str(default.config_path)
+            if ".." in path.split("/") or path.startswith(("/", "~")):
+                raise InputError(f"'{path}' is no option: it leads out of the groups' folder")
             if not path.startswith("hydra/"):
                 rows.append((self._file(path), self._package(path, default.package)))
         return rows
