@@ -398,6 +398,7 @@ def test_every_arm_plans_at_every_scale(recipe, tmp_path) -> None:
         for arm in config["arms"]:
             session = Session(composer.compose(arm=arm, scale=scale))
             for stage in session.plan(known).stages:
-                updates = (session.graph.nodes[stage.name].params.get("step") or {}).get("updates") or {}
+                step = session.graph.nodes[stage.name].params.get("step")
+                updates = (step.get("updates") or {}) if isinstance(step, dict) else {}
                 still = stage.kind != "train" or all(update.get("every") == 0 for update in updates.values())
                 assert still or stage.unplanned or stage.flops, f"{arm} at {scale}: {stage.name}"
