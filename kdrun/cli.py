@@ -65,7 +65,7 @@ def _dispatch(command: str, arguments: list[str]) -> int:
         print(f"kdrun: there is no command '{command}'{nearest(command, COMMANDS)}; see kdrun --help", file=sys.stderr)
         return 2
     if command in ("run", "reproduce") and int(os.environ.get("RANK", 0)) > 0:
-        from kdrun.engine.helper import serve
+        from kdrun.engine.worker import serve
 
         serve()
         return 0

@@ -20,13 +20,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdrun.data.dataset import Column
-from kdrun.engine.building import build
-from kdrun.engine.hardware import Hardware
+from kdrun.grammar.steps import parse_step
+from kdrun.models.building import build
 from kdrun.optim.schedules import Progress
+from kdrun.runtime.hardware import Hardware
 from kdrun.step.compiler import Compiler, Roles
 from kdrun.step.program import StepProgram, make_trainable
 from kdrun.step.remembered import Lasting
-from kdrun.step.spec import parse_step
 from kdrun.step.trace import trace
 
 STEP = {

@@ -68,7 +68,7 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ob
 @pytest.fixture
 def interrupted(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], contextlib.AbstractContextManager[None]]:
     """What runs inside ``with interrupted(n):`` is cut off, as by Ctrl-C, once ``n`` checkpoints are saved."""
-    from kdrun.engine.checkpoint import Checkpoints
+    from kdrun.runtime.checkpoints import Checkpoints
 
     @contextlib.contextmanager
     def after(count: int) -> Iterator[None]:

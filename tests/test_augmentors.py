@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from kdrun.data.digits import Digits
-from kdrun.engine.building import build
 from kdrun.errors import DataError, InputError
 from kdrun.models.augmentors import AffineAugmentor, LatentPerturber, MaskMixer, VariationalAutoencoder
+from kdrun.models.building import build
 
 
 def test_no_width_is_the_identity_and_shifts_move() -> None:

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from kdrun.claims import check_claims, check_measured, claimed_metrics, judge, mean_interval
-from kdrun.claims.sentences import parse
 from kdrun.errors import InputError
+from kdrun.grammar.sentences import parse
 
 
 def claim(test: str) -> dict:

@@ -272,7 +272,7 @@ def test_export_round_trips_through_safetensors_and_torch(kdrun, tmp_path) -> No
     import torch
     from safetensors.torch import load_file
 
-    from kdrun.engine.building import build
+    from kdrun.models.building import build
 
     kdrun("run", "kd", *QUICK)
     (run,) = [str(p.parent.relative_to(tmp_path)) for p in tmp_path.glob("runs/*/*/result.json")]

@@ -12,9 +12,9 @@ from PIL import Image
 
 from kdrun.data import transforms
 from kdrun.data.crowds import AnnotatedCrowds, Crowds, adaptive_deviation, points_to_density
-from kdrun.engine.building import build
 from kdrun.errors import DataError
 from kdrun.metrics.counting import count_mae, count_rmse
+from kdrun.models.building import build
 from kdrun.step.taps import tap
 
 

@@ -10,18 +10,18 @@ import torch
 
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
 from kdrun.data.domains import DomainGlyphs, Wilds
-from kdrun.data.samplers import one_group_a_batch
+from kdrun.data.sampling import one_group_a_batch
 from kdrun.data.tasks import RotatedDigits, SplitCifar100
-from kdrun.engine.building import build
-from kdrun.engine.checkpoint import Checkpoints
-from kdrun.engine.context import Context
-from kdrun.engine.progress import Reporter
 from kdrun.errors import DataError, InputError
 from kdrun.metrics.leakage import feature_knn_distance
-from kdrun.stages.initialize import opaque
-from kdrun.stages.inversion import boundary_repulsion
-from kdrun.stages.partition import label_skew
-from kdrun.stages.sampling import class_requests
+from kdrun.models.building import build
+from kdrun.parts.diffusion import class_requests
+from kdrun.parts.initialize import opaque
+from kdrun.parts.inversion import boundary_repulsion
+from kdrun.parts.partition import label_skew
+from kdrun.runtime.checkpoints import Checkpoints
+from kdrun.runtime.context import Context
+from kdrun.runtime.progress import Reporter
 
 
 def rows(count: int, classes: int = 4) -> MemoryDataset:

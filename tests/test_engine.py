@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdrun.engine.checkpoint import flatten, unflatten
-from kdrun.engine.progress import Reporter
+from kdrun.grammar.nodes import Ref
 from kdrun.graph.check import check
 from kdrun.graph.keys import Keys
-from kdrun.graph.nodes import Ref
+from kdrun.runtime.checkpoints import flatten, unflatten
+from kdrun.runtime.progress import Reporter
 
 QUICK = ("epochs=1", "data.limit=128")
 
@@ -252,8 +252,8 @@ def test_killed_at_random_moments_the_rerun_gives_the_same_table(tmp_path) -> No
 def test_a_full_disk_is_one_clear_line_and_leaves_nothing(session, tmp_path, monkeypatch) -> None:
     import errno
 
-    from kdrun.engine import files
     from kdrun.errors import StoreError
+    from kdrun.runtime import files
 
     ready = session("kd", "transfer=none", *QUICK)
     ready.prepare()

@@ -14,8 +14,8 @@ from kdrun.data.questions import QuestionFolder
 from kdrun.errors import DataError, InputError
 from kdrun.metrics.language import exact_match
 from kdrun.models.transformers import CausalTransformer, KeyValueCache
-from kdrun.stages.generate import Sampler, decoding, fused_decoding
-from kdrun.stages.merge import task_arithmetic
+from kdrun.parts.decoding import Sampler, decoding, fused_decoding
+from kdrun.parts.merge import task_arithmetic
 
 CONTEXT = SimpleNamespace(
     config_key="graph.text",

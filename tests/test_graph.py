@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kdrun.errors import InputError
-from kdrun.graph.nodes import parse_graph
+from kdrun.grammar.loops import parse_graph
 
 
 def graph(body: dict) -> dict:

@@ -14,9 +14,9 @@ import torch
 from test_training import BILEVEL, write_recipe
 from torch import Tensor
 
-from kdrun.engine import group
 from kdrun.errors import Diverged
-from kdrun.graph.nodes import Ref
+from kdrun.grammar.nodes import Ref
+from kdrun.runtime import processes
 
 SHORT = ("epochs=2", "teacher_epochs=1", "data.limit=200", "batch_size=63")
 
@@ -24,8 +24,8 @@ SHORT = ("epochs=2", "teacher_epochs=1", "data.limit=200", "batch_size=63")
 @pytest.fixture(scope="module", autouse=True)
 def _nobody_left_behind() -> Iterator[None]:
     yield
-    if group._group is not None:
-        group._group.close()
+    if processes._group is not None:
+        processes._group.close()
 
 
 def weights(session, recipe: str, *overrides: str, role: str = "student", processes: int = 2) -> dict[str, Tensor]:
@@ -73,7 +73,7 @@ def test_what_is_decoded_from_files_is_divided_and_put_together(session, tmp_pat
 
 def test_dropout_draws_other_numbers_in_each_process(session) -> None:
     """Equal masks for both shares would leave the mean over processes as noisy as one share."""
-    from kdrun.step.sharding import Shards
+    from kdrun.runtime.sharding import Shards
 
     drawn = []
     for rank in range(2):

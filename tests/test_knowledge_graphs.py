@@ -23,9 +23,9 @@ from kdrun.ops.knowledge_graphs import (
     triple_score,
     uniform_negatives,
 )
-from kdrun.stages.clustering import cluster_neighbours, elbow, kmeans, pca
-from kdrun.stages.knowledge_graphs import triple_index
-from kdrun.stages.reduce import column
+from kdrun.parts.clustering import cluster_neighbours, elbow, kmeans, pca
+from kdrun.parts.knowledge_graphs import triple_index
+from kdrun.parts.reduce import column
 
 ENTITIES = 12
 

@@ -6,7 +6,7 @@ import pytest
 
 from kdrun.config.compose import Composer
 from kdrun.errors import InputError
-from kdrun.graph.nodes import Ref
+from kdrun.grammar.nodes import Ref
 
 ZOO = Composer.named("zoo").base().config["arms"]
 METHODS = sorted(arm.get("transfer", "kd") for arm in ZOO.values())

@@ -13,9 +13,9 @@ from kdrun.errors import DataError, InputError
 from kdrun.metrics.classification import mean_absolute_error
 from kdrun.metrics.selection import gradient_agreement, selection_regret
 from kdrun.ops.simplex import simplex_grid
-from kdrun.stages.mixtures import mixture_accuracy, mixture_ascent, mixture_rows, mixture_transport, source_mixture
-from kdrun.stages.projections import principal_components
-from kdrun.stages.tables import table_column
+from kdrun.parts.mixtures import mixture_accuracy, mixture_ascent, mixture_rows, mixture_transport, source_mixture
+from kdrun.parts.projections import principal_components
+from kdrun.parts.tables import table_column
 
 GROUPS = [[0, 1, 2, 3], [4, 5, 6], [7, 8, 9]]
 

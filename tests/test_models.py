@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from kdrun.config.paths import group_options
-from kdrun.engine.building import build, load_state, resolve
 from kdrun.errors import InputError
+from kdrun.models.building import build, load_state, resolve
 from kdrun.step.taps import tap
 
 SIZES = {"num_classes": 100, "in_channels": 3, "image_size": 32, "in_features": 3072, "vocabulary": 50}

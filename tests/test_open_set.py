@@ -10,15 +10,15 @@ from torch.nn import functional as F
 
 from kdrun.data.digits import Digits
 from kdrun.data.glyphs import Glyphs
-from kdrun.engine.building import build, resolve
 from kdrun.errors import InputError
 from kdrun.metrics.open_set import h_score
+from kdrun.models.building import build, resolve
 from kdrun.ops.banks import bank_nearest_neighbors, filled_banks, neighbor_soft_cross_entropy, zero_rows
 from kdrun.ops.clustering import kmeans_centroids, one_vs_all_pseudo_label
 from kdrun.ops.divergences import cross_entropy
 from kdrun.optim.schedules import Progress, inverse_power
-from kdrun.stages.cluster import best_ratio
-from kdrun.stages.select import of_classes
+from kdrun.parts.clusters import best_ratio
+from kdrun.parts.select import of_classes
 
 
 def blobs(*centers: list[float], rows: int = 30, spread: float = 0.05) -> torch.Tensor:
@@ -257,7 +257,7 @@ def test_a_refresh_writes_the_state_at_each_rows_index(session, tmp_path) -> Non
     ready.plan()
     ready.run()
     log = ready.store.read(ready.keys["fit"])["log"].rows
-    from kdrun.graph.nodes import Ref
+    from kdrun.grammar.nodes import Ref
 
     state = ready.executor.value(Ref("fit")).state
     rows = ready.executor.value(Ref("part")).rows()

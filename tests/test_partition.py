@@ -7,10 +7,11 @@ import torch
 
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
 from kdrun.errors import InputError
-from kdrun.graph.nodes import Ref, parse_graph
-from kdrun.stages.label import column_values
-from kdrun.stages.partition import by_class, random_parts
-from kdrun.stages.select import excluding_classes, excluding_rows, of_classes
+from kdrun.grammar.loops import parse_graph
+from kdrun.grammar.nodes import Ref
+from kdrun.parts.label import column_values
+from kdrun.parts.partition import by_class, random_parts
+from kdrun.parts.select import excluding_classes, excluding_rows, of_classes
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def test_digest_follows_imports_between_modules() -> None:
     part = catalog().get("stage", "train")
     _reach(part.module, part.file, part.qualname, seen)
     assert "kdrun.step.program:StepProgram" in seen
-    assert "kdrun.engine.randomness:seed_of" in seen
+    assert "kdrun.randomness:seed_of" in seen
     assert not any(name.startswith("kdrun.report") for name in seen)
 
 

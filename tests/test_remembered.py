@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdrun.graph.nodes import Ref
+from kdrun.grammar.nodes import Ref
 from kdrun.step.compiler import Compiler
 from kdrun.step.remembered import TRIALS, Lasting, Remembered
 

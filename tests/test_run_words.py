@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kdrun.errors import InputError
-from kdrun.graph.nodes import Ref
+from kdrun.grammar.nodes import Ref
 
 HEADER = "# @package _global_\ndefaults: [{override /protocol: null}, {override /transfer: null}]\n"
 

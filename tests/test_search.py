@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
-from kdrun.engine.building import build
 from kdrun.errors import InputError
+from kdrun.models.building import build
 from kdrun.models.spaces import ChoiceSpace
-from kdrun.stages import proxies
+from kdrun.parts import proxies
 from kdrun.stages.search import _Capped, aging_evolution, random_search
 
 CHOICES = {

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
-from kdrun.engine.building import build
 from kdrun.errors import InputError
 from kdrun.metrics import comparison, statistics
-from kdrun.stages.initialize import inner_linear, random_weights
-from kdrun.stages.merge import average_weights
-from kdrun.stages.mix import concatenate_rows
-from kdrun.stages.select import top_k
+from kdrun.models.building import build
+from kdrun.parts.initialize import inner_linear, random_weights
+from kdrun.parts.merge import average_weights
+from kdrun.parts.mix import concatenate_rows
+from kdrun.parts.select import top_k
 from kdrun.stages.summarize import summarize
 
 SPEC = {"model": "mlp", "hidden": [4], "in_features": 6, "num_classes": 3}

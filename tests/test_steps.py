@@ -7,14 +7,14 @@ import math
 import pytest
 import torch
 
-from kdrun.engine.building import build
-from kdrun.engine.checkpoint import Checkpoints
 from kdrun.errors import InputError
-from kdrun.graph.nodes import Ref
+from kdrun.grammar.nodes import Ref
+from kdrun.grammar.turns import Alternation, Phase, parse_phases
+from kdrun.models.building import build
 from kdrun.ops.noise import random_partners, random_rows, unit_rows
 from kdrun.ops.tensors import rotation_views, standardize
 from kdrun.optim.schedules import Progress, gaussian_fade
-from kdrun.step.alternate import Alternation, Phase, parse_phases
+from kdrun.runtime.checkpoints import Checkpoints
 from kdrun.step.program import StepProgram
 from kdrun.step.taps import Detour, tap, tokens_as_map
 
@@ -258,7 +258,7 @@ def test_a_first_stage_leaves_what_lies_behind_its_end_alone(session) -> None:
     ready = session("kd", "transfer=hint", "epochs=1", "data.limit=128", "transfer.hint_epochs=1")
     ready.executor.result("fit_hint")
     found = ready.executor.value(Ref("fit_hint")).state
-    from kdrun.engine.building import build as build_model
+    from kdrun.models.building import build as build_model
 
     spec = ready.executor.value(Ref("fit_hint")).spec
     first = build_model(spec, seed=(0, "fit_hint", "weights", "student")).state_dict()

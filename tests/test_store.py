@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from kdrun.engine.artifacts import Data, Model, Table, Tensors, Value
 from kdrun.engine.store import Store
 from kdrun.errors import CorruptArtifact, StoreError
+from kdrun.runtime.artifacts import Data, Model, Table, Tensors, Value
 
 KEY = "ab" * 20
 TIED = torch.arange(4.0)

@@ -14,16 +14,16 @@ from torch.nn import functional as F
 
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
 from kdrun.data.survival import BagFolder, ClinicalTables, SurvivalBags, quantile_cutoffs
-from kdrun.engine.building import build
-from kdrun.engine.hardware import Hardware
 from kdrun.errors import DataError, InputError
 from kdrun.metrics.survival import concordance_index, discrete_concordance_index
 from kdrun.models.bags import GatedAttentionMIL, MeanPoolingMIL, TopKExpertRouting
+from kdrun.models.building import build
 from kdrun.ops.survival import discrete_survival_nll
-from kdrun.stages.corrupt import permuted_columns
-from kdrun.stages.label import stacked_features
-from kdrun.stages.merge import best_scored
-from kdrun.stages.transferability import pivot_scores, transfer_correlates
+from kdrun.parts.corrupt import permuted_columns
+from kdrun.parts.label import stacked_features
+from kdrun.parts.merge import best_scored
+from kdrun.parts.transferability import pivot_scores, transfer_correlates
+from kdrun.runtime.hardware import Hardware
 
 ATTENTION = {"embedding": 8, "attention": 6, "in_features": 5, "num_classes": 3}
 

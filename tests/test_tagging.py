@@ -11,11 +11,11 @@ import torch
 
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
 from kdrun.data.tagging import ConllDomains, ToyTwoDomainNer
-from kdrun.engine.building import build
 from kdrun.errors import DataError, InputError
 from kdrun.metrics.tagging import between_group_cosine, confusion_rate, entity_f1
+from kdrun.models.building import build
 from kdrun.ops.spans import mention_starts
-from kdrun.stages.tagging import few_shot_by_tag, foreign_as_class, scattered_mentions
+from kdrun.parts.tagging import few_shot_by_tag, foreign_as_class, scattered_mentions
 
 TOY = {"source": 150, "target": 150, "valid": 20, "test": 150}
 
@@ -159,7 +159,7 @@ def test_foreign_mentions_become_one_more_type(toy) -> None:
 
 
 def test_stage_two_starts_from_stage_one_with_a_new_head_and_pseudo_tags_beside_gold(session) -> None:
-    from kdrun.graph.nodes import Ref
+    from kdrun.grammar.nodes import Ref
 
     ready = session(
         "name_tagging", "fit_source.epochs=1", "fit_target.epochs=1", "data.source=64", "data.target=64", "data.test=40"
@@ -228,7 +228,7 @@ def test_what_conll_data_lack_is_named(tmp_path) -> None:
 
 
 def test_a_new_head_needs_a_model_with_one() -> None:
-    from kdrun.stages.tagging import new_head
+    from kdrun.parts.tagging import new_head
 
     data = MemoryDataset({"tags": torch.zeros(2, 3)}, DataInfo({"tags": Column((3,))}, classes=3))
     with pytest.raises(InputError, match="needs a model with num_classes"):

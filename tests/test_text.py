@@ -13,7 +13,7 @@ from kdrun.data.dataset import MemoryDataset
 from kdrun.data.text import CanaryCorpus, TextCorpus, docstrings, tokenizer
 from kdrun.errors import DataError, InputError
 from kdrun.metrics.language import canary_exposure, perplexity
-from kdrun.stages.privacy import privacy_spans
+from kdrun.parts.privacy import privacy_spans
 
 SMALL = {"train_characters": 4000, "valid_characters": 800, "test_characters": 800}
 TINY = {**SMALL, "canaries": 3, "repeats": 5, "secret_length": 2}

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from kdrun.data.dataset import DataInfo, MemoryDataset
-from kdrun.data.tracking import PointTargetScenes
-from kdrun.engine.building import build
+from kdrun.data.scenes import PointTargetScenes
 from kdrun.errors import DataError, InputError
 from kdrun.metrics.sets import gospa
-from kdrun.stages.filters import best_assignments, existence_threshold, gm_phd, pmb
+from kdrun.models.building import build
+from kdrun.parts.filters import best_assignments, existence_threshold, gm_phd, pmb
 
 SMALL = {
     "steps": 5,

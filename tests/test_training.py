@@ -11,13 +11,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdrun.data.digits import Digits
-from kdrun.engine.artifacts import Model
-from kdrun.engine.building import build, load_state
-from kdrun.engine.randomness import stream
 from kdrun.errors import Diverged, InputError
-from kdrun.graph.nodes import Ref
+from kdrun.grammar.nodes import Ref
+from kdrun.grammar.steps import Update
+from kdrun.models.building import build, load_state
+from kdrun.randomness import stream
+from kdrun.runtime.artifacts import Model
 from kdrun.step.program import Trainable
-from kdrun.step.spec import Update
 
 
 def network(channels: list[int], name: str, role: str) -> nn.Module:

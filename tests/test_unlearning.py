@@ -13,12 +13,12 @@ from torch.nn import functional as F
 
 from kdrun.data.biographies import ANSWER, CONTEXT, END, IGNORED, SyntheticBiographies
 from kdrun.data.tofu import Tofu
-from kdrun.engine.building import build
 from kdrun.errors import DataError, InputError
 from kdrun.metrics.unlearning import answer_probability, ks_forget_quality, model_utility, valid_mass
+from kdrun.models.building import build
 from kdrun.models.low_rank import LowRankConv2d, adapted_layers, insert_adapters, merge_adapters
-from kdrun.stages.adapters import low_rank_adapter, merged_adapter
-from kdrun.stages.fisher import diagonal_fisher
+from kdrun.parts.adapters import low_rank_adapter, merged_adapter
+from kdrun.parts.fisher import diagonal_fisher
 
 SMALL = {"people": 8, "others": 6, "values": 4, "forget_people": 2, "contexts": 50, "test_contexts": 20}
 SPEC = {"model": "causal_transformer", "vocabulary": 37, "max_length": 20, "size": "nano"}

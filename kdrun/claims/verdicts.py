@@ -17,9 +17,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kdrun.claims.sentences import Metric, Sentence, Term, parse
 from kdrun.claims.statistics import Interval, mean_interval
 from kdrun.errors import InputError, nearest
+from kdrun.grammar.sentences import Metric, Sentence, Term, parse
 
 __all__ = ["Results", "Verdict", "check_claims", "check_measured", "claimed_metrics", "judge", "judge_all"]
 

@@ -61,9 +61,9 @@ def _session(folder: Path, options: Any) -> Any:
 
 def _model(session: Any, stage: str, role: str | None) -> tuple[Any, Any]:
     """The model artifact and the column that it reads."""
-    from kdrun.engine.artifacts import Model
-    from kdrun.engine.building import INPUT_COLUMNS
-    from kdrun.graph.nodes import Ref
+    from kdrun.grammar.nodes import Ref
+    from kdrun.models.building import INPUT_COLUMNS
+    from kdrun.runtime.artifacts import Model
 
     key = session.keys[stage]
     if not session.store.contains(key):
@@ -81,7 +81,7 @@ def _model(session: Any, stage: str, role: str | None) -> tuple[Any, Any]:
 def _write(model: Any, column: Any, kind: str, output: Path) -> None:
     import torch
 
-    from kdrun.engine.building import build, load_state
+    from kdrun.models.building import build, load_state
 
     output.parent.mkdir(parents=True, exist_ok=True)
     if kind == "safetensors":

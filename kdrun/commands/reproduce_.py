@@ -13,12 +13,12 @@ from kdrun.commands.arguments import chosen, parse, recipe_parser
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Experiment
 from kdrun.config.layers import Override
-from kdrun.engine.progress import make_reporter
 from kdrun.engine.session import Outcome, Session, environment
 from kdrun.engine.sweep import Job, run_all, workers_for
 from kdrun.errors import InputError, KdrunError, RunError
-from kdrun.graph.nodes import Graph
+from kdrun.grammar.nodes import Graph
 from kdrun.report.leaderboard import check_leaderboard
+from kdrun.runtime.progress import make_reporter
 
 __all__ = ["main"]
 

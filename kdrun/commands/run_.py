@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from kdrun.config.paths import find_recipe
-from kdrun.engine.progress import make_reporter
 from kdrun.errors import KdrunError
+from kdrun.runtime.progress import make_reporter
 
 __all__ = ["main", "run_experiment"]
 

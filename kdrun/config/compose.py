@@ -15,7 +15,7 @@ from typing import Any
 
 from kdrun.config.experiment import Experiment
 from kdrun.config.files import read
-from kdrun.config.layers import COMMAND_LINE, Override, apply, copied, is_part, overlay, parse_text, records
+from kdrun.config.layers import COMMAND_LINE, Override, apply, parse_text, records
 from kdrun.config.library import Library
 from kdrun.config.locate import locate
 from kdrun.config.messages import no_option
@@ -23,6 +23,7 @@ from kdrun.config.paths import RecipeFile, conf_dir, find_recipe, group_options,
 from kdrun.config.resolvers import resolved
 from kdrun.errors import InputError, KdrunError, nearest
 from kdrun.grammar.like import expand, without
+from kdrun.grammar.overlay import copied, is_part, overlay
 
 __all__ = ["Composer"]
 

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdrun.errors import InputError, nearest
+from kdrun.grammar.overlay import copied, is_part, overlay, place
 
-__all__ = ["COMMAND_LINE", "Override", "apply", "is_part", "overlay", "parse_text", "records"]
+__all__ = ["COMMAND_LINE", "Override", "addressed", "apply", "parse_text", "records"]
 
 COMMAND_LINE = "command line"
 
-_VERBS = ("stage", "op", "call", "foreach", "model", "data", "optimizer")
-_PARTS = ("optimizer", "schedule", "metric", "transform", "gradient", "space", "strategy", "sampler")
 _WORDS = ("results", "notes", "leaderboard", "seeds")
 """What a recipe may say that no file says before it."""
 
@@ -116,7 +115,7 @@ def apply(config: dict[str, Any], override: Override) -> None:
     """
     path = addressed(config, override)
     if override.sign == "~":
-        holder, leaf = _place(config, path)
+        holder, leaf = place(config, path)
         if leaf not in holder:
             raise _unknown(config, override.path, path)
         del holder[leaf]
@@ -127,22 +126,22 @@ def apply(config: dict[str, Any], override: Override) -> None:
     if _set_in_list(config, path, override.value):
         return
     _refuse_unknown(config, override, path)
-    holder, leaf = _place(config, path, create="+" in override.sign)
+    holder, leaf = place(config, path, create="+" in override.sign)
     overlay(holder, {leaf: override.value}, literal=True)
 
 
 def _set_in_list(config: dict[str, Any], path: str, value: Any) -> bool:
     """Set ``metrics.0`` or ``metrics.0.name``, where an entry of a list is meant that is there."""
     for match in re.finditer(r"\.(\d+)(?:\.|$)", path):
-        holder, leaf = _place(config, path[: match.start()])
-        place, rest = int(match.group(1)), path[match.end() :]
+        holder, leaf = place(config, path[: match.start()])
+        index, rest = int(match.group(1)), path[match.end() :]
         entries = holder.get(leaf)
-        if not isinstance(entries, list) or place >= len(entries) or (rest and not isinstance(entries[place], dict)):
+        if not isinstance(entries, list) or index >= len(entries) or (rest and not isinstance(entries[index], dict)):
             continue
         if rest:
-            apply(entries[place], Override(rest, value, "++"))
+            apply(entries[index], Override(rest, value, "++"))
         else:
-            entries[place] = copied(value)
+            entries[index] = copied(value)
         return True
     return False
 
@@ -187,19 +186,19 @@ def _refuse_unknown(config: dict[str, Any], override: Override, path: str) -> No
         return
     if path == first and isinstance(value, Mapping) and is_part(value):
         return  # a new source
-    holder, leaf = _place(config, path)
+    holder, leaf = place(config, path)
     if leaf not in holder:
         raise _unknown(config, override.path, path)
     old = holder[leaf]
     if isinstance(value, Mapping) and isinstance(old, Mapping) and not is_part(old) and not is_part(value):
         for key in value:
-            inner, last = _place(old, str(key))
+            inner, last = place(old, str(key))
             if last not in inner and old and not is_part(inner):
                 raise _unknown(config, f"{override.path}.{key}", f"{path}.{key}")
 
 
 def _unknown(config: Mapping[str, Any], written: str, path: str) -> InputError:
-    holder, leaf = _place(config, path)
+    holder, leaf = place(config, path)
     if holder is config:
         from kdrun.config.paths import groups
 
@@ -209,85 +208,3 @@ def _unknown(config: Mapping[str, Any], written: str, path: str) -> InputError:
     known = [str(name) for name in holder]
     parent = written[: -len(leaf) - 1]
     return InputError(f"'{parent}' has no key '{leaf}'{nearest(leaf, known)}; it has: {', '.join(known)}", key=written)
-
-
-def is_part(content: Any) -> bool:
-    """Whether a mapping names a part or a copy of something, whose keys are checked where it is read."""
-    return isinstance(content, Mapping) and (
-        "like" in content or any(isinstance(content.get(v), str) for v in (*_VERBS, *_PARTS))
-    )
-
-
-def _place(config: Any, path: str, *, create: bool = False) -> tuple[dict[str, Any], str]:
-    """The mapping that holds the end of ``path``, and the key there: as many dots as exist belong to the way."""
-    if path in config:
-        return config, path
-    blocks = [config, *([config["do"]] if "foreach" in config and isinstance(config.get("do"), dict) else [])]
-    if path in blocks[-1] or "." not in path:
-        return (config if path in _LOOP_WORDS else blocks[-1]), path
-    pieces = path.split(".")
-    for block in blocks:
-        for cut in range(len(pieces) - 1, 0, -1):
-            name = ".".join(pieces[:cut])
-            if name == "step" and isinstance(block.get(name), str):
-                block[name] = {"like": block[name]}
-            if isinstance(block.get(name), dict):
-                return _place(block[name], ".".join(pieces[cut:]), create=create)
-    if create and config.get(pieces[0]) is None:
-        config[pieces[0]] = {}
-        return _place(config[pieces[0]], ".".join(pieces[1:]), create=True)
-    return config, path
-
-
-_LOOP_WORDS = ("foreach", "do", "result", "like")
-"""What a loop says of itself; any other key means a node inside it."""
-
-_WIRES = ("from", "carry", "foreach", "result", "taps")
-"""Mappings whose keys are names of the recipe's own, never verbs."""
-
-
-def overlay(base: dict[str, Any], over: Mapping[str, Any], *, literal: bool = False) -> None:
-    """Merge ``over`` into ``base``, in place; ``literal``: its keys are taken as they are."""
-    for key, value in over.items():
-        holder, leaf = (base, key) if literal or not isinstance(key, str) else _place(base, key)
-        old = holder.get(leaf)
-        if leaf == "step" and isinstance(old, str) and isinstance(value, Mapping) and "like" not in value:
-            old = holder[leaf] = {"like": old}
-        if isinstance(value, Mapping) and isinstance(old, dict) and (leaf in _WIRES or not _another(old, value)):
-            overlay(old, value)
-        else:
-            holder[leaf] = copied(value)
-
-
-def _another(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether ``new`` names another part than ``old`` does, so that none of the old one's parameters is meant."""
-    if any(word in old or word in new for word in ("minimize", "train", "nodes", "updates")) and "stage" not in new:
-        return False
-    verb, before = _verb(new), _verb(old)
-    if "like" in new and "like" not in old and before is not None:
-        return True
-    if "like" in old and "like" not in new and verb is not None:
-        return True
-    if verb is not None and before is not None and verb != before:
-        return True
-    if (
-        isinstance(new.get("by"), str)
-        and isinstance(old.get("by"), str)
-        and new["by"] != old["by"]
-        and verb is not None
-    ):
-        return True
-    words = [w for w in (*_VERBS, *_PARTS) if isinstance(new.get(w), str) and isinstance(old.get(w), str)]
-    return any(new[w] != old[w] for w in words)
-
-
-def _verb(content: Mapping[str, Any]) -> str | None:
-    """The verb that a mapping names; a loop's node may be called as a verb is."""
-    return next((v for v in _VERBS if isinstance(content.get(v), Mapping if v == "foreach" else str)), None)
-
-
-def copied(value: Any) -> Any:
-    """A copy of nested mappings and lists."""
-    if isinstance(value, Mapping):
-        return {k: copied(v) for k, v in value.items()}
-    return [copied(v) for v in value] if isinstance(value, list) else value

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from kdrun.step.sharding import Shards
+    from kdrun.runtime.sharding import Shards
 
 __all__ = ["Column", "DataInfo", "DataPart", "Dataset", "FileDataset", "MemoryDataset", "few_left_over"]
 

@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdrun.engine.artifacts import Artifact, Data, Model, OptimizerSpec, Table, Tensors, Value
-from kdrun.engine.progress import QuietReporter, Reporter
 from kdrun.engine.store import Store
 from kdrun.errors import CorruptArtifact, InputError, KdrunError
+from kdrun.grammar.nodes import SOURCES, Graph, Node, Ref
 from kdrun.graph.check import ENGINE_KEYS
 from kdrun.graph.keys import Keys
-from kdrun.graph.nodes import SOURCES, Graph, Node, Ref
 from kdrun.graph.types import part_of
 from kdrun.registry import Part, catalog
+from kdrun.runtime.artifacts import Artifact, Data, Model, OptimizerSpec, Table, Tensors, Value
+from kdrun.runtime.progress import QuietReporter, Reporter
 
 if TYPE_CHECKING:
     from kdrun.data.dataset import Dataset
-    from kdrun.engine.hardware import Hardware
+    from kdrun.runtime.hardware import Hardware
 
 __all__ = ["Executor", "load_data"]
 
@@ -141,12 +141,12 @@ class Executor:
         """The other processes of the group, if there is one, at the same train stage."""
         if node.part != "train" or self.hardware.processes == 1:
             return contextlib.nullcontext()
-        from kdrun.engine.group import Group
+        from kdrun.runtime.processes import Group
 
         return Group.of(self.hardware.processes).together(self.config, node.name)
 
     def _call(self, node: Node, key: str) -> Result:
-        from kdrun.engine.context import Context
+        from kdrun.runtime.context import Context
 
         part = part_of(node)
         options = {k: v for k, v in node.params.items() if k not in ENGINE_KEYS["stage"]}
@@ -182,7 +182,7 @@ class Executor:
         return _as_result(returned, part, context)
 
     def _checkpoints(self, key: str) -> Any:
-        from kdrun.engine.checkpoint import Checkpoints
+        from kdrun.runtime.checkpoints import Checkpoints
 
         return Checkpoints(Path(self.store.root) / "checkpoints", key)
 
@@ -190,7 +190,7 @@ class Executor:
     def hardware(self) -> Hardware:
         """The device and numerics, set up when the first stage is computed."""
         global _hardware
-        from kdrun.engine.hardware import Hardware
+        from kdrun.runtime.hardware import Hardware
 
         if _hardware is None or _hardware.settings != dict(self.hardware_settings):
             _hardware = Hardware(self.hardware_settings)
@@ -234,7 +234,7 @@ class Executor:
 
     def _dataset(self, artifact: Data) -> Dataset:
         from kdrun.data.dataset import Column, DataInfo, MemoryDataset
-        from kdrun.graph.nodes import parse_node
+        from kdrun.grammar.nodes import parse_node
 
         if not artifact.source:
             columns = {n: Column(tuple(c.shape[1:]), c.dtype) for n, c in artifact.columns.items()}
@@ -300,7 +300,7 @@ def main_role(node: Node) -> str:
     """The field a reference without field means: for ``train``, the first model handed in that an update trains."""
     if node.verb != "stage" or node.by is not None or node.part != "train":
         return ""
-    from kdrun.step.spec import parse_step
+    from kdrun.grammar.steps import parse_step
 
     trained = parse_step(node.params["step"], key=f"{node.key}.step").trained()
     inputs = node.inputs if isinstance(node.inputs, dict) else {}
@@ -318,7 +318,7 @@ def _split(field: tuple[str, ...], result: Result, main: str) -> tuple[str, tupl
 
 def _sizes(values: Mapping[str, Any]) -> dict[str, int]:
     from kdrun.data.dataset import Dataset
-    from kdrun.engine.building import sizes_from_data
+    from kdrun.models.building import sizes_from_data
 
     found: dict[str, int] = {}
     for value in values.values():

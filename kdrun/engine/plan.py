@@ -18,16 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from kdrun.data.dataset import Column, DataInfo, Dataset, MemoryDataset, few_left_over
-from kdrun.engine.artifacts import Model
-from kdrun.engine.building import build, resolve, sizes_from_data
 from kdrun.engine.executor import main_role
 from kdrun.errors import InputError, KdrunError, nearest
+from kdrun.grammar.nodes import SOURCES, Graph, Node, Ref
+from kdrun.grammar.steps import Step, parse_step
 from kdrun.graph.check import ENGINE_KEYS, step_readers
 from kdrun.graph.keys import Keys
-from kdrun.graph.nodes import SOURCES, Graph, Node, Ref
 from kdrun.graph.types import part_of
+from kdrun.models.building import build, resolve, sizes_from_data
 from kdrun.registry import Part, catalog
-from kdrun.step.spec import Step, parse_step
+from kdrun.runtime.artifacts import Model
 from kdrun.step.trace import Trace, trace
 
 __all__ = ["Known", "Plan", "StagePlan", "plan"]
@@ -330,7 +330,7 @@ class _FakeContext:
     """Stands for a stage's context while its part runs on fake tensors."""
 
     def __init__(self, node: Node, sizes: Mapping[str, int]) -> None:
-        from kdrun.engine.hardware import Hardware
+        from kdrun.runtime.hardware import Hardware
 
         self.name, self.key, self.config_key, self.sizes = node.name, "", node.key, sizes
         self.hardware = Hardware.__new__(Hardware)

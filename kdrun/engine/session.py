@@ -17,13 +17,13 @@ from typing import Any
 
 from kdrun.config.experiment import Experiment
 from kdrun.engine.executor import Executor
-from kdrun.engine.progress import Reporter
 from kdrun.engine.store import Store, default_root
 from kdrun.errors import InputError, KdrunError, StoreError
+from kdrun.grammar.nodes import Graph, Node
 from kdrun.graph.check import check
 from kdrun.graph.keys import Keys
-from kdrun.graph.nodes import Graph, Node
 from kdrun.registry import catalog
+from kdrun.runtime.progress import Reporter
 
 __all__ = ["Outcome", "RunFolder", "Session", "environment", "flat_metrics", "write_record"]
 

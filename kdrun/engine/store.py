@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdrun.engine.artifacts import Artifact, Data, Model, Table, Tensors, Value
-from kdrun.engine.files import atomic_folder, remove_leftovers, sha256, store_errors
 from kdrun.errors import CorruptArtifact, StoreError
+from kdrun.runtime.artifacts import Artifact, Data, Model, Table, Tensors, Value
+from kdrun.runtime.files import atomic_folder, remove_leftovers, sha256, store_errors
 
 __all__ = ["Entry", "Store", "default_root"]
 

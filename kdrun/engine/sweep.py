@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdrun.config.experiment import Experiment
-from kdrun.engine.group import launched
-from kdrun.engine.progress import Reporter
 from kdrun.engine.session import Outcome, Session
 from kdrun.errors import KdrunError, RunError
+from kdrun.runtime.processes import launched
+from kdrun.runtime.progress import Reporter
 
 __all__ = ["Job", "run_all", "workers_for"]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kdrun.config.layers import copied, overlay
 from kdrun.errors import InputError, nearest
+from kdrun.grammar.overlay import copied, overlay
 
 __all__ = ["expand", "without"]
 

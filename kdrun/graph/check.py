@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kdrun.errors import InputError, nearest
-from kdrun.graph.nodes import Graph, Node, Ref, parse_graph, parse_inputs, parse_node
+from kdrun.grammar.loops import parse_graph
+from kdrun.grammar.nodes import Graph, Node, Ref, parse_inputs, parse_node
+from kdrun.grammar.steps import Step, StepNode, Update, parse_step
 from kdrun.graph.normal import normalized
 from kdrun.graph.order import in_order, needed, wanted
 from kdrun.graph.types import expected, part_of, value_type
 from kdrun.registry import BY_KINDS, KINDS, catalog
-from kdrun.step.spec import Step, StepNode, Update, parse_step
 
 __all__ = ["check", "nested_parts"]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from kdrun.errors import InputError
+from kdrun.grammar.nodes import Graph, Node, Ref
+from kdrun.grammar.steps import parse_step
 from kdrun.graph.check import ENGINE_KEYS, nested_parts
-from kdrun.graph.nodes import Graph, Node, Ref
 from kdrun.graph.types import part_of
 from kdrun.registry import Part, catalog
-from kdrun.step.spec import parse_step
 
 __all__ = ["Keys", "numerics"]
 

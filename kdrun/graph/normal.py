@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from kdrun.errors import InputError, nearest
-from kdrun.grammar.steps import with_lists, with_rates, with_updates
-from kdrun.graph.nodes import Node, Ref
+from kdrun.grammar.each import expand_each
+from kdrun.grammar.nodes import Node, Ref
+from kdrun.grammar.shorthand import with_lists, with_rates, with_updates
 from kdrun.registry import catalog
-from kdrun.step.each import expand_each
 
 __all__ = ["normalized"]
 

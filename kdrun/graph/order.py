@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdrun.errors import InputError, nearest
-from kdrun.graph.nodes import SOURCES, Graph, Node, Ref
+from kdrun.grammar.nodes import SOURCES, Graph, Node, Ref
 from kdrun.graph.types import value_type
 
 __all__ = ["in_order", "needed", "wanted"]

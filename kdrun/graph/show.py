@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from kdrun.graph.nodes import SOURCES, Graph, Node, Ref
-from kdrun.step.spec import Step, parse_step
+from kdrun.grammar.nodes import SOURCES, Graph, Node, Ref
+from kdrun.grammar.steps import Step, parse_step
 
 __all__ = ["as_mermaid", "as_svg", "as_text", "as_yaml"]
 

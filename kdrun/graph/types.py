@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kdrun.errors import InputError, nearest
-from kdrun.graph.nodes import Graph, Node, Ref
+from kdrun.grammar.nodes import Graph, Node, Ref
 from kdrun.registry import Part, catalog
 
 __all__ = ["ANNOTATIONS", "expected", "part_of", "value_type"]

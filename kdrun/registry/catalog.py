@@ -15,7 +15,7 @@ from kdrun.registry.signature import INJECTED, MISSING, Input, Parameter, Part
 
 __all__ = ["Catalog", "catalog"]
 
-PACKAGES = ("ops", "models", "data", "metrics", "optim", "stages", "step", "tracking")
+PACKAGES = ("ops", "models", "data", "metrics", "optim", "parts", "stages", "tracking")
 """Sub-packages of ``kdrun`` that hold parts."""
 
 WITHOUT_EFFECT = (
@@ -24,7 +24,7 @@ WITHOUT_EFFECT = (
     "kdrun.tracking",
     "kdrun.report",
     "kdrun.types",
-    "kdrun.engine.progress",
+    "kdrun.runtime.progress",
 )
 """Modules that cannot change a stage's result; their source is left out of keys."""
 
@@ -90,12 +90,12 @@ class Catalog:
 
     @functools.cache  # noqa: B019 - one catalog lives as long as the process
     def digest(self, kind: str, name: str) -> str:
-        """Hash of the part's source and of all kdrun source that it can reach, comments aside."""
+        """Hash of the part's source and of all kdrun source that it can reach, comments and places aside."""
         part = self.get(kind, name)
         seen: dict[str, str] = {}
         _reach(part.module, part.file, part.qualname, seen)
         save_cache()
-        joined = "\n".join(f"{where} {digest}" for where, digest in sorted(seen.items()))
+        joined = "\n".join(sorted(seen.values()))
         return hashlib.sha256(joined.encode()).hexdigest()
 
 

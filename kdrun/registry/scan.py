@@ -22,7 +22,7 @@ from kdrun.registry.kinds import KINDS
 
 __all__ = ["import_module", "module_file", "module_summary", "save_cache"]
 
-_FORMAT = 3
+_FORMAT = 4
 
 
 def _cache_path() -> Path:
@@ -147,7 +147,13 @@ def _imports(body: list[Any], package: str) -> dict[str, list[str]]:
 
 
 class _Normalize(ast.NodeTransformer):
-    """Drop docstrings, so that a reworded explanation recomputes nothing."""
+    """Drop docstrings and imports of our own: a reworded explanation or a moved module recomputes nothing.
+
+    What is imported is read where it stands.
+    """
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> Any:
+        return ast.Pass() if node.module is None or node.module.split(".")[0] == "kdrun" else node
 
     def _strip(self, node: Any) -> Any:
         self.generic_visit(node)

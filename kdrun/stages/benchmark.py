@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from kdrun.engine.artifacts import Artifact, Table
-from kdrun.engine.context import Context
 from kdrun.errors import InputError, nearest
-from kdrun.graph.nodes import Ref
+from kdrun.grammar.nodes import Ref
+from kdrun.grammar.steps import parse_step
 from kdrun.registry import stage
-from kdrun.stages.roles import Handed, compiler_for
-from kdrun.step.spec import parse_step
+from kdrun.runtime.artifacts import Artifact, Table
+from kdrun.runtime.context import Context
+from kdrun.step.roles import Handed, compiler_for
 from kdrun.types import Count
 
 __all__ = ["benchmark"]

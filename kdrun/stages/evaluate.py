@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from kdrun.data.dataset import Dataset
-from kdrun.engine.artifacts import Artifact, Model, Table, Tensors
-from kdrun.engine.context import Context
 from kdrun.errors import InputError, nearest
 from kdrun.registry import catalog, stage
+from kdrun.runtime.artifacts import Artifact, Model, Table, Tensors
+from kdrun.runtime.context import Context
 from kdrun.step.taps import tap
 from kdrun.types import Count
 

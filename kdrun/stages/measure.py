@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kdrun.engine.artifacts import Artifact, Table, Tensors
-from kdrun.engine.context import Context
 from kdrun.errors import InputError
-from kdrun.graph.nodes import Ref, parse_inputs
+from kdrun.grammar.nodes import Ref, parse_inputs
+from kdrun.grammar.steps import parse_step
+from kdrun.parts.tables import column_of
 from kdrun.registry import catalog, stage
+from kdrun.runtime.artifacts import Artifact, Table, Tensors
+from kdrun.runtime.context import Context
 from kdrun.stages.evaluate import named_scores
-from kdrun.stages.roles import Handed, StepFunction, compiler_for
-from kdrun.stages.tables import column_of
-from kdrun.step.spec import parse_step
+from kdrun.step.roles import Handed, StepFunction, compiler_for
 from kdrun.types import Count
 
 __all__ = ["compute", "measure"]

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 
 from kdrun.data.dataset import Dataset
-from kdrun.engine.artifacts import Artifact, Model, Table
-from kdrun.engine.building import build, resolve, sizes_from_data
-from kdrun.engine.context import Context
 from kdrun.errors import InputError, nearest
-from kdrun.graph.nodes import Ref
+from kdrun.grammar.nodes import Ref
+from kdrun.grammar.steps import parse_step
+from kdrun.models.building import build, resolve, sizes_from_data
 from kdrun.registry import catalog, stage, strategy
-from kdrun.stages.roles import Handed, StepFunction, compiler_for
-from kdrun.step.spec import parse_step
+from kdrun.runtime.artifacts import Artifact, Model, Table
+from kdrun.runtime.context import Context
+from kdrun.step.roles import Handed, StepFunction, compiler_for
 from kdrun.types import Count
 
 __all__ = ["aging_evolution", "random_search", "search"]

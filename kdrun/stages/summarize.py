@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
-from kdrun.engine.artifacts import Artifact, Table
-from kdrun.engine.context import Context
 from kdrun.errors import InputError, nearest
 from kdrun.registry import stage
+from kdrun.runtime.artifacts import Artifact, Table
+from kdrun.runtime.context import Context
 from kdrun.types import Unsigned
 
 __all__ = ["summarize"]

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from kdrun.data.dataset import Dataset, few_left_over
-from kdrun.engine.artifacts import Artifact, Model, OptimizerSpec, Table, Tensors
-from kdrun.engine.building import uses_batch_statistics
-from kdrun.engine.context import Context
 from kdrun.errors import InputError
-from kdrun.graph.nodes import Ref, parse_node
+from kdrun.grammar.nodes import Ref, parse_node
+from kdrun.grammar.steps import Step, parse_step
+from kdrun.models.building import uses_batch_statistics
 from kdrun.optim.schedules import Progress
 from kdrun.registry import catalog, stage
-from kdrun.stages.roles import Handed, StepFunction, compiler_for
+from kdrun.runtime.artifacts import Artifact, Model, OptimizerSpec, Table, Tensors
+from kdrun.runtime.context import Context
 from kdrun.step.compiler import Compiler
 from kdrun.step.program import StepProgram, Trainable, make_schedule, make_trainable
 from kdrun.step.remembered import Lasting
-from kdrun.step.spec import Step, parse_step
+from kdrun.step.roles import Handed, StepFunction, compiler_for
 from kdrun.step.trace import initial_state
 from kdrun.types import Count
 

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from kdrun.step.sharding import Shards
+from kdrun.runtime.sharding import Shards
 
 __all__ = ["across_processes"]
 

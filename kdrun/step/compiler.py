@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from kdrun.errors import InputError
-from kdrun.graph.nodes import Ref
+from kdrun.grammar.nodes import Ref
+from kdrun.grammar.steps import Step, StepNode, Update
 from kdrun.registry import catalog
+from kdrun.runtime.sharding import Shards
 from kdrun.step.remembered import Lasting, Remembered
-from kdrun.step.sharding import Shards
-from kdrun.step.spec import Step, StepNode, Update
 from kdrun.step.taps import Detour, inner_module, tap
 
 __all__ = ["Call", "Compiler", "Instruction", "Roles", "Segment"]

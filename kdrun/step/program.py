@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from kdrun.errors import Diverged
+from kdrun.grammar.steps import Step, Update
+from kdrun.grammar.turns import Alternation
 from kdrun.optim.schedules import Progress
 from kdrun.registry import catalog
-from kdrun.step.alternate import Alternation
+from kdrun.runtime.sharding import running_statistics
 from kdrun.step.compiler import Compiler, Segment
-from kdrun.step.sharding import running_statistics
-from kdrun.step.spec import Step, Update
 
 __all__ = ["StepProgram", "Trainable", "make_trainable"]
 

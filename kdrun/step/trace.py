@@ -18,11 +18,11 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdrun.data.dataset import Column
-from kdrun.engine.building import build, is_resolved, resolve, uses_batch_statistics
 from kdrun.errors import InputError, KdrunError, nearest
-from kdrun.graph.nodes import Node, Ref
+from kdrun.grammar.nodes import Node, Ref
+from kdrun.grammar.steps import Step, StepNode, Update
+from kdrun.models.building import build, is_resolved, resolve, uses_batch_statistics
 from kdrun.registry import catalog
-from kdrun.step.spec import Step, StepNode, Update
 from kdrun.step.taps import Detour, Slot, inner_module, tap
 
 __all__ = ["Trace", "initial_state", "trace"]

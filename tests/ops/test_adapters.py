@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from kdrun.data.dataset import Column
-from kdrun.engine.building import build
 from kdrun.errors import InputError
+from kdrun.grammar.steps import parse_step
+from kdrun.models.building import build
 from kdrun.ops.features import gaussian_nll
-from kdrun.step.spec import parse_step
 from kdrun.step.trace import trace
 
 

@@ -8,7 +8,7 @@ import torch
 from kdrun.errors import InputError
 from kdrun.ops.scaling import log_scale_projection, mixture_terms, power_law_projection, pseudo_quadratic_gradient
 from kdrun.ops.simplex import simplex_grid
-from kdrun.stages.scaling import pseudo_quadratic_ot_fit
+from kdrun.parts.scaling import pseudo_quadratic_ot_fit
 
 GRID = simplex_grid(sources=3, step=0.1)
 SIZES = {"first_size": 100.0, "second_size": 160.0}

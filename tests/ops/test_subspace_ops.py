@@ -6,7 +6,7 @@ import torch
 
 from kdrun.models.continual import MultiHeadNetwork
 from kdrun.ops import subspaces as s
-from kdrun.stages.subspaces import _regime, scaled_projection, task_regimes
+from kdrun.parts.subspaces import _regime, scaled_projection, task_regimes
 
 
 def samples(rank: int, seed: int, inputs: int = 8) -> torch.Tensor:

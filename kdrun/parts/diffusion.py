@@ -12,10 +12,10 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import Module
 
 from kdrun.data.dataset import Column, DataInfo, Dataset, MemoryDataset
-from kdrun.engine.context import Context
 from kdrun.ops.diffusion import ddim_step as step
 from kdrun.ops.diffusion import noisy_from_signal, signal_from_noisy, signal_from_prediction
 from kdrun.registry import generate
+from kdrun.runtime.context import Context
 from kdrun.types import Count, Fraction
 
 __all__ = ["class_conditional", "class_requests", "ddim", "one_call", "standard_normal"]

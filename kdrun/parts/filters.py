@@ -15,7 +15,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 from kdrun.data.dataset import Dataset
-from kdrun.data.tracking import PointTargetModel, motion
+from kdrun.data.scenes import PointTargetModel, motion
 from kdrun.errors import InputError
 from kdrun.metrics.sets import gospa
 from kdrun.registry import solve

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from kdrun.engine.randomness import seeded
 from kdrun.errors import InputError
+from kdrun.randomness import seeded
 from kdrun.registry import catalog
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
-from kdrun.engine.context import Context
 from kdrun.errors import InputError
 from kdrun.ops.divergences import cross_entropy
 from kdrun.registry import reduce
+from kdrun.runtime.context import Context
 from kdrun.types import Count
 
 __all__ = ["diagonal_fisher"]

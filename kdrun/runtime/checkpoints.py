@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdrun.engine.files import atomic_folder, sha256, store_errors
+from kdrun.runtime.files import atomic_folder, sha256, store_errors
 
 if TYPE_CHECKING:
     from torch import Tensor

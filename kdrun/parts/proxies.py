@@ -8,8 +8,8 @@ from torch.nn import Module
 from torch.nn import functional as F
 
 from kdrun.data.dataset import Dataset
-from kdrun.engine.context import Context
 from kdrun.registry import reduce
+from kdrun.runtime.context import Context
 
 __all__ = ["gradient_norm", "naswot", "parameter_total", "snip", "synflow"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from kdrun.errors import InputError, nearest
 
-__all__ = ["SOURCES", "VERBS", "Graph", "Inputs", "Node", "Ref", "parse_graph", "parse_inputs", "parse_node"]
+__all__ = ["SOURCES", "VERBS", "Graph", "Inputs", "Node", "Ref", "parse_inputs", "parse_node"]
 
 VERBS = ("stage", "op", "foreach", "call", "model", "data", "optimizer")
 """What a node may do. ``model``, ``data`` and ``optimizer`` are sources: the groups of the config."""
@@ -131,27 +131,3 @@ def parse_node(name: str, content: Any, *, key: str, verbs: tuple[str, ...]) -> 
         inputs=parse_inputs(content.get("from"), key=f"{key}.from"),
         params=params,
     )
-
-
-def parse_graph(config: Mapping[str, Any]) -> dict[str, Node]:
-    """Read the graph of a composed config: its source nodes (groups) and, unrolled, its ``graph``.
-
-    Raises ``InputError`` for anything that is not a node, a name used twice or no graph at all.
-    """
-    from kdrun.graph.unroll import unroll
-
-    nodes: dict[str, Node] = {}
-    for name, content in config.items():
-        if isinstance(content, dict) and name != "graph":
-            verb = [v for v in SOURCES if isinstance(content.get(v), str)]
-            if len(verb) == 1:
-                nodes[name] = parse_node(name, content, key=name, verbs=SOURCES)
-    body = config.get("graph") or {}
-    if not isinstance(body, dict) or not body:
-        raise InputError("the recipe has no graph: nothing to run", key="graph")
-    for name in body:
-        if name in nodes:
-            raise InputError(
-                f"'{name}' is already the name of a group; call the stage something else", key=f"graph.{name}"
-            )
-    return unroll(body, nodes)

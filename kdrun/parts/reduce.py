@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import Linear, Module
 
 from kdrun.data.dataset import Dataset
-from kdrun.engine.context import Context
 from kdrun.errors import InputError, nearest
 from kdrun.registry import reduce
+from kdrun.runtime.context import Context
 from kdrun.stages.evaluate import outputs_over
 from kdrun.types import Count
 

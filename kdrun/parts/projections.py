@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
-from kdrun.engine.building import build
 from kdrun.errors import InputError
+from kdrun.models.building import build
 from kdrun.ops.subspaces import principal_axes
 from kdrun.registry import initialize
 from kdrun.types import Count

@@ -9,9 +9,9 @@ from torch.nn import Module
 from torch.nn import functional as F
 
 from kdrun.data.dataset import Dataset
-from kdrun.engine.context import Context
 from kdrun.ops.clustering import one_vs_all_pseudo_label as pseudo_labels
 from kdrun.registry import label, reduce
+from kdrun.runtime.context import Context
 from kdrun.stages.evaluate import outputs_over
 from kdrun.types import Count, Fraction, Positive, Unsigned
 

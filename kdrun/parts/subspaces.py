@@ -14,10 +14,10 @@ from torch.nn import Module
 from torch.nn import functional as F
 
 from kdrun.data.dataset import Dataset
-from kdrun.engine.building import build
-from kdrun.engine.context import Context
+from kdrun.models.building import build
 from kdrun.ops.subspaces import joint_subspace, orthonormal_union
 from kdrun.registry import initialize, op, reduce
+from kdrun.runtime.context import Context
 from kdrun.types import Count, Fraction, NonNegative
 
 __all__ = [

@@ -11,11 +11,11 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
-from kdrun.engine.context import Context
 from kdrun.errors import InputError
 from kdrun.models.transformers import CausalTransformer, KeyValueCache
 from kdrun.ops.logits import kl_matched_weights, logit_shift, shift_divergence, top_k_filter, top_p_filter
 from kdrun.registry import generate
+from kdrun.runtime.context import Context
 from kdrun.types import Count, Fraction, NonNegative, Positive, Unsigned
 
 __all__ = ["CachedModel", "Sampler", "decoding", "fused_decoding"]

@@ -10,12 +10,12 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
-from kdrun.engine.artifacts import Model
-from kdrun.engine.context import Context
 from kdrun.errors import InputError
 from kdrun.ops import similarity
 from kdrun.ops.spans import first_pieces, mention_starts
 from kdrun.registry import initialize, label, select, solve
+from kdrun.runtime.artifacts import Model
+from kdrun.runtime.context import Context
 from kdrun.stages.evaluate import outputs_over
 from kdrun.types import Count, Fraction
 

@@ -10,8 +10,8 @@ from torch.nn import Module
 from torch.nn import functional as F
 
 from kdrun.data.dataset import Dataset
-from kdrun.engine.context import Context
 from kdrun.registry import solve
+from kdrun.runtime.context import Context
 from kdrun.types import Count, Positive
 
 __all__ = ["boundary_repulsion"]

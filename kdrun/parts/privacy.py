@@ -13,9 +13,9 @@ from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
 from kdrun.data.text import tokenizer
-from kdrun.engine.context import Context
 from kdrun.errors import InputError
 from kdrun.registry import label
+from kdrun.runtime.context import Context
 from kdrun.stages.evaluate import outputs_over
 from kdrun.types import Count
 

@@ -13,15 +13,37 @@ from dataclasses import replace
 from typing import Any
 
 from kdrun.errors import InputError
-from kdrun.graph.nodes import SOURCES, Inputs, Node, Ref, parse_node
+from kdrun.grammar.nodes import SOURCES, Inputs, Node, Ref, parse_node
 from kdrun.registry import catalog
 
-__all__ = ["unroll"]
+__all__ = ["parse_graph", "unroll"]
 
 Scope = dict[str, "Ref | list[Ref]"]
 
 CARRIED = "(carried)"
 """Stands in a scope for a name that means nothing without ``before`` or ``after``."""
+
+
+def parse_graph(config: Mapping[str, Any]) -> dict[str, Node]:
+    """Read the graph of a composed config: its source nodes (groups) and, unrolled, its ``graph``.
+
+    Raises ``InputError`` for anything that is not a node, a name used twice or no graph at all.
+    """
+    nodes: dict[str, Node] = {}
+    for name, content in config.items():
+        if isinstance(content, dict) and name != "graph":
+            verb = [v for v in SOURCES if isinstance(content.get(v), str)]
+            if len(verb) == 1:
+                nodes[name] = parse_node(name, content, key=name, verbs=SOURCES)
+    body = config.get("graph") or {}
+    if not isinstance(body, dict) or not body:
+        raise InputError("the recipe has no graph: nothing to run", key="graph")
+    for name in body:
+        if name in nodes:
+            raise InputError(
+                f"'{name}' is already the name of a group; call the stage something else", key=f"graph.{name}"
+            )
+    return unroll(body, nodes)
 
 
 def unroll(body: Mapping[str, Any], sources: Mapping[str, Node]) -> dict[str, Node]:

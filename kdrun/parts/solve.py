@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from kdrun.data.dataset import Dataset
-from kdrun.engine.context import Context
 from kdrun.errors import InputError
 from kdrun.ops.regression import recursive_ridge_downdate, recursive_ridge_update, ridge_solution
 from kdrun.ops.tensors import one_hot
 from kdrun.registry import solve
+from kdrun.runtime.context import Context
 from kdrun.types import Positive
 
 __all__ = ["recursive_ridge", "ridge"]

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
-from kdrun.engine.building import build
 from kdrun.errors import InputError
+from kdrun.models.building import build
 from kdrun.registry import initialize
 from kdrun.step.taps import resolve_tap
 

@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kdrun.engine.randomness import seed_of, stream
+from kdrun.randomness import seed_of, stream
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from kdrun.engine.artifacts import Model
-    from kdrun.engine.checkpoint import Checkpoints
-    from kdrun.engine.hardware import Hardware
-    from kdrun.engine.progress import Reporter
+    from kdrun.runtime.artifacts import Model
+    from kdrun.runtime.checkpoints import Checkpoints
+    from kdrun.runtime.hardware import Hardware
+    from kdrun.runtime.progress import Reporter
 
 __all__ = ["Context"]
 
@@ -50,7 +50,7 @@ class Context:
 
     def resumed(self) -> tuple[int, Any] | None:
         """The step and state that ``checkpoint`` saved last, if this stage was cut off before; said to the user."""
-        from kdrun.engine.checkpoint import unflatten
+        from kdrun.runtime.checkpoints import unflatten
 
         found = self.checkpoints.latest()
         if found is None:
@@ -62,7 +62,7 @@ class Context:
     def checkpoint(self, step: int, state: Callable[[], Any]) -> None:
         """Save ``state()`` (nested dicts, lists, tensors and scalars) after ``step`` steps, if the last time is long enough ago."""
         if time.monotonic() - self.saved >= self.checkpoint_seconds:
-            from kdrun.engine.checkpoint import flatten
+            from kdrun.runtime.checkpoints import flatten
 
             self.checkpoints.save(step, *flatten(state()))
             self.saved = time.monotonic()
@@ -72,7 +72,7 @@ class Context:
 
         One that was never trained gets first weights from this stage's stream for ``role``.
         """
-        from kdrun.engine.building import build, load_state, load_weights, resolve
+        from kdrun.models.building import build, load_state, load_weights, resolve
 
         spec = resolve(model.spec, self.sizes)
         module = build(spec, seed=(self.seed, self.name, "weights", role))
@@ -84,7 +84,7 @@ class Context:
 
     def model(self, module: nn.Module, spec: Mapping[str, Any] | None = None) -> Model:
         """The artifact of a module: its specification and its weights on the CPU."""
-        from kdrun.engine.artifacts import Model
+        from kdrun.runtime.artifacts import Model
 
         state = {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
         chosen: Any = spec if spec is not None else getattr(module, "kdrun_spec", {})

@@ -10,10 +10,10 @@ import threading
 
 from kdrun.config.experiment import Experiment
 from kdrun.config.resolvers import register
-from kdrun.engine.group import MEETING, Line, launched
-from kdrun.engine.progress import QuietReporter
 from kdrun.engine.session import Session
 from kdrun.errors import Diverged
+from kdrun.runtime.processes import MEETING, Line, launched
+from kdrun.runtime.progress import QuietReporter
 
 __all__ = ["serve"]
 

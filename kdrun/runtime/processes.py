@@ -112,7 +112,7 @@ class Group:
             place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, MEETING: meeting.port}
             self.helpers.append(
                 subprocess.Popen(
-                    [sys.executable, "-c", "from kdrun.engine.helper import serve; serve()"],
+                    [sys.executable, "-c", "from kdrun.engine.worker import serve; serve()"],
                     env={**os.environ, "PYTHONPATH": path, **{k: str(v) for k, v in place.items()}},
                     stdin=subprocess.PIPE,
                 )

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from kdrun.data.dataset import Column, Dataset
-from kdrun.engine.artifacts import Model
-from kdrun.engine.building import build, is_resolved, load_state, load_weights, sizes_from_data
-from kdrun.engine.context import Context
-from kdrun.graph.nodes import Ref
+from kdrun.grammar.nodes import Ref
+from kdrun.grammar.steps import Step
+from kdrun.models.building import build, is_resolved, load_state, load_weights, sizes_from_data
+from kdrun.runtime.artifacts import Model
+from kdrun.runtime.context import Context
+from kdrun.runtime.sharding import Shards
 from kdrun.step.batch_norm import across_processes
 from kdrun.step.compiler import Compiler, Roles
 from kdrun.step.remembered import Lasting
-from kdrun.step.sharding import Shards
-from kdrun.step.spec import Step
 from kdrun.step.trace import Trace, trace
 
 __all__ = ["Handed", "StepFunction", "compiler_for", "modules_for"]

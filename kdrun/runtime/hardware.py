@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from kdrun.step.sharding import Shards
+    from kdrun.runtime.sharding import Shards
 
 __all__ = ["Hardware"]
 
@@ -75,8 +75,8 @@ class Hardware:
     @functools.cached_property
     def shards(self) -> Shards | None:
         """How calls of models are split among the processes that train together; None for one process."""
-        from kdrun.engine.group import Group, launched
-        from kdrun.step.sharding import Shards
+        from kdrun.runtime.processes import Group, launched
+        from kdrun.runtime.sharding import Shards
 
         if self.processes == 1:
             return None

@@ -1,0 +1,1 @@
+"""What a stage does by name (``by``): reduce, label, select, solve, merge and their kin, by mathematics."""

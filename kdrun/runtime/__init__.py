@@ -1,0 +1,1 @@
+"""What a stage is handed: context, artifacts, hardware, checkpoints, files, progress, processes."""
