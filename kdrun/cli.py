@@ -11,22 +11,10 @@ import sys
 from collections.abc import Sequence
 
 from kdrun import __version__
+from kdrun.commands.table import COMMANDS
 from kdrun.errors import KdrunError, nearest
 
 __all__ = ["main"]
-
-COMMANDS = {
-    "list": "what is there: papers, parts, groups, runs",
-    "show": "a recipe's graph, as text, YAML, Mermaid or SVG",
-    "check": "names, wiring, types and ranges of a recipe, in milliseconds",
-    "plan": "shapes, gradients, parameters, FLOPs and keys, with no data and no weights",
-    "run": "one run, or a Hydra multirun (-m)",
-    "reproduce": "arms × seeds of a recipe, verdicts on its claims, a report",
-    "report": "the HTML page of a finished reproduction",
-    "runs": "what was run, with results",
-    "export": "a trained student as safetensors, torch.export or ONNX",
-    "doctor": "versions, devices, store health, what an extra would add",
-}
 
 USAGE = """usage: kdrun COMMAND [RECIPE] [key=value ...] [flags]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kdrun.cli import COMMANDS
+from kdrun.commands.table import COMMANDS
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Selection
 from kdrun.config.hydra_app import Loader

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from kdrun.commands.table import COMMANDS, WITH_RECIPE
 from kdrun.errors import KdrunError
 
 __all__ = ["main"]
-
-WITH_RECIPE = ("show", "check", "plan", "run", "reproduce", "report")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,8 +39,6 @@ def main(arguments: Sequence[str]) -> int:
 def _words(words: Sequence[str]) -> list[str]:
     """What may stand next: a command, or a recipe."""
     if len(words) <= 1:
-        from kdrun.cli import COMMANDS
-
         return list(COMMANDS)
     from kdrun.config.paths import recipe_files
 

@@ -1,0 +1,22 @@
+"""The table of commands: what each is called, what it does, and which take a recipe. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+__all__ = ["COMMANDS", "WITH_RECIPE"]
+
+COMMANDS = {
+    "list": "what is there: papers, methods, parts, groups, runs",
+    "show": "a recipe's graph, as text, YAML, Mermaid or SVG",
+    "check": "names, wiring, types and ranges of a recipe, in milliseconds",
+    "plan": "shapes, gradients, parameters, FLOPs and keys, with no data and no weights",
+    "run": "one run, or a Hydra multirun (-m)",
+    "reproduce": "arms × seeds of a recipe, verdicts on its claims, a report",
+    "report": "the HTML page of a finished reproduction",
+    "runs": "what was run, with results",
+    "export": "a trained student as safetensors, torch.export or ONNX",
+    "doctor": "versions, devices, store health, what an extra would add",
+}
+"""Each command with one line of what it does; ``kdrun/commands/NAME_.py`` holds it."""
+
+WITH_RECIPE = ("show", "check", "plan", "run", "reproduce", "report", "export")
+"""Commands whose first argument is a recipe."""
