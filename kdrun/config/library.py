@@ -9,7 +9,7 @@ from typing import Any
 
 from kdrun.config.files import ConfigFile, read
 from kdrun.config.messages import hydra_errors
-from kdrun.config.paths import RecipeFile, conf_dir, group_folders, search_path
+from kdrun.config.paths import RecipeFile, conf_dir, files_of, group_folders, search_path
 from kdrun.errors import InputError
 
 __all__ = ["Library", "search_path_of"]
@@ -89,7 +89,8 @@ class Library:
         if name == f"recipes/{self.recipe.name}":
             return self.recipe.path
         for folder in group_folders() if "/" in name else [conf_dir()]:
-            path = folder / f"{name}.yaml"
-            if path.is_file():
-                return path
+            for place in files_of(name):
+                path = folder / f"{place}.yaml"
+                if path.is_file():
+                    return path
         raise InputError(f"there is no file {name}.yaml among the groups")

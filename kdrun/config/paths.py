@@ -12,15 +12,20 @@ from kdrun.errors import InputError, nearest
 __all__ = [
     "RecipeFile",
     "conf_dir",
+    "files_of",
     "find_recipe",
     "group_folders",
     "group_options",
     "groups",
+    "groups_in",
     "recipe_files",
     "search_path",
 ]
 
 _PACKAGE = Path(__file__).parent.parent
+
+_SHARED = {"model": ("teacher", "student")}
+"""Folders that hold no group of their own name, but options of several groups alike."""
 
 
 def _shipped() -> Path:
@@ -109,15 +114,31 @@ def group_folders() -> list[Path]:
     return [*([own] if own.is_dir() and own.resolve() != conf_dir().resolve() else []), conf_dir()]
 
 
+def files_of(name: str) -> list[str]:
+    """Where a group or one of its options may lie in a folder of groups, the first place winning.
+
+    ``student/cnn_tiny`` lies in ``student/``, or in ``model/`` with the teacher's; ``model`` itself is no group.
+    """
+    group, slash, option = name.partition("/")
+    own = [] if group in _SHARED else [name]
+    return [*own, *(f"{folder}{slash}{option}" for folder, served in _SHARED.items() if group in served)]
+
+
 def groups() -> list[str]:
     """Names of the config groups."""
-    return sorted({p.name for folder in group_folders() for p in folder.iterdir() if p.is_dir()})
+    return sorted({name for folder in group_folders() for name in groups_in(folder)})
+
+
+def groups_in(folder: Path) -> set[str]:
+    """Names of the groups that a folder has options of."""
+    inner = [path.name for path in folder.iterdir() if path.is_dir()]
+    return {group for name in inner for group in _SHARED.get(name, (name,))}
 
 
 def group_options(group: str) -> dict[str, Path]:
     """The choices of one group, nested ones with their folders, and the files that hold them."""
     options = {}
-    for folder in reversed(group_folders()):
-        for path in sorted((folder / group).rglob("*.yaml")):
-            options[path.relative_to(folder / group).with_suffix("").as_posix()] = path
+    for root in reversed([folder / name for folder in group_folders() for name in files_of(group)]):
+        for path in sorted(root.rglob("*.yaml")):
+            options[path.relative_to(root).with_suffix("").as_posix()] = path
     return options

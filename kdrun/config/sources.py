@@ -11,6 +11,7 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult
 
 from kdrun.config.files import read
+from kdrun.config.paths import files_of, groups_in
 from kdrun.errors import InputError
 
 __all__ = ["GroupsSource", "OneRecipe", "RecipesSource", "register_sources"]
@@ -23,15 +24,35 @@ class GroupsSource(FileConfigSource):
     def scheme() -> str:
         return "groups"
 
+    def is_group(self, config_path: str) -> bool:
+        return bool(self._folders(config_path))
+
     def is_config(self, config_path: str) -> bool:
         """The working folder has options of groups, but no primary config."""
         top = "/" not in config_path.strip("/") and Path(self.path).resolve() != _shipped()
-        return not top and super().is_config(config_path)
+        return not top and self._file(config_path) is not None
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        found: list[str] = []
+        folders = self._folders(config_path)
+        names = {path.name for folder in folders for path in folder.iterdir()}
+        for name in names if config_path.strip("/") else {*names, *groups_in(Path(self.path))}:
+            self._list_add_result(found, f"{config_path}/{name}".lstrip("/"), name, results_filter)
+        return sorted(found)
+
+    def _folders(self, config_path: str) -> tuple[Path, ...]:
+        places = [Path(self.path) / place for place in files_of(config_path)]
+        return tuple(place for place in places if place.is_dir())
+
+    def _file(self, config_path: str) -> Path | None:
+        """The file of an option, in its own group's folder or in one that groups share."""
+        places = [Path(self.path) / place for place in files_of(self._normalize_file_name(config_path))]
+        return next((place for place in places if place.is_file()), None)
 
     def load_config(self, config_path: str) -> ConfigResult:
-        path = Path(self.path) / self._normalize_file_name(config_path)
-        if not path.is_file():
-            raise ConfigLoadError(f"Config not found : {path}")
+        path = self._file(config_path)
+        if path is None:
+            raise ConfigLoadError(f"Config not found : {config_path}")
         from omegaconf import OmegaConf
 
         file = read(path)
