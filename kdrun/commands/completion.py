@@ -1,11 +1,11 @@
-"""Tab completion: Hydra's own, for overrides after a recipe; commands and recipes before it."""
+"""Tab completion: Hydra's own, for overrides after a recipe; commands, recipes and what can be explained before it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 
-from kdrun.commands.table import COMMANDS, WITH_RECIPE
+from kdrun.commands.table import COMMANDS, TOPICS, WITH_RECIPE
 from kdrun.errors import KdrunError
 
 __all__ = ["main"]
@@ -18,10 +18,8 @@ def main(arguments: Sequence[str]) -> int:
     if "query" in " ".join(arguments):
         words = line.split()
         typing = "" if line.endswith(" ") else words.pop() if words else ""
-        if len(words) <= 1 or (len(words) == 2 and words[1] in WITH_RECIPE):
+        if len(words) <= 1 or words[1] not in WITH_RECIPE or len(words) == 2:
             print("\n".join(word for word in _words(words) if word.startswith(typing)))
-            return 0
-        if words[1] not in WITH_RECIPE:
             return 0
         recipe = words[2]
         rest = " ".join([words[0], *(w for w in words[3:] if "=" in w), typing])
@@ -37,10 +35,17 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _words(words: Sequence[str]) -> list[str]:
-    """What may stand next: a command, or a recipe."""
+    """What may stand next: a command, a recipe, or a kind and its names."""
     if len(words) <= 1:
         return list(COMMANDS)
-    from kdrun.config.paths import recipe_files
+    if words[1] in WITH_RECIPE:
+        from kdrun.config.paths import recipe_files
 
-    names = [r.name for r in recipe_files()]
-    return sorted({*names, *(n.rpartition("/")[2] for n in names)})
+        names = [r.name for r in recipe_files()]
+        return sorted({*names, *(n.rpartition("/")[2] for n in names)})
+    if words[1] == "explain" and len(words) <= 3:
+        from kdrun.commands.explain_ import names_of, subjects
+        from kdrun.registry import catalog
+
+        return subjects(catalog()) if len(words) == 2 else names_of(words[2], catalog())
+    return list(TOPICS) if words[1] == "list" and len(words) == 2 else []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kdrun.commands.arguments import Parser
+from kdrun.commands.table import TOPICS
 from kdrun.config.files import read
 from kdrun.config.methods import comments, methods
 from kdrun.config.paths import group_options, groups, recipe_files
@@ -15,8 +16,6 @@ from kdrun.errors import InputError, nearest
 from kdrun.registry import KINDS, catalog
 
 __all__ = ["main", "papers"]
-
-TOPICS = ("papers", "methods", "parts", "groups", "runs")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["COMMANDS", "WITH_RECIPE"]
+__all__ = ["COMMANDS", "TOPICS", "WITH_RECIPE"]
 
 COMMANDS = {
     "list": "what is there: papers, methods, parts, groups, runs",
+    "explain": "one part, method, protocol or option: what it takes, what it does, who uses it",
     "show": "a recipe's graph, as text, YAML, Mermaid or SVG",
     "check": "names, wiring, types and ranges of a recipe, in milliseconds",
     "plan": "shapes, gradients, parameters, FLOPs and keys, with no data and no weights",
@@ -20,3 +21,6 @@ COMMANDS = {
 
 WITH_RECIPE = ("show", "check", "plan", "run", "reproduce", "report", "export")
 """Commands whose first argument is a recipe."""
+
+TOPICS = ("papers", "methods", "parts", "groups", "runs")
+"""What ``kdrun list`` lists."""
