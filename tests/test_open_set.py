@@ -14,8 +14,8 @@ from kdrun.errors import InputError
 from kdrun.metrics.open_set import h_score
 from kdrun.models.building import build, resolve
 from kdrun.ops.banks import bank_nearest_neighbors, filled_banks, neighbor_soft_cross_entropy, zero_rows
+from kdrun.ops.classification import cross_entropy
 from kdrun.ops.clustering import kmeans_centroids, one_vs_all_pseudo_label
-from kdrun.ops.divergences import cross_entropy
 from kdrun.optim.schedules import Progress, inverse_power
 from kdrun.parts.clusters import best_ratio
 from kdrun.parts.select import of_classes

@@ -9,9 +9,12 @@ import torch
 from torch.autograd import gradcheck
 from torch.nn import functional as F
 
-from kdrun.ops.divergences import cross_entropy, kl_divergence
-from kdrun.ops.features import attention_transfer, feature_mse, norm_direction_loss
-from kdrun.ops.tensors import global_average_pool, mix_losses
+from kdrun.ops.arithmetic import mix_losses
+from kdrun.ops.classification import cross_entropy
+from kdrun.ops.distances import feature_mse
+from kdrun.ops.divergences import kl_divergence
+from kdrun.ops.features import attention_transfer, norm_direction_loss
+from kdrun.ops.maps import global_average_pool
 
 
 @pytest.fixture

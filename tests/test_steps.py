@@ -11,8 +11,9 @@ from kdrun.errors import InputError
 from kdrun.grammar.nodes import Ref
 from kdrun.grammar.turns import Alternation, Phase, parse_phases
 from kdrun.models.building import build
-from kdrun.ops.noise import random_partners, random_rows, unit_rows
-from kdrun.ops.tensors import rotation_views, standardize
+from kdrun.ops.normalization import standardize
+from kdrun.ops.random_draws import random_partners, random_rows, unit_rows
+from kdrun.ops.views import rotation_views
 from kdrun.optim.schedules import Progress, gaussian_fade
 from kdrun.runtime.checkpoints import Checkpoints
 from kdrun.step.program import StepProgram

@@ -1,4 +1,4 @@
-"""Losses of games between networks, and of attacks on one."""
+"""Losses of games between networks."""
 
 from __future__ import annotations
 
@@ -8,17 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdrun.ops.tensors import indicator
 from kdrun.registry import op
-from kdrun.types import Count
 
-__all__ = ["gan_discriminator_loss", "gan_generator_loss", "max_margin_loss", "uniform_labels"]
-
-
-@op
-def uniform_labels(like: Tensor, *, classes: Count, generator: torch.Generator) -> Tensor:
-    """One class a row of ``like``, drawn uniformly: [batch] (int64)."""
-    return torch.randint(classes, (len(like),), generator=generator, device=generator.device).to(like.device)
+__all__ = ["gan_discriminator_loss", "gan_generator_loss"]
 
 
 @op
@@ -43,11 +35,3 @@ def gan_generator_loss(fake: Tensor, *, mode: Literal["bce", "bce_with_logits", 
     if mode == "bce":
         return -fake.clamp_min(1e-7).log().mean()
     return -fake.mean() if mode == "hinge" else F.softplus(-fake).mean()
-
-
-@op
-def max_margin_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Batch mean of the largest other logit minus the target's (Yuan et al., 2023); logits [batch, classes], labels [batch]."""
-    wanted = indicator(labels, logits.shape[-1])
-    other = logits.masked_fill(wanted, float("-inf")).amax(-1)
-    return (other - logits.gather(-1, labels[:, None]).squeeze(-1)).mean()

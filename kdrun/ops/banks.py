@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdrun.ops.divergences import cross_entropy
+from kdrun.ops.classification import cross_entropy
 from kdrun.registry import op
 from kdrun.types import Count, NonNegative, Size
 

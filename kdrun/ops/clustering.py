@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdrun.ops.checks import require_rows, require_same_batch
-from kdrun.ops.tensors import indicator
+from kdrun.ops.indexing import indicator
 from kdrun.registry import op
 from kdrun.types import Count, Fraction, NonNegative, Unsigned
 

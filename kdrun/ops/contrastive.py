@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdrun.ops.checks import require_rows, require_same_shape
-from kdrun.ops.divergences import reduce_rows
+from kdrun.ops.reductions import reduce_rows
 from kdrun.registry import op
 from kdrun.types import Count, Fraction, NonNegative, Positive
 

@@ -16,17 +16,13 @@ from kdrun.registry import op
 from kdrun.types import NonNegative, Positive
 
 __all__ = [
-    "affine",
     "ddim_step",
     "noise_levels",
     "noisy_from_signal",
-    "power",
     "signal_from_noisy",
     "signal_from_prediction",
     "signal_ode_step",
     "signal_to_noise_weight",
-    "subtract_clamped",
-    "weighted_mse",
 ]
 
 
@@ -51,24 +47,6 @@ def _levels(t: Tensor, like: Tensor, schedule: str) -> tuple[Tensor, Tensor]:
 def _falling(sigma: Tensor, next_sigma: Tensor) -> Tensor:
     """``σ_s / σ_t``, and 1 where no noise is left: a time drawn uniformly may be 0, from where the only step is none."""
     return torch.where(sigma > 0, next_sigma / sigma, 1.0)
-
-
-@op
-def affine(value: Tensor, *, scale: float = 1.0, shift: float = 0.0) -> Tensor:
-    """``scale · value + shift``."""
-    return scale * value + shift
-
-
-@op
-def power(value: Tensor, *, exponent: float) -> Tensor:
-    """Every element to this power."""
-    return value**exponent
-
-
-@op
-def subtract_clamped(value: Tensor, *, by: float, lowest: float = 0.0) -> Tensor:
-    """``value - by``, but not below ``lowest``."""
-    return (value - by).clamp_min(lowest)
 
 
 @op
@@ -141,10 +119,3 @@ def signal_to_noise_weight(
     """``α² / σ²`` clipped to [lowest, highest]: a weight for losses on the predicted signal (Hang et al., 2023)."""
     alpha, sigma = noise_levels(t, schedule)
     return (alpha.square() / sigma.square().clamp_min(1e-12)).clamp(lowest, highest)
-
-
-@op
-def weighted_mse(first: Tensor, second: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Mean square difference over each row, then the mean over rows of ``weights`` [batch] times that."""
-    squares = (first - second).square().flatten(1).mean(1)
-    return squares.mean() if weights is None else (weights * squares).mean()

@@ -1,4 +1,4 @@
-"""Losses between features and feature maps of a student and a teacher.
+"""Losses between features and feature maps of a student and a teacher: attention, activations, direction and norm.
 
 No function detaches its inputs unless its text says so: a step graph says where gradients stop.
 """
@@ -12,8 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdrun.ops.checks import require_maps, require_same_batch, require_same_shape
-from kdrun.ops.divergences import kl_divergence
-from kdrun.ops.tensors import resize_maps
+from kdrun.ops.maps import resize_maps
 from kdrun.registry import op
 from kdrun.types import Count, Positive
 
@@ -21,90 +20,10 @@ __all__ = [
     "activation_boundary_loss",
     "attention_transfer",
     "cosine_feature_loss",
-    "disagreement_weights",
     "factor_transfer_loss",
-    "feature_mse",
-    "gaussian_nll",
-    "heteroscedastic_l2",
     "hierarchical_context_loss",
-    "l1_feature_loss",
-    "log_power_feature_loss",
-    "mean_squared_error",
     "norm_direction_loss",
 ]
-
-
-def _reduce(values: Tensor, weights: Tensor | None, reduction: str) -> Tensor:
-    """Reduce elementwise losses [batch, ...] with weights of the leading axes; see ``feature_mse``."""
-    counted: Tensor | float = values.numel()
-    if weights is not None:
-        spread = weights.reshape(*weights.shape, *(1,) * (values.dim() - weights.dim()))
-        values = values * spread
-        counted = spread.expand_as(values).sum().clamp_min(torch.finfo(values.dtype).tiny)
-    if reduction == "none":
-        return values.flatten(1).mean(1)
-    if reduction == "sum":
-        return values.sum()
-    if reduction == "batch_mean":
-        return values.sum() / len(values)
-    if reduction == "weighted_mean":
-        return values.sum() / counted
-    return values.mean() / len(values) if reduction == "divided_mean" else values.mean()
-
-
-@op
-def feature_mse(
-    student: Tensor,
-    teacher: Tensor,
-    weights: Tensor | None = None,
-    *,
-    reduction: Literal["mean", "sum", "batch_mean", "weighted_mean", "divided_mean", "none"] = "mean",
-    match_size: bool = False,
-) -> Tensor:
-    """Squared error of features of one shape [batch, ...] (FitNets: Romero et al., 2015).
-
-    ``weights`` [batch] (or more leading axes) multiply the squares. ``mean`` is over all elements, ``batch_mean``
-    sums over features and averages over rows, ``weighted_mean`` divides by the sum of the weights (a mask), and
-    ``divided_mean`` is the mean divided by the batch size once more; ``none`` gives each row's mean. With
-    ``match_size`` the larger of two maps [batch, channels, h, w] is average-pooled to the smaller.
-    """
-    if match_size:
-        student, teacher = resize_maps(student, teacher), resize_maps(teacher, student)
-    require_same_shape(student, teacher)
-    return _reduce((student - teacher).square(), weights, reduction)
-
-
-@op
-def mean_squared_error(
-    prediction: Tensor,
-    target: Tensor,
-    weights: Tensor | None = None,
-    *,
-    reduction: Literal["mean", "sum", "batch_mean", "weighted_mean", "none"] = "mean",
-) -> Tensor:
-    """Squared error of predictions and targets of one shape [batch, ...]; reductions as in ``feature_mse``."""
-    require_same_shape(prediction, target, "prediction and target")
-    return _reduce((prediction - target).square(), weights, reduction)
-
-
-@op
-def l1_feature_loss(
-    student: Tensor,
-    teacher: Tensor,
-    weights: Tensor | None = None,
-    *,
-    reduction: Literal["mean", "sum", "batch_mean", "weighted_mean", "none"] = "mean",
-) -> Tensor:
-    """Absolute error of features of one shape [batch, ...]; reductions as in ``feature_mse``."""
-    require_same_shape(student, teacher)
-    return _reduce((student - teacher).abs(), weights, reduction)
-
-
-@op
-def disagreement_weights(student_logits: Tensor, teacher_logits: Tensor, *, eps: float = 1e-6) -> Tensor:
-    """``sigmoid(‖z_s - z_t + eps‖₂)`` of each row, in [0.5, 1) (Tang et al., 2023): [batch], without a gradient."""
-    require_same_shape(student_logits, teacher_logits)
-    return (student_logits - teacher_logits + eps).norm(dim=1).sigmoid().detach()
 
 
 @op
@@ -177,21 +96,15 @@ def hierarchical_context_loss(student: Tensor, teacher: Tensor, *, output_sizes:
 
 
 @op
-def gaussian_nll(mean: Tensor, variance: Tensor, teacher: Tensor) -> Tensor:
-    """Mean ``½((mean - teacher)²/variance + log variance)`` (variational information: Ahn et al., 2019, eq. 5).
-
-    ``mean`` and ``teacher`` of one shape [batch, channels, ...]; ``variance`` positive, broadcast to them
-    ([1, channels, 1, 1] for maps).
-    """
-    require_same_shape(mean, teacher, "mean and teacher")
-    return 0.5 * ((mean - teacher).square() / variance + variance.log()).mean()
-
-
-@op
-def heteroscedastic_l2(student: Tensor, teacher: Tensor, log_variance: Tensor, *, eps: Positive = 1e-6) -> Tensor:
-    """Mean ``(t - s)²/(eps + exp(v)) + v`` with v ``log_variance`` (Zhang et al., 2020); all [batch, dim], no factor ½."""
+def cosine_feature_loss(
+    student: Tensor, teacher: Tensor, *, dim: int = 1, reduction: Literal["sum", "mean", "batch_mean"] = "sum"
+) -> Tensor:
+    """``1 - cos`` along an axis, summed over samples and pixels (Liu et al., 2020); features of one shape [batch, channels, ...]."""
     require_same_shape(student, teacher)
-    return ((teacher - student).square() / (eps + log_variance.exp()) + log_variance).mean()
+    distance = 1 - (F.normalize(student, dim=dim) * F.normalize(teacher, dim=dim)).sum(dim)
+    if reduction == "batch_mean":
+        return distance.sum() / len(student)
+    return distance.sum() if reduction == "sum" else distance.mean()
 
 
 @op
@@ -220,39 +133,3 @@ def norm_direction_loss(
         return (1 - (student * direction).sum(1) / torch.maximum(norm, teacher_norm)).mean()
     target = direction if mode == "direction" else F.normalize(teacher, dim=1)
     return (1 - (F.normalize(student, dim=1) * target).sum(1)).mean()
-
-
-@op
-def cosine_feature_loss(
-    student: Tensor, teacher: Tensor, *, dim: int = 1, reduction: Literal["sum", "mean", "batch_mean"] = "sum"
-) -> Tensor:
-    """``1 - cos`` along an axis, summed over samples and pixels (Liu et al., 2020); features of one shape [batch, channels, ...]."""
-    require_same_shape(student, teacher)
-    distance = 1 - (F.normalize(student, dim=dim) * F.normalize(teacher, dim=dim)).sum(dim)
-    if reduction == "batch_mean":
-        return distance.sum() / len(student)
-    return distance.sum() if reduction == "sum" else distance.mean()
-
-
-@op
-def log_power_feature_loss(
-    student: Tensor,
-    teacher: Tensor,
-    student_logits: Tensor | None = None,
-    teacher_logits: Tensor | None = None,
-    *,
-    exponent: Positive = 4.0,
-    temperature: Positive = 1.0,
-) -> Tensor:
-    """``2·log Σ|s - t|^exponent`` over the batch and all features, plus KL(teacher ‖ student) (Miles et al., 2024).
-
-    ``student`` and ``teacher`` [batch, dim], already projected and normalised; logits [batch, classes], without
-    which there is no KL term (batch mean, no T²). The logarithm goes to -∞ as s approaches t; it stops at the
-    smallest normal number, where the gradient is 0.
-    """
-    require_same_shape(student, teacher)
-    total = (student - teacher).abs().pow(exponent).sum()
-    loss = 2 * total.clamp_min(torch.finfo(total.dtype).tiny).log()
-    if student_logits is None or teacher_logits is None:
-        return loss
-    return loss + kl_divergence(student_logits, teacher_logits, temperature=temperature)

@@ -8,13 +8,7 @@ from torch import Tensor
 from kdrun.registry import op
 from kdrun.types import NonNegative
 
-__all__ = [
-    "permute_columns",
-    "prediction_prior",
-    "row_shares",
-    "softmax_similarity_weights",
-    "weighted_knowledge_fusion",
-]
+__all__ = ["prediction_prior", "row_shares", "softmax_similarity_weights", "weighted_knowledge_fusion"]
 
 
 @op
@@ -46,19 +40,3 @@ def weighted_knowledge_fusion(weights: Tensor, probabilities: Tensor) -> Tensor:
     ``weights`` [models, models], ``probabilities`` [models, rows, classes].
     """
     return torch.einsum("kj,jmn->kmn", weights, probabilities)
-
-
-@op
-def permute_columns(matrix: Tensor, *, generator: torch.Generator) -> Tensor:
-    """Each row [rows, columns] in a random order of its own: the same numbers in wrong places."""
-    order = torch.rand(matrix.shape, generator=generator, device=generator.device).argsort(1)
-    return matrix.gather(1, order.to(matrix.device))
-
-
-@op
-def exclude_expert(tokens: Tensor, own: Tensor) -> Tensor:
-    """Tokens [batch, experts, dim] without each row's ``own`` [batch] (int64) expert: [batch, experts - 1, dim], in order."""
-    rows, experts, dim = tokens.shape
-    kept = torch.arange(experts, device=tokens.device)[None, :] != own[:, None]
-    place = torch.where(kept, torch.arange(experts, device=tokens.device), experts).sort(1).values[:, :-1]
-    return tokens.gather(1, place[..., None].expand(rows, experts - 1, dim))

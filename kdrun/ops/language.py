@@ -1,16 +1,14 @@
-"""What language models say of whole sequences: likelihoods, answers, and rows of several sequences."""
+"""What language models say of whole sequences: likelihoods and answers."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from kdrun.ops.checks import require_same_batch
 from kdrun.registry import op
 
-__all__ = ["answer_accuracy", "at_position", "sequence_log_likelihood", "truth_ratio", "unmerge_rows"]
+__all__ = ["answer_accuracy", "sequence_log_likelihood", "truth_ratio"]
 
 
 @op
@@ -41,19 +39,6 @@ def answer_accuracy(logits: Tensor, targets: Tensor, *, whole: bool = True, igno
     if whole:
         return (right == counted.sum(-1)).float()
     return right / counted.sum(-1).clamp_min(1)
-
-
-@op
-def at_position(values: Tensor, position: Tensor) -> Tensor:
-    """The entry of each row at its own position: [batch, ...] of [batch, length, ...] and ``position`` [batch] (int64)."""
-    require_same_batch(values, position, "values and positions")
-    return values[torch.arange(len(values), device=values.device), position]
-
-
-@op
-def unmerge_rows(values: Tensor, like: Tensor) -> Tensor:
-    """Undo ``merge_rows``: rows [batch·count, ...] as [batch, count, ...], with the first two axes of ``like``."""
-    return values.unflatten(0, like.shape[:2])
 
 
 @op

@@ -6,7 +6,6 @@ Where only relations are compared, student and teacher may differ in width. No f
 from __future__ import annotations
 
 import math
-from itertools import combinations, pairwise
 from typing import Literal
 
 import torch
@@ -15,15 +14,12 @@ from torch.nn import functional as F
 
 from kdrun.ops.checks import require_maps, require_same_batch, require_same_shape
 from kdrun.registry import op
-from kdrun.types import NonNegative, Positive, Unsigned
+from kdrun.types import Positive, Unsigned
 
 __all__ = [
     "affinity_loss",
     "channel_similarity_loss",
     "correlation_congruence_loss",
-    "dense_flow_loss",
-    "dense_flow_matrices",
-    "flow_matrix_loss",
     "pairwise_probability_transfer",
     "relational_angle_loss",
     "relational_distance_loss",
@@ -197,66 +193,3 @@ def affinity_loss(student: Tensor, teacher: Tensor) -> Tensor:
     first, second = F.normalize(student.flatten(2), dim=2), F.normalize(teacher.flatten(2), dim=2)
     difference = first.unsqueeze(3) * first.unsqueeze(2) - second.unsqueeze(3) * second.unsqueeze(2)
     return (difference / first.shape[2]).flatten(2).norm(dim=2).sum(1).mean()
-
-
-@op
-def flow_matrix_loss(
-    student_first: Tensor, student_second: Tensor, teacher_first: Tensor, teacher_second: Tensor
-) -> Tensor:
-    """Distance of the flow from one map to a later one (Yim et al., 2017, eq. 2): summed column norms, not squared.
-
-    Maps [batch, channels, h, w], with equal channels in both nets. Each pair is max-pooled to the smaller size and
-    gives ``G = a bᵀ/(h·w)`` [batch, C_first, C_second]; the L2 norms over C_first are summed over C_second and
-    averaged over the batch.
-    """
-    difference = _flow(student_first, student_second) - _flow(teacher_first, teacher_second)
-    return difference.norm(dim=1).sum(1).mean()
-
-
-def _flow(first: Tensor, second: Tensor) -> Tensor:
-    require_maps(first, second)
-    size = (min(first.shape[2], second.shape[2]), min(first.shape[3], second.shape[3]))
-    a, b = (m if m.shape[2:] == size else F.adaptive_max_pool2d(m, size) for m in (first, second))
-    return a.flatten(2) @ b.flatten(2).transpose(1, 2) / (size[0] * size[1])
-
-
-@op
-def dense_flow_matrices(
-    *maps: Tensor,
-    pool_exponents: list[Unsigned] = (3, 2, 1),  # type: ignore[assignment]
-    per_sample: bool = True,
-    pairs: Literal["all", "adjacent"] = "all",
-    eps: NonNegative = 1e-5,
-) -> list[Tensor]:
-    """Flow matrices between pairs of layers (Liu et al., 2020, eq. 5), all in lexicographic order or neighbours alone.
-
-    ``maps`` [batch, C_i, H_i, W_i] of any number; the first are max-pooled by ``2^exponent`` (ceil mode), so that all
-    have one size; each channel is then standardised over its pixels (biased variance, ``eps``). Returns a list of
-    ``f_i f_jᵀ/(h·w)`` [batch, C_i, C_j], or [C_i, C_j] of the first sample alone where ``per_sample`` is false.
-    Raises ``ValueError`` where sizes differ after pooling.
-    """
-    require_maps(*maps)
-    exponents = [*pool_exponents, *[0] * len(maps)]
-    pooled = [
-        F.max_pool2d(m, 2**e, ceil_mode=True) if e else m for m, e in zip(maps, exponents[: len(maps)], strict=True)
-    ]
-    if len({m.shape[2:] for m in pooled}) > 1:
-        raise ValueError(
-            f"maps differ in size after pooling: {[list(m.shape[2:]) for m in pooled]}; set pool_exponents"
-        )
-    flat = [m.flatten(2) if per_sample else m[0].flatten(1) for m in pooled]
-    whitened = [(f - f.mean(-1, keepdim=True)) * (f.var(-1, unbiased=False, keepdim=True) + eps).rsqrt() for f in flat]
-    chosen = combinations(whitened, 2) if pairs == "all" else pairwise(whitened)
-    return [a @ b.transpose(-1, -2) / a.shape[-1] for a, b in chosen]
-
-
-@op
-def dense_flow_loss(
-    student: list[Tensor], teacher: list[Tensor], *, reduction: Literal["sum", "batch_mean"] = "sum"
-) -> Tensor:
-    """Summed squared differences of two lists of flow matrices, as ``dense_flow_matrices`` gives them.
-
-    ``batch_mean`` divides by the length of the first axis, for matrices a sample.
-    """
-    total = torch.stack([(s - t).square().sum() for s, t in zip(student, teacher, strict=True)]).sum()
-    return total if reduction == "sum" else total / len(student[0])

@@ -1,16 +1,17 @@
-"""Losses on the decisions of routers in mixtures of experts. No function detaches its inputs."""
+"""Routers in mixtures of experts: losses on their decisions, and the experts that are left. No function detaches its inputs."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from kdrun.ops.checks import require_rows
-from kdrun.ops.tensors import indicator
+from kdrun.ops.indexing import indicator
 from kdrun.registry import op
 
-__all__ = ["load_balance_loss", "router_z_loss"]
+__all__ = ["exclude_expert", "load_balance_loss", "router_z_loss"]
 
 
 @op
@@ -33,3 +34,12 @@ def router_z_loss(logits: Tensor) -> Tensor:
     """Mean over rows of ``logsumexp(logits)²`` [batch, experts]: keeps router logits small (Zoph et al., 2022)."""
     require_rows(logits)
     return logits.float().logsumexp(1).square().mean()
+
+
+@op
+def exclude_expert(tokens: Tensor, own: Tensor) -> Tensor:
+    """Tokens [batch, experts, dim] without each row's ``own`` [batch] (int64) expert: [batch, experts - 1, dim], in order."""
+    rows, experts, dim = tokens.shape
+    kept = torch.arange(experts, device=tokens.device)[None, :] != own[:, None]
+    place = torch.where(kept, torch.arange(experts, device=tokens.device), experts).sort(1).values[:, :-1]
+    return tokens.gather(1, place[..., None].expand(rows, experts - 1, dim))

@@ -1,4 +1,4 @@
-"""Metric learning from pairwise similarities, and similarities of sets."""
+"""Cosine similarities of vectors and of sets of them, and metric learning from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,19 @@ from kdrun.ops.checks import require_rows, require_same_batch
 from kdrun.registry import op
 from kdrun.types import Count, NonNegative, Positive
 
-__all__ = ["multi_similarity_loss", "set_pair_similarity"]
+__all__ = ["cosine_similarity", "cosine_similarity_matrix", "multi_similarity_loss", "set_pair_similarity"]
+
+
+@op
+def cosine_similarity(first: Tensor, second: Tensor, *, dim: int = -1) -> Tensor:
+    """Cosine along an axis of two tensors of one shape; 0 where one of them is 0."""
+    return (F.normalize(first, dim=dim) * F.normalize(second, dim=dim)).sum(dim)
+
+
+@op
+def cosine_similarity_matrix(first: Tensor, second: Tensor) -> Tensor:
+    """Cosines [n, m] of the rows of [n, dim] with the rows of [m, dim]."""
+    return F.normalize(first, dim=-1) @ F.normalize(second, dim=-1).transpose(-1, -2)
 
 
 @op

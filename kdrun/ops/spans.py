@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from kdrun.ops.checks import require_same_shape
 from kdrun.registry import op
 
-__all__ = ["first_pieces", "gather_pairs", "mention_starts", "span_mean_pool"]
+__all__ = ["first_pieces", "mention_starts", "span_mean_pool"]
 
 
 @op
@@ -84,11 +84,3 @@ def span_mean_pool(
 def _where(chosen: Tensor, values: Tensor) -> Tensor:
     """The chosen rows of [batch, T, ...]; all of them on fake tensors, which hold no values."""
     return values.flatten(0, 1) if isinstance(chosen, FakeTensor) else values[chosen]
-
-
-@op
-def gather_pairs(table: Tensor, index: Tensor) -> Tensor:
-    """Entries of a table [count, count] for all pairs of ``index`` [n] (int64): [n, n]; 0 where an index is negative."""
-    known = index >= 0
-    rows = index.clamp_min(0)
-    return torch.where(known[:, None] & known[None, :], table[rows][:, rows], 0.0)

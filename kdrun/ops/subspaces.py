@@ -13,6 +13,7 @@ from kdrun.registry import op
 from kdrun.types import Fraction
 
 __all__ = [
+    "empty_subspaces",
     "joint_subspace",
     "leading_subspace",
     "orthonormal_union",
@@ -21,6 +22,12 @@ __all__ = [
     "subspace_drift_penalty",
     "subspace_extend",
 ]
+
+
+@op
+def empty_subspaces() -> dict[str, Tensor]:
+    """The memory of no task."""
+    return {"tasks": torch.zeros((), dtype=torch.int64)}
 
 
 def _rank_below(energies: Tensor, threshold: float) -> int:

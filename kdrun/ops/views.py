@@ -1,4 +1,4 @@
-"""Random views of images through which gradients flow."""
+"""Views of images: turned, moved, lit and restyled, with gradients flowing through."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdrun.registry import op
-from kdrun.types import Fraction, NonNegative
+from kdrun.types import Fraction, NonNegative, Positive
 
-__all__ = ["random_affine_view", "random_contrast_view"]
+__all__ = ["mix_statistics", "random_affine_view", "random_contrast_view", "rotation_views"]
+
+
+@op
+def rotation_views(image: Tensor) -> Tensor:
+    """Each image turned by 0, 90, 180 and 270 degrees: [batch, channels, n, n] to [4·batch, ...], rows 4i..4i+3 of image i."""
+    return torch.stack([image.rot90(turns, (2, 3)) for turns in range(4)], dim=1).flatten(0, 1)
 
 
 def _uniform(rows: int, like: Tensor, generator: torch.Generator) -> Tensor:
@@ -59,3 +65,18 @@ def random_contrast_view(
     lit = image * bright.view(-1, 1, 1, 1)
     mean = lit.mean((1, 2, 3), keepdim=True)
     return (mean + (lit - mean) * spread.view(-1, 1, 1, 1)).clamp(0, 1)
+
+
+@op
+def mix_statistics(image: Tensor, ratio: Tensor, order: Tensor, *, eps: Positive = 1e-6) -> Tensor:
+    """Give each image the mixed per-channel mean and deviation of itself and a partner (MixStyle: Zhou et al., 2021).
+
+    ``image`` [batch, channels, h, w]; ``ratio`` [batch] in [0, 1], the share of its own statistics; ``order``
+    [batch] (int64), the partner's row. Statistics are constants: no gradient flows through them.
+    """
+    mean = image.mean((2, 3), keepdim=True).detach()
+    deviation = (image.var((2, 3), keepdim=True) + eps).sqrt().detach()
+    share = ratio.reshape(-1, 1, 1, 1)
+    mixed_mean = share * mean + (1 - share) * mean[order]
+    mixed_deviation = share * deviation + (1 - share) * deviation[order]
+    return (image - mean) / deviation * mixed_deviation + mixed_mean

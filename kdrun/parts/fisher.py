@@ -11,7 +11,7 @@ from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError
-from kdrun.ops.divergences import cross_entropy
+from kdrun.ops.classification import cross_entropy
 from kdrun.registry import reduce
 from kdrun.runtime.context import Context
 from kdrun.types import Count

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError
+from kdrun.ops.indexing import one_hot
 from kdrun.ops.regression import recursive_ridge_downdate, recursive_ridge_update, ridge_solution
-from kdrun.ops.tensors import one_hot
 from kdrun.registry import solve
 from kdrun.runtime.context import Context
 from kdrun.types import Positive

@@ -16,12 +16,11 @@ from torch.nn import functional as F
 from kdrun.data.dataset import Dataset
 from kdrun.models.building import build
 from kdrun.ops.subspaces import joint_subspace, orthonormal_union
-from kdrun.registry import initialize, op, reduce
+from kdrun.registry import initialize, reduce
 from kdrun.runtime.context import Context
 from kdrun.types import Count, Fraction, NonNegative
 
 __all__ = [
-    "empty_subspaces",
     "scaled_projection",
     "subspace_shift",
     "task_gradient",
@@ -30,12 +29,6 @@ __all__ = [
 ]
 
 Named = dict[str, Tensor]
-
-
-@op
-def empty_subspaces() -> dict[str, Tensor]:
-    """The memory of no task."""
-    return {"tasks": torch.zeros((), dtype=torch.int64)}
 
 
 def _base(model: Module) -> Module:

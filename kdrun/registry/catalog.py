@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from kdrun.errors import InputError, nearest
+from kdrun.registry.face import stub_imports
 from kdrun.registry.scan import module_file, module_summary, save_cache
 from kdrun.registry.signature import INJECTED, MISSING, Input, Parameter, Part
 
@@ -126,7 +127,7 @@ def _reach(module: str, file: str, name: str, seen: dict[str, str]) -> None:
     summary = module_summary(module, file)
     definition = summary["definitions"].get(name)
     if definition is None:
-        target = summary["imports"].get(name)
+        target = summary["imports"].get(name) or stub_imports(file).get(name)
         if target is not None:
             _follow(target, seen)
         return
@@ -140,7 +141,7 @@ def _reach(module: str, file: str, name: str, seen: dict[str, str]) -> None:
             _reach(module, file, used, seen)
 
 
-def _follow(target: list[str], seen: dict[str, str], attributes: Iterable[str] = (), local: str = "") -> None:
+def _follow(target: Sequence[str], seen: dict[str, str], attributes: Iterable[str] = (), local: str = "") -> None:
     """Continue into an imported name; for an imported module, into the attributes that are used."""
     module, attribute = target
     file = module_file(module)

@@ -10,7 +10,7 @@ from kdrun.data.dataset import Column
 from kdrun.errors import InputError
 from kdrun.grammar.steps import parse_step
 from kdrun.models.building import build
-from kdrun.ops.features import gaussian_nll
+from kdrun.ops.distances import gaussian_nll
 from kdrun.step.trace import trace
 
 

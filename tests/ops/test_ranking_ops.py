@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kdrun.errors import InputError
-from kdrun.metrics.ranking import ranking
+from kdrun.metrics.ranks import ranking
 from kdrun.ops.ranking import filtered_rank, negative_sampling_loss, pairwise_ranking_loss, self_adversarial_weight
 
 POSITIVE = torch.tensor([2.0, 0.5])

@@ -12,8 +12,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import rel_entr, softmax
 from torch import Tensor
 
-from kdrun.ops import graphs as G
-from kdrun.ops import relations as R
+from kdrun import ops
 
 
 def rows(*shape: int, seed: int = 0) -> Tensor:
@@ -37,7 +36,7 @@ def test_distances_relative_to_their_mean() -> None:
         d = cdist(x.numpy(), x.numpy())
         return d / d[d > 0].mean()
 
-    value = R.relational_distance_loss(STUDENT, TEACHER).item()
+    value = ops.relational_distance_loss(STUDENT, TEACHER).item()
     assert value == pytest.approx(smooth_l1(relative(STUDENT) - relative(TEACHER)).mean())
 
 
@@ -48,10 +47,10 @@ def test_angles_of_all_triples() -> None:
 
     triples = list(itertools.product(range(4), repeat=3))
     difference = np.array([angle(STUDENT, *t) - angle(TEACHER, *t) for t in triples])
-    assert R.relational_angle_loss(STUDENT, TEACHER).item() == pytest.approx(smooth_l1(difference).mean())
+    assert ops.relational_angle_loss(STUDENT, TEACHER).item() == pytest.approx(smooth_l1(difference).mean())
 
 
-@pytest.mark.parametrize("loss", [R.relational_distance_loss, R.relational_angle_loss])
+@pytest.mark.parametrize("loss", [ops.relational_distance_loss, ops.relational_angle_loss])
 def test_relations_forget_rotation_shift_and_scale(loss) -> None:
     moved = 3.0 * STUDENT @ rotation(3) + 5.0
     torch.testing.assert_close(loss(moved, TEACHER), loss(STUDENT, TEACHER))
@@ -61,11 +60,11 @@ def test_relations_forget_rotation_shift_and_scale(loss) -> None:
 @pytest.mark.parametrize(
     "loss",
     [
-        R.relational_distance_loss,
-        R.relational_angle_loss,
-        R.similarity_preserving_loss,
-        R.pairwise_probability_transfer,
-        R.correlation_congruence_loss,
+        ops.relational_distance_loss,
+        ops.relational_angle_loss,
+        ops.similarity_preserving_loss,
+        ops.pairwise_probability_transfer,
+        ops.correlation_congruence_loss,
     ],
 )
 def test_relations_forget_the_order_of_the_batch(loss) -> None:
@@ -75,7 +74,7 @@ def test_relations_forget_the_order_of_the_batch(loss) -> None:
 
 def test_two_equal_samples_are_no_trouble() -> None:
     twice = torch.cat([STUDENT, STUDENT]).requires_grad_()
-    value = R.relational_distance_loss(twice, torch.cat([TEACHER, TEACHER])) + R.relational_angle_loss(
+    value = ops.relational_distance_loss(twice, torch.cat([TEACHER, TEACHER])) + ops.relational_angle_loss(
         twice, twice.detach() + 0
     )
     value.backward()
@@ -90,14 +89,14 @@ def test_similarity_rows_by_either_norm(row_norm, order) -> None:
 
     squares = ((normalized(STUDENT) - normalized(TEACHER)) ** 2).sum()
     for divisor, by in {"batch_squared": 16, "batch": 4, "one": 1}.items():
-        value = R.similarity_preserving_loss(STUDENT, TEACHER, row_norm=row_norm, divisor=divisor).item()
+        value = ops.similarity_preserving_loss(STUDENT, TEACHER, row_norm=row_norm, divisor=divisor).item()
         assert value == pytest.approx(squares / by)
 
 
 def test_similarity_takes_maps_of_any_width() -> None:
     maps = rows(3, 2, 4, 4)
     torch.testing.assert_close(
-        R.similarity_preserving_loss(maps, TEACHER[:3]), R.similarity_preserving_loss(maps.flatten(1), TEACHER[:3])
+        ops.similarity_preserving_loss(maps, TEACHER[:3]), ops.similarity_preserving_loss(maps.flatten(1), TEACHER[:3])
     )
 
 
@@ -107,16 +106,16 @@ def test_channel_similarity_in_loops() -> None:
     for s, t in zip(student.flatten(2).numpy(), teacher.flatten(2).numpy(), strict=True):
         a, b = (g / np.linalg.norm(g, axis=1, keepdims=True) for g in (s @ s.T, t @ t.T))
         total += ((a - b) ** 2).sum()
-    assert R.channel_similarity_loss(student, teacher).item() == pytest.approx(total / (3 * 4))
-    assert R.channel_similarity_loss(student, teacher, divisor="channels_batch").item() == pytest.approx(total / 6)
+    assert ops.channel_similarity_loss(student, teacher).item() == pytest.approx(total / (3 * 4))
+    assert ops.channel_similarity_loss(student, teacher, divisor="channels_batch").item() == pytest.approx(total / 6)
     with pytest.raises(ValueError, match="channels, got 3 and 2"):
-        R.channel_similarity_loss(student, teacher[:, :2])
+        ops.channel_similarity_loss(student, teacher[:, :2])
 
 
 def test_channel_similarity_of_columns_compares_signs() -> None:
     """One column a channel: a Gram row is ±the unit column, so a flipped channel changes its row and its column."""
     student, teacher = torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, -1.0]])
-    assert R.channel_similarity_loss(student, teacher, divisor="one").item() == pytest.approx(2 * (math.sqrt(2)) ** 2)
+    assert ops.channel_similarity_loss(student, teacher, divisor="one").item() == pytest.approx(2 * (math.sqrt(2)) ** 2)
 
 
 def test_neighbour_probabilities_in_loops() -> None:
@@ -127,7 +126,7 @@ def test_neighbour_probabilities_in_loops() -> None:
 
     p, q = probabilities(TEACHER), probabilities(STUDENT)
     expected = (p * np.log((p + 1e-7) / (q + 1e-7))).mean()
-    assert R.pairwise_probability_transfer(STUDENT, TEACHER).item() == pytest.approx(expected)
+    assert ops.pairwise_probability_transfer(STUDENT, TEACHER).item() == pytest.approx(expected)
 
 
 def test_congruence_series_tends_to_the_gaussian_kernel_on_the_sphere() -> None:
@@ -135,14 +134,14 @@ def test_congruence_series_tends_to_the_gaussian_kernel_on_the_sphere() -> None:
     unit, other = (x / x.norm(dim=1, keepdim=True) for x in (STUDENT, TEACHER))
     kernels = [np.exp(-0.4 * cdist(x.numpy(), x.numpy()) ** 2) for x in (unit, other)]
     expected = np.linalg.norm(kernels[0] - kernels[1]) / 16
-    assert R.correlation_congruence_loss(unit, other, max_p=20).item() == pytest.approx(expected)
+    assert ops.correlation_congruence_loss(unit, other, max_p=20).item() == pytest.approx(expected)
 
 
 def test_congruence_of_two_terms_and_bilinear() -> None:
     student, teacher = torch.tensor([[2.0]]), torch.tensor([[1.0]])
     series = [math.exp(-0.8) * (1 + 0.8 * k + 0.32 * k**2) for k in (4.0, 1.0)]
-    assert R.correlation_congruence_loss(student, teacher).item() == pytest.approx(series[0] - series[1], rel=1e-6)
-    assert R.correlation_congruence_loss(student, teacher, kernel="bilinear").item() == pytest.approx(3.0)
+    assert ops.correlation_congruence_loss(student, teacher).item() == pytest.approx(series[0] - series[1], rel=1e-6)
+    assert ops.correlation_congruence_loss(student, teacher, kernel="bilinear").item() == pytest.approx(3.0)
 
 
 def test_affinity_in_loops() -> None:
@@ -152,8 +151,8 @@ def test_affinity_in_loops() -> None:
         s, t = student[b, c].flatten().numpy(), teacher[b, c].flatten().numpy()
         s, t = s / np.linalg.norm(s), t / np.linalg.norm(t)
         total += np.linalg.norm(np.outer(s, s) - np.outer(t, t)) / 6
-    assert R.affinity_loss(student, teacher).item() == pytest.approx(total / 2)
-    torch.testing.assert_close(R.affinity_loss(-4 * student, teacher), R.affinity_loss(student, teacher))
+    assert ops.affinity_loss(student, teacher).item() == pytest.approx(total / 2)
+    torch.testing.assert_close(ops.affinity_loss(-4 * student, teacher), ops.affinity_loss(student, teacher))
 
 
 def test_flow_matrices_after_pooling_in_loops() -> None:
@@ -168,50 +167,50 @@ def test_flow_matrices_after_pooling_in_loops() -> None:
     for i in range(2):
         difference = flow(pooled[i], second[i].numpy()) - flow(other_first[i].numpy(), other_second[i].numpy())
         total += np.linalg.norm(difference, axis=0).sum()
-    value = R.flow_matrix_loss(first, second, other_first, other_second).item()
+    value = ops.flow_matrix_loss(first, second, other_first, other_second).item()
     assert value == pytest.approx(total / 2)
 
 
 def test_dense_flow_has_a_matrix_for_every_pair_of_standardised_maps() -> None:
     maps = [rows(2, c, 4 * s, 4 * s, seed=c) for c, s in ((2, 8), (3, 4), (4, 2), (5, 1), (6, 1), (7, 1))]
     maps.append(rows(2, 1, 4, 4, seed=8))
-    flows = R.dense_flow_matrices(*maps)
+    flows = ops.dense_flow_matrices(*maps)
     assert len(flows) == 21
     assert [tuple(f.shape[1:]) for f in flows[:3]] == [(2, 3), (2, 4), (2, 5)]
-    own = R.dense_flow_matrices(maps[3], maps[3], pool_exponents=[], eps=0.0)[0]
+    own = ops.dense_flow_matrices(maps[3], maps[3], pool_exponents=[], eps=0.0)[0]
     expected = np.corrcoef(maps[3][1].flatten(1).numpy())
     np.testing.assert_allclose(own[1], expected, atol=1e-9)
-    first = R.dense_flow_matrices(*maps, per_sample=False)
+    first = ops.dense_flow_matrices(*maps, per_sample=False)
     torch.testing.assert_close(first[5], flows[5][0])
-    assert R.dense_flow_loss(flows, [f + 1 for f in flows]).item() == pytest.approx(sum(f.numel() for f in flows))
+    assert ops.dense_flow_loss(flows, [f + 1 for f in flows]).item() == pytest.approx(sum(f.numel() for f in flows))
     with pytest.raises(ValueError, match="differ in size"):
-        R.dense_flow_matrices(*maps, pool_exponents=[1])
+        ops.dense_flow_matrices(*maps, pool_exponents=[1])
 
 
 def test_dense_flow_pools_odd_sizes_upwards() -> None:
-    assert R.dense_flow_matrices(rows(1, 2, 5, 5), rows(1, 3, 3, 3), pool_exponents=[1])[0].shape == (1, 2, 3)
+    assert ops.dense_flow_matrices(rows(1, 2, 5, 5), rows(1, 3, 3, 3), pool_exponents=[1])[0].shape == (1, 2, 3)
 
 
 def test_cosines_and_neighbours() -> None:
     points = torch.tensor([[1.0, 0.0], [2.0, 0.2], [0.0, 3.0], [0.5, 4.0]])
-    matrix = G.cosine_similarity_matrix(points, points)
+    matrix = ops.cosine_similarity_matrix(points, points)
     expected = 1 - cdist(points.numpy(), points.numpy(), "cosine")
     np.testing.assert_allclose(matrix, expected, atol=1e-6)
-    assert G.knn_indices(matrix, k=1).flatten().tolist() == [1, 0, 3, 2]
-    assert G.knn_indices(matrix, k=2, exclude_self=False)[:, 0].tolist() == [0, 1, 2, 3]
-    np.testing.assert_allclose(G.cosine_similarity(points, points[[1, 0, 3, 2]]), matrix[range(4), [1, 0, 3, 2]])
+    assert ops.knn_indices(matrix, k=1).flatten().tolist() == [1, 0, 3, 2]
+    assert ops.knn_indices(matrix, k=2, exclude_self=False)[:, 0].tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(ops.cosine_similarity(points, points[[1, 0, 3, 2]]), matrix[range(4), [1, 0, 3, 2]])
     with pytest.raises(ValueError, match="3 neighbours"):
-        G.knn_indices(matrix, k=4)
+        ops.knn_indices(matrix, k=4)
 
 
 def test_neighbourhood_divergence_in_loops() -> None:
     student, teacher = rows(5, 5), rows(5, 5, seed=1)
-    neighbours = G.knn_indices(teacher, k=3)
+    neighbours = ops.knn_indices(teacher, k=3)
     expected = []
     for i in range(5):
         q, p = (softmax(x[i, neighbours[i]].numpy() / 0.5) for x in (student, teacher))
         expected.append(rel_entr(p, q).sum())
-    value = G.neighbourhood_kl(student, teacher, neighbours, temperature=0.5).item()
+    value = ops.neighbourhood_kl(student, teacher, neighbours, temperature=0.5).item()
     assert value == pytest.approx(np.mean(expected))
 
 
@@ -223,6 +222,6 @@ def test_inner_relations_leave_the_diagonal_out() -> None:
             others = [j for j in range(3) if j != i]
             q, p = (softmax((1 - cdist(x[i : i + 1], x[others], "cosine")[0]) / 0.2) for x in (s, t))
             expected.append(rel_entr(p, q).sum())
-    assert G.inner_relation_kl(student, teacher, temperature=0.2).item() == pytest.approx(np.mean(expected))
+    assert ops.inner_relation_kl(student, teacher, temperature=0.2).item() == pytest.approx(np.mean(expected))
     with pytest.raises(ValueError, match="two or more tokens"):
-        G.inner_relation_kl(student[:, :1], teacher[:, :1])
+        ops.inner_relation_kl(student[:, :1], teacher[:, :1])

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from kdrun.ops.indexing import gather_pairs
 from kdrun.ops.similarity import multi_similarity_loss, set_pair_similarity
-from kdrun.ops.spans import first_pieces, gather_pairs, mention_starts, span_mean_pool
+from kdrun.ops.spans import first_pieces, mention_starts, span_mean_pool
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kdrun.ops.divergences import cross_entropy
-from kdrun.ops.language import answer_accuracy, at_position, sequence_log_likelihood, truth_ratio, unmerge_rows
+from kdrun.ops.classification import cross_entropy
+from kdrun.ops.indexing import at_position
+from kdrun.ops.language import answer_accuracy, sequence_log_likelihood, truth_ratio
 from kdrun.ops.low_rank import weighted_low_rank_init
-from kdrun.ops.tensors import merge_rows
+from kdrun.ops.shapes import merge_rows, unmerge_rows
 from kdrun.ops.unlearning import inverted_hinge, negative_preference_loss
 
 

@@ -1,34 +1,16 @@
-"""Similarity matrices, neighbours and losses on graphs of samples or tokens. No function detaches its inputs."""
+"""Nearest neighbours, and losses on how samples or tokens relate to them. No function detaches its inputs."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from kdrun.ops.checks import require_same_batch
+from kdrun.ops.similarity import cosine_similarity_matrix
 from kdrun.registry import op
 from kdrun.types import Count, Positive
 
-__all__ = [
-    "cosine_similarity",
-    "cosine_similarity_matrix",
-    "inner_relation_kl",
-    "knn_indices",
-    "neighbourhood_kl",
-]
-
-
-@op
-def cosine_similarity(first: Tensor, second: Tensor, *, dim: int = -1) -> Tensor:
-    """Cosine along an axis of two tensors of one shape; 0 where one of them is 0."""
-    return (F.normalize(first, dim=dim) * F.normalize(second, dim=dim)).sum(dim)
-
-
-@op
-def cosine_similarity_matrix(first: Tensor, second: Tensor) -> Tensor:
-    """Cosines [n, m] of the rows of [n, dim] with the rows of [m, dim]."""
-    return F.normalize(first, dim=-1) @ F.normalize(second, dim=-1).transpose(-1, -2)
+__all__ = ["inner_relation_kl", "knn_indices", "neighbourhood_kl"]
 
 
 @op

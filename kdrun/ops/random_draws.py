@@ -11,12 +11,13 @@ from kdrun.types import Count, Fraction, Positive, Size
 __all__ = [
     "beta",
     "laplace_soft_targets",
-    "mix_statistics",
     "permutation",
+    "permute_columns",
     "random_partners",
     "random_rows",
     "standard_normal",
     "uniform",
+    "uniform_labels",
     "unit_rows",
 ]
 
@@ -56,6 +57,12 @@ def uniform(
 
 
 @op
+def uniform_labels(like: Tensor, *, classes: Count, generator: torch.Generator) -> Tensor:
+    """One class a row of ``like``, drawn uniformly: [batch] (int64)."""
+    return torch.randint(classes, (len(like),), generator=generator, device=generator.device).to(like.device)
+
+
+@op
 def beta(like: Tensor, *, first: Positive = 1.0, second: Positive = 1.0, generator: torch.Generator) -> Tensor:
     """One Beta(first, second) number in [0, 1] a row of ``like``: [batch]."""
     shape = torch.tensor([first, second], dtype=torch.float64, device=generator.device).expand(len(like), 2)
@@ -71,6 +78,13 @@ def beta(like: Tensor, *, first: Positive = 1.0, second: Positive = 1.0, generat
 def permutation(like: Tensor, *, generator: torch.Generator) -> Tensor:
     """A random order of the rows of ``like``: [batch] (int64)."""
     return torch.randperm(len(like), generator=generator, device=generator.device).to(like.device)
+
+
+@op
+def permute_columns(matrix: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Each row [rows, columns] in a random order of its own: the same numbers in wrong places."""
+    order = torch.rand(matrix.shape, generator=generator, device=generator.device).argsort(1)
+    return matrix.gather(1, order.to(matrix.device))
 
 
 @op
@@ -99,21 +113,6 @@ def random_rows(
     chosen = count if count is not None else max(round((1.0 if share is None else share) * len(like)), 1)
     order = torch.randperm(len(like), generator=generator, device=generator.device)
     return order[:chosen].sort().values.to(like.device)
-
-
-@op
-def mix_statistics(image: Tensor, ratio: Tensor, order: Tensor, *, eps: Positive = 1e-6) -> Tensor:
-    """Give each image the mixed per-channel mean and deviation of itself and a partner (MixStyle: Zhou et al., 2021).
-
-    ``image`` [batch, channels, h, w]; ``ratio`` [batch] in [0, 1], the share of its own statistics; ``order``
-    [batch] (int64), the partner's row. Statistics are constants: no gradient flows through them.
-    """
-    mean = image.mean((2, 3), keepdim=True).detach()
-    deviation = (image.var((2, 3), keepdim=True) + eps).sqrt().detach()
-    share = ratio.reshape(-1, 1, 1, 1)
-    mixed_mean = share * mean + (1 - share) * mean[order]
-    mixed_deviation = share * deviation + (1 - share) * deviation[order]
-    return (image - mean) / deviation * mixed_deviation + mixed_mean
 
 
 @op

@@ -1,0 +1,103 @@
+"""Distillation losses made of divergences between logits.
+
+No function detaches its inputs: a step graph says where gradients stop.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdrun.ops.checks import require_same_shape
+from kdrun.ops.divergences import kl_divergence
+from kdrun.ops.indexing import indicator
+from kdrun.registry import op
+from kdrun.types import Fraction, NonNegative, Positive
+
+__all__ = ["decoupled_kd", "kd_loss", "logit_standardized_kd"]
+
+
+@op
+def kd_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor | None = None,
+    *,
+    temperature: Positive = 1.0,
+    alpha: Fraction = 0.5,
+    reduction: Literal["batch_mean", "sum"] = "batch_mean",
+) -> Tensor:
+    """Knowledge distillation: ``α·CE + (1-α)·T²·KL(teacher ‖ student)`` (Hinton et al., 2015).
+
+    Logits [batch, classes], ``labels`` [batch] (int64). With ``alpha`` 0 or without labels it is the KL term alone,
+    *without* T².
+    """
+    divergence = kl_divergence(student_logits, teacher_logits, temperature=temperature, reduction=reduction)
+    if labels is None or alpha == 0:
+        return divergence
+    hard = F.cross_entropy(student_logits, labels, reduction="sum" if reduction == "sum" else "mean")
+    return alpha * hard + (1 - alpha) * temperature**2 * divergence
+
+
+@op
+def decoupled_kd(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    *,
+    alpha: NonNegative = 1.0,
+    beta: NonNegative = 8.0,
+    temperature: Positive = 4.0,
+) -> Tensor:
+    """Decoupled distillation: ``T²·(α·KL of two bins + β·KL among the other classes)`` (Zhao et al., 2022, eq. 7).
+
+    Logits [batch, classes], ``labels`` [batch] (int64). The two bins are the true class and the rest; among the
+    others the true class is left out, its softened logit lowered by 1000. Both are batch means.
+    """
+    require_same_shape(student_logits, teacher_logits)
+    student, teacher = student_logits / temperature, teacher_logits / temperature
+    true = indicator(labels, student.shape[1])
+    two_bins = _kl(_two_bins(student, true), _two_bins(teacher, true))
+    lowered = 1000.0 * true.to(student.dtype)
+    others = _kl(F.log_softmax(student - lowered, dim=1), F.log_softmax(teacher - lowered, dim=1))
+    return temperature**2 * (alpha * two_bins + beta * others)
+
+
+def _two_bins(logits: Tensor, true: Tensor) -> Tensor:
+    """Log-probabilities [batch, 2] of the true class and of all others together."""
+    logs = F.log_softmax(logits, dim=1)
+    own = logs.masked_fill(~true, 0).sum(1)
+    rest = logs.masked_fill(true, -1e4).logsumexp(1)
+    return torch.stack([own, rest], dim=1)
+
+
+def _kl(log_student: Tensor, log_teacher: Tensor) -> Tensor:
+    return (log_teacher.exp() * (log_teacher - log_student)).sum() / len(log_student)
+
+
+@op
+def logit_standardized_kd(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor | None = None,
+    *,
+    temperature: Positive = 2.0,
+    alpha: NonNegative = 0.5,
+    beta: NonNegative = 9.0,
+    eps: Positive = 1e-7,
+) -> Tensor:
+    """Distillation of standardised logits: ``α·CE + β·T²·KL`` (Sun et al., 2024).
+
+    Logits [batch, classes] are standardised a row, ``(z - mean) / (eps + std)`` with the unbiased deviation, for the
+    KL term only; ``labels`` [batch] (int64), without which there is no CE term.
+    """
+    student, teacher = _standardize(student_logits, eps), _standardize(teacher_logits, eps)
+    soft = beta * temperature**2 * kl_divergence(student, teacher, temperature=temperature)
+    return soft if labels is None else alpha * F.cross_entropy(student_logits, labels) + soft
+
+
+def _standardize(logits: Tensor, eps: float) -> Tensor:
+    return (logits - logits.mean(1, keepdim=True)) / (eps + logits.std(1, keepdim=True))

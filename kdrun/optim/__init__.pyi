@@ -1,0 +1,23 @@
+# What the package shows, written by scripts/write_stubs.py.
+from kdrun.optim.gradients import clip_norm as clip_norm
+from kdrun.optim.gradients import clip_value as clip_value
+from kdrun.optim.gradients import mask as mask
+from kdrun.optim.gradients import reference_projection as reference_projection
+from kdrun.optim.gradients import sign as sign
+from kdrun.optim.gradients import subspace_projection as subspace_projection
+from kdrun.optim.optimizers import adam as adam
+from kdrun.optim.optimizers import adamw as adamw
+from kdrun.optim.optimizers import sgd as sgd
+from kdrun.optim.optimizers import torch_optimizer as torch_optimizer
+from kdrun.optim.schedules import Progress as Progress
+from kdrun.optim.schedules import after as after
+from kdrun.optim.schedules import constant as constant
+from kdrun.optim.schedules import cosine as cosine
+from kdrun.optim.schedules import exponential as exponential
+from kdrun.optim.schedules import gaussian_fade as gaussian_fade
+from kdrun.optim.schedules import inverse_power as inverse_power
+from kdrun.optim.schedules import linear as linear
+from kdrun.optim.schedules import linear_warmup as linear_warmup
+from kdrun.optim.schedules import staircase as staircase
+from kdrun.optim.schedules import step as step
+from kdrun.optim.schedules import torch_scheduler as torch_scheduler
