@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     for arm in arms:
         experiment = composer.compose(arm=arm, scale=selection.scale)
         try:
-            catalog(experiment.config.get("plugins") or None)
+            catalog(experiment.config.get("plugins") or ())
             graph = check(experiment.config)
         except KdrunError as error:
             raise experiment.explain(error) from None

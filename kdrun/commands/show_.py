@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(parser, arguments)
     found = experiment(options)
     try:
-        catalog(found.config.get("plugins") or None)
+        catalog(found.config.get("plugins") or ())
         text = FORMATS[options.format](check(found.config))
     except KdrunError as error:
         raise found.explain(error) from None

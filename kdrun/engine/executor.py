@@ -43,6 +43,7 @@ class Executor:
     counts: dict[str, int] = field(default_factory=lambda: {"computed": 0, "cached": 0})
     seconds: dict[str, float] = field(default_factory=dict)
     _results: dict[str, Result] = field(default_factory=dict)
+    _hardware: Hardware | None = None
 
     def run(self) -> dict[str, list[dict[str, Any]]]:
         """Compute what is wanted; return the tables among it, by node name. A result is let go after its last use."""
@@ -188,13 +189,14 @@ class Executor:
 
     @property
     def hardware(self) -> Hardware:
-        """The device and numerics, set up when the first stage is computed."""
-        global _hardware
+        """The device and numerics, set up when the first stage is computed, and in force for what follows."""
         from kdrun.runtime.hardware import Hardware
+        from kdrun.runtime.process_state import put_in_force
 
-        if _hardware is None or _hardware.settings != dict(self.hardware_settings):
-            _hardware = Hardware(self.hardware_settings)
-        return _hardware
+        if self._hardware is None:
+            self._hardware = Hardware(self.hardware_settings)
+        put_in_force(self.hardware_settings)
+        return self._hardware
 
     def _values(self, item: Ref | list[Ref]) -> Any:
         return [self.value(ref) for ref in item] if isinstance(item, list) else self.value(item)
@@ -248,7 +250,6 @@ class Executor:
         return base.with_columns(artifact.columns, classes=artifact.classes) if artifact.columns else base
 
 
-_hardware: Hardware | None = None
 _loaded: dict[str, Mapping[str, Any]] = {}
 
 

@@ -50,8 +50,7 @@ class Session:
         self.experiment = experiment
         self.config = experiment.config
         try:
-            if self.config.get("plugins"):
-                catalog(self.config["plugins"])
+            catalog(self.config.get("plugins") or ())
             self.graph: Graph = check(self.config) if graph is None else graph
             self.hardware: Mapping[str, Any] = self.config.get("hardware") or {}
             self.keys = Keys(self.graph, seed=_whole(self.config.get("seed", 0)), hardware=self.hardware)

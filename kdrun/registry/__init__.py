@@ -10,7 +10,7 @@ does nothing at import time: parts are found by reading the source text (``regis
 listing and checking need no heavy import, and only the parts that a run uses are ever imported.
 """
 
-from kdrun.registry.catalog import Catalog, catalog
+from kdrun.registry.catalog import Catalog, catalog, catalog_with
 from kdrun.registry.kinds import (
     BY_KINDS,
     KINDS,
@@ -52,6 +52,7 @@ __all__ = [
     "Parameter",
     "Part",
     "catalog",
+    "catalog_with",
     "compress",
     "corrupt",
     "data",

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from kdrun.errors import InputError, nearest
 from kdrun.registry.face import stub_imports
-from kdrun.registry.scan import module_file, module_summary, save_cache
+from kdrun.registry.scan import file_stamp, module_file, module_summary, save_cache
 from kdrun.registry.signature import INJECTED, MISSING, Input, Parameter, Part
 
-__all__ = ["Catalog", "catalog"]
+__all__ = ["Catalog", "catalog", "catalog_with"]
 
 PACKAGES = ("ops", "models", "data", "metrics", "optim", "parts", "stages", "tracking")
 """Sub-packages of ``kdrun`` that hold parts."""
@@ -34,6 +36,7 @@ class Catalog:
     """All parts of the shipped packages and of the plugins that the user named."""
 
     def __init__(self, plugins: Iterable[str] = ()) -> None:
+        self.plugins = {str(plugin): file_stamp(str(plugin)) for plugin in plugins}
         self._parts: dict[tuple[str, str], Part] = {}
         root = Path(__file__).parent.parent
         for package in PACKAGES:
@@ -41,9 +44,13 @@ class Catalog:
                 relative = file.relative_to(root.parent).with_suffix("")
                 name = ".".join(relative.parts).removesuffix(".__init__")
                 self._read(name, str(file))
-        for plugin in plugins:
+        for plugin in self.plugins:
             self._read_plugin(plugin)
         save_cache()
+
+    def serves(self, plugins: Iterable[str]) -> bool:
+        """Whether this is the catalog for ``plugins``, as their files are now."""
+        return self.plugins == {str(plugin): file_stamp(str(plugin)) for plugin in plugins}
 
     def _read_plugin(self, plugin: str) -> None:
         path = Path(plugin)
@@ -116,6 +123,7 @@ def _part(module: str, file: str, entry: dict[str, Any]) -> Part:
         doc=entry["doc"],
         options=entry["options"],
         injected=frozenset(p["name"] for p in entry["parameters"] if p["name"] in INJECTED),
+        stamp=file_stamp(file),
     )
 
 
@@ -156,11 +164,28 @@ def _follow(target: Sequence[str], seen: dict[str, str], attributes: Iterable[st
 
 
 _catalog: Catalog | None = None
+_inside: ContextVar[Catalog | None] = ContextVar("_inside", default=None)
 
 
 def catalog(plugins: Iterable[str] | None = None) -> Catalog:
-    """The process-wide catalog; naming ``plugins`` builds it anew with them."""
+    """The catalog in force, of the process or of a ``catalog_with`` block; ``plugins`` puts theirs in force."""
     global _catalog
-    if _catalog is None or plugins is not None:
-        _catalog = Catalog(plugins or ())
-    return _catalog
+    found = _inside.get() or _catalog
+    if found is None or (plugins is not None and not found.serves(plugins)):
+        found = Catalog(plugins or ())
+        if _inside.get() is None:
+            _catalog = found
+        else:
+            _inside.set(found)
+    return found
+
+
+@contextlib.contextmanager
+def catalog_with(plugins: Iterable[str]) -> Iterator[Catalog]:
+    """Inside the block, in this thread or task alone, the catalog is that of ``plugins``."""
+    found = next((c for c in (_inside.get(), _catalog) if c is not None and c.serves(plugins)), None)
+    token = _inside.set(found or Catalog(plugins))
+    try:
+        yield catalog()
+    finally:
+        _inside.reset(token)

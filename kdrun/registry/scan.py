@@ -20,7 +20,7 @@ from typing import Any
 from kdrun.errors import InputError
 from kdrun.registry.kinds import KINDS
 
-__all__ = ["import_module", "module_file", "module_summary", "save_cache"]
+__all__ = ["file_stamp", "import_module", "module_file", "module_summary", "save_cache"]
 
 _FORMAT = 4
 
@@ -72,19 +72,29 @@ def module_file(module: str) -> str | None:
     return None
 
 
+def file_stamp(file: str) -> tuple[int, int] | None:
+    """A file's time of change (ns) and size, by which a changed one is known; None if it is gone."""
+    try:
+        stat = os.stat(file)
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
+
+
 def import_module(module: str, file: str) -> ModuleType:
-    """Import a part's module: by name for ours, from its file for a plugin the user named."""
+    """Import a part's module: by name for ours, from its file for a plugin the user named, anew if that has changed."""
     if not module.startswith("plugin:"):
         return importlib.import_module(module)
-    name = "kdrun_plugin_" + hashlib.sha256(file.encode()).hexdigest()[:16]
+    name = "kdrun_plugin_" + hashlib.sha256(f"{file} {file_stamp(file)}".encode()).hexdigest()[:16]
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, file)
-        if spec is None or spec.loader is None:
+        if spec is None:
             raise InputError(f"plugin {file} is not a Python file")
         loaded = importlib.util.module_from_spec(spec)
         sys.modules[name] = loaded
         try:
-            spec.loader.exec_module(loaded)
+            # Not by the loader: its cached bytecode does not know two versions of one size in one second apart.
+            exec(compile(Path(file).read_bytes(), file, "exec"), loaded.__dict__)
         except BaseException:
             del sys.modules[name]
             raise
@@ -95,8 +105,7 @@ def module_summary(module: str, file: str) -> dict[str, Any]:
     """Return ``{parts, definitions, imports}`` of one module, from the cache if its file is unchanged."""
     global _dirty
     cache = _load_cache()
-    stat = os.stat(file)
-    stamp = [stat.st_mtime_ns, stat.st_size]
+    stamp = list(file_stamp(file) or ())
     entry = cache.get(file)
     if entry is None or entry["stamp"] != stamp:
         entry = {"stamp": stamp, **_summarize(module, file)}

@@ -97,6 +97,19 @@ class Part:
     doc: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     injected: frozenset[str] = frozenset()
+    stamp: tuple[int, int] | None = None
+    """Time of change (ns) and size of ``file`` when it was read."""
+
+    @property
+    def from_plugin(self) -> bool:
+        """Whether a file that the user named holds the part."""
+        return self.module.startswith("plugin:")
+
+    def unchanged(self) -> bool:
+        """Whether the part's file is still the one that was read."""
+        from kdrun.registry.scan import file_stamp
+
+        return self.stamp is None or file_stamp(self.file) == self.stamp
 
     @property
     def summary(self) -> str:
@@ -185,10 +198,13 @@ class Part:
     def load(self) -> Any:
         """Import the part's module and return the function or class.
 
-        Raises ``InputError`` naming the extra to install if a package is missing.
+        Raises ``InputError`` naming the extra to install if a package is missing, or a plugin that was edited meanwhile:
+        its stages' keys speak of the source that was read.
         """
         from kdrun.registry.scan import import_module
 
+        if self.from_plugin and not self.unchanged():
+            raise InputError(f"{self.file} was changed while it was in use: start again to use what it says now")
         try:
             target: Any = import_module(self.module, self.file)
         except ImportError as error:
