@@ -1,4 +1,4 @@
-"""Write docs/methods/ (a page a method, a folder a protocol) and docs/papers.md (an index with verdicts).
+"""Write docs/methods/ (a page a method), docs/papers.md (an index with verdicts) and docs/reference/ (all parts).
 
 python scripts/write_docs.py [--runs FOLDER]
 
@@ -13,6 +13,8 @@ import argparse
 import json
 from pathlib import Path
 from typing import Any
+
+from write_reference import write as write_reference
 
 from kdrun.claims.statistics import mean_interval
 from kdrun.config.files import read
@@ -43,6 +45,7 @@ def main() -> None:
         path.write_text(method_page(method, results))
     (folder / "README.md").write_text(method_index(found, results))
     (ROOT / "docs" / "papers.md").write_text(paper_index(results))
+    write_reference()
 
 
 def collected(runs: Path) -> dict[str, Any]:
