@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from kdrun.config.experiment import Experiment
 from kdrun.config.paths import find_recipe
 from kdrun.errors import KdrunError
+from kdrun.report.tables import number
 from kdrun.runtime.progress import make_reporter
+
+if TYPE_CHECKING:
+    from kdrun.engine.session import Outcome
 
 __all__ = ["main", "run_experiment"]
 
@@ -60,51 +65,18 @@ def main(arguments: Sequence[str]) -> int:
     return max((e.exit_code for e in failures), default=1 if failed_elsewhere else 0)
 
 
-def _chosen(experiment: Any) -> list[str]:
-    """The arm and the scale, as they are said on the command line."""
-    return [f"{k}={v}" for k, v in (("arm", experiment.arm), ("scale", experiment.scale)) if v is not None]
-
-
-def run_experiment(experiment: Any, *, label: str = "") -> Any:
+def run_experiment(experiment: Experiment, *, label: str = "") -> Outcome:
     """Run one experiment with records, trackers and progress; prints its metrics."""
-    from kdrun.engine.session import RunFolder, Session, environment
-    from kdrun.tracking import start_trackers
+    from kdrun.engine.records import run_recorded
+    from kdrun.engine.session import Session
 
     reporter = make_reporter(label)
     try:
-        session = Session(experiment, reporter)
-        folder = RunFolder(
-            experiment.config.get("runs") or "runs", experiment.recipe, f"seed{experiment.config.get('seed', 0)}"
-        )
-        session.prepare()
-        reporter.tracker = start_trackers(experiment.config, folder.path)
-        outcome = session.run()
-        import yaml
-
-        folder.write("config.yaml", yaml.safe_dump(experiment.config, sort_keys=False))
-        folder.write("environment.json", environment())
-        folder.write("keys.json", {n.name: session.keys[n.name] for n in session.graph.stages()})
-        folder.write("curves.json", outcome.curves)
-        folder.write(
-            "result.json",
-            {
-                "recipe": experiment.recipe,
-                "seed": experiment.config.get("seed", 0),
-                "overrides": [*_chosen(experiment), *experiment.changes],
-                "metrics": outcome.metrics,
-                "counts": outcome.counts,
-                "seconds": outcome.seconds,
-            },
-        )
-        if reporter.tracker is not None:
-            reporter.tracker.finish(outcome.metrics)
+        outcome, folder = run_recorded(Session(experiment, reporter))
     finally:
         reporter.close()
-    from kdrun.report.tables import number
-
     for name, value in sorted(outcome.metrics.items()):
         print(f"{label}{name:<32} {number(value)}")
-    print(
-        f"{label}records: {folder.path}  (stages computed: {outcome.counts['computed']}, from the store: {outcome.counts['cached']})"
-    )
+    counts = f"stages computed: {outcome.counts['computed']}, from the store: {outcome.counts['cached']}"
+    print(f"{label}records: {folder}  ({counts})")
     return outcome

@@ -1,31 +1,22 @@
-"""One run from a composed experiment: check, plan, execute, and the records it leaves."""
+"""One run from a composed experiment: check, plan, execute."""
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
-import json
-import os
-import platform
-import subprocess
-import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from kdrun.config.experiment import Experiment
 from kdrun.engine.executor import Executor
 from kdrun.engine.store import Store, default_root
-from kdrun.errors import InputError, KdrunError, StoreError
+from kdrun.errors import InputError, KdrunError
 from kdrun.grammar.nodes import Graph, Node
 from kdrun.graph.check import check
 from kdrun.graph.keys import Keys
 from kdrun.registry import catalog
 from kdrun.runtime.progress import Reporter
 
-__all__ = ["Outcome", "RunFolder", "Session", "environment", "flat_metrics", "write_record"]
+__all__ = ["Outcome", "Session", "flat_metrics"]
 
 
 @dataclass(frozen=True)
@@ -148,67 +139,3 @@ def flat_metrics(tables: Mapping[str, list[dict[str, Any]]]) -> dict[str, float]
             label = name if len(rows) == 1 else f"{name}.{i}"
             found.update({f"{label}.{k}": v for k, v in row.items() if isinstance(v, int | float)})
     return found
-
-
-def environment() -> dict[str, Any]:
-    """Versions, machine and git state, for the records of a run."""
-    versions = {}
-    for package in (
-        "kdrun",
-        "torch",
-        "torchvision",
-        "hydra-core",
-        "numpy",
-        "torchmetrics",
-        "timm",
-        "transformers",
-    ):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "versions": versions,
-        "git": _git(),
-        "command": sys.argv,
-    }
-
-
-def _git() -> dict[str, Any] | None:
-    def ask(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=True).stdout.strip()
-
-    try:
-        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain"))}
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-class RunFolder:
-    """A folder of records: config, environment, result. Created when the first record is written."""
-
-    def __init__(self, root: str | Path, recipe: str, label: str = "") -> None:
-        stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")[:-3]
-        name = f"{stamp}{'-' + label if label else ''}"
-        self.path = Path(root) / recipe.replace("/", "-") / name
-        self.started = time.time()
-
-    def write(self, name: str, content: Any) -> Path:
-        """Write JSON, or text as it is. Raises ``StoreError`` if the folder cannot be written."""
-        return write_record(self.path / name, content)
-
-
-def write_record(path: Path, content: Any) -> Path:
-    """Write JSON, or text as it is, under a temporary name first. Raises ``StoreError`` if that fails."""
-    text = content if isinstance(content, str) else json.dumps(content, indent=2, sort_keys=True, default=str)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}; set runs=FOLDER") from None
-    return path

@@ -51,7 +51,7 @@ class Page:
         """Collect a page from a recipe's experiment and its results."""
         import yaml
 
-        from kdrun.engine.session import environment
+        from kdrun.engine.records import environment
         from kdrun.graph.check import check
         from kdrun.graph.show import as_svg
 
@@ -78,7 +78,7 @@ def write_page(path: Path, page: Page) -> None:
         return
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    from kdrun.engine.session import write_record
+    from kdrun.engine.records import write_record
 
     environment = Environment(
         loader=PackageLoader("kdrun.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
