@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import multiprocessing.connection
 import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kdrun.config.experiment import Experiment
 from kdrun.engine.session import Outcome, Session
 from kdrun.errors import KdrunError, RunError
+from kdrun.grammar.nodes import Graph
 from kdrun.runtime.processes import launched
 from kdrun.runtime.progress import Reporter
 
-__all__ = ["Job", "run_all", "workers_for"]
+__all__ = ["Job", "run_all", "sessions_of", "sweep", "workers_for"]
+
+Swept = tuple[dict[str, Outcome], dict[str, KdrunError]]
+"""By a job's label, the outcomes of the runs that ended well, and the errors of those that failed."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,62 @@ def workers_for(jobs: Sequence[Job], wanted: int | None) -> int:
     return max(1, min(available // each, len(jobs)))
 
 
+def sessions_of(jobs: Sequence[Job]) -> dict[str, Session]:
+    """A session a job, by its label. A graph is checked once for all jobs that share it: those of an arm, at all its seeds."""
+    graphs: dict[int, Graph] = {}
+    found = {}
+    for job in jobs:
+        shared = id(job.experiment.config["graph"])
+        found[job.label] = Session(job.experiment, graph=graphs.get(shared))
+        graphs[shared] = found[job.label].graph
+    return found
+
+
+def sweep(jobs: Sequence[Job], sessions: Mapping[str, Session], *, workers: int | None, reporter: Reporter) -> Swept:
+    """Run the jobs whose results the store does not hold, and read those of the others.
+
+    ``sessions``: those of ``sessions_of``; ``workers``: how many processes, by default as many as ``workers_for`` says.
+    """
+    unfinished = [job for job in jobs if not sessions[job.label].executor.finished()]
+    outcomes: dict[str, Outcome] = {}
+    failures: dict[str, KdrunError] = {}
+    if unfinished:
+        _plan_each_arm(unfinished, sessions)
+        unfinished = [replace(job, planned=True) for job in unfinished]
+        workers = workers_for(unfinished, workers)
+        stages = {s.keys[n.name] for s in sessions.values() for n in s.graph.stages()}
+        missing = [k for k in stages if not next(iter(sessions.values())).store.contains(k)]
+        reporter.message(
+            f"{len(unfinished)} of {len(jobs)} runs to do, {len(missing)} of {len(stages)} stages, {workers} processes"
+        )
+        count = itertools.count(1)
+
+        def done(job: Job, outcome: Outcome) -> None:
+            reporter.message(f"{job.label} finished ({next(count)}/{len(unfinished)})")
+
+        outcomes, failures = run_all(unfinished, workers=workers, reporter=reporter, on_done=done)
+    for job in jobs:
+        if job.label not in outcomes and job.label not in failures:
+            outcomes[job.label] = sessions[job.label].run()
+    return outcomes, failures
+
+
+def _plan_each_arm(jobs: Sequence[Job], sessions: Mapping[str, Session]) -> None:
+    """Plan the first job of each arm; stages that arms share are planned once."""
+    first = {job.experiment.arm: sessions[job.label] for job in reversed(jobs)}
+    known: dict[str, Any] = {}
+    for session in first.values():
+        session.prepare(known=known)
+
+
 def run_all(
     jobs: Sequence[Job],
     *,
     workers: int,
     reporter: Reporter,
     on_done: Callable[[Job, Outcome], None] = lambda job, outcome: None,
-) -> tuple[dict[str, Outcome], dict[str, KdrunError]]:
-    """Run all jobs; return by label the outcomes of those that ended well and the errors of those that failed.
+) -> Swept:
+    """Run all jobs.
 
     A run that fails (a loss that diverges) does not stop the others. Bad input or an interrupt ends the sweep at once.
     What was computed is in the store: the same call again goes on from there.
