@@ -72,7 +72,7 @@ def mix_losses(first: Tensor, second: Tensor, alpha: Tensor) -> Tensor:
     if not first.shape == second.shape == alpha.shape:
         shapes = ", ".join(str(list(value.shape)) for value in (first, second, alpha))
         raise ValueError(f"mix_losses needs three tensors of one shape, got {shapes}")
-    return (alpha * first + (1 - alpha) * second).mean()
+    return interpolate(first, second, alpha).mean()
 
 
 @op

@@ -134,6 +134,21 @@ def _corrupted(
     }
 
 
+def _drawn_from_all(
+    head: Tensor,
+    relation: Tensor,
+    tail: Tensor,
+    known: dict[str, Tensor],
+    head_probability: Tensor | float,
+    count: int,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """Negatives whose head is replaced with a probability (a triple's own, [batch], or one for all), else the tail."""
+    at_head = _random((len(head),), head, generator) < head_probability
+    drawn = _others(torch.where(at_head, head, tail), 2 * count, len(known["degree"]), generator)
+    return _corrupted(head, relation, tail, known, at_head, drawn)
+
+
 @op
 def uniform_negatives(
     head: Tensor,
@@ -145,9 +160,7 @@ def uniform_negatives(
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """``count`` negatives a triple [batch]: head or tail, by a fair coin, replaced by any other entity."""
-    at_head = _random((len(head),), head, generator) < 0.5
-    drawn = _others(torch.where(at_head, head, tail), 2 * count, len(known["degree"]), generator)
-    return _corrupted(head, relation, tail, known, at_head, drawn)
+    return _drawn_from_all(head, relation, tail, known, 0.5, count, generator)
 
 
 @op
@@ -165,9 +178,7 @@ def bernoulli_negatives(
     tph is the mean number of tails a head has under the relation, hpt that of heads a tail has: the end with fewer
     right answers is replaced more often.
     """
-    at_head = _random((len(head),), head, generator) < known["head_share"][relation]
-    drawn = _others(torch.where(at_head, head, tail), 2 * count, len(known["degree"]), generator)
-    return _corrupted(head, relation, tail, known, at_head, drawn)
+    return _drawn_from_all(head, relation, tail, known, known["head_share"][relation], count, generator)
 
 
 @op

@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as F
 
 from kdrun.ops.checks import require_same_shape
@@ -32,11 +31,15 @@ def set_matching(cost: Tensor, mask: Tensor) -> Tensor:
     [..., targets] (int64) is the prediction that each has, -1 for those that are not there, and for the dearest ones
     where there are more targets than predictions. Nothing passes a gradient.
     """
-    if isinstance(cost, FakeTensor):  # a plan knows no costs
-        return torch.zeros_like(mask, dtype=torch.int64)
+    return _assigned(cost.detach(), mask)
+
+
+@torch.library.custom_op("kdrun::set_matching", mutates_args=())
+def _assigned(cost: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """``set_matching`` as an operator that planning and ``torch.compile`` take as a whole: they know its shape alone."""
     from scipy.optimize import linear_sum_assignment
 
-    table = np.nan_to_num(cost.detach().float().cpu().numpy(), nan=0.0, posinf=1e9, neginf=-1e9)
+    table = np.nan_to_num(cost.float().cpu().numpy(), nan=0.0, posinf=1e9, neginf=-1e9)
     there = mask.cpu().numpy().reshape(-1, mask.shape[-1])
     chosen = np.full(there.shape, -1, dtype=np.int64)
     for row, (costs, real) in enumerate(zip(table.reshape(-1, *cost.shape[-2:]), there, strict=True)):
@@ -44,6 +47,11 @@ def set_matching(cost: Tensor, mask: Tensor) -> Tensor:
         predictions, targets = linear_sum_assignment(costs[:, columns])
         chosen[row, columns[targets]] = predictions
     return torch.from_numpy(chosen).view(mask.shape).to(cost.device)
+
+
+@_assigned.register_fake
+def _(cost: Tensor, mask: Tensor) -> Tensor:
+    return torch.empty(mask.shape, dtype=torch.int64, device=cost.device)
 
 
 @op

@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from kdrun.ops.sets import (
@@ -32,6 +33,25 @@ def test_targets_that_are_not_there_and_too_many_have_no_partner() -> None:
     assert set_matching(cost, torch.tensor([[True, False, False]])).tolist() == [[0, -1, -1]]
     assert set_matching(cost, torch.ones(1, 3, dtype=torch.bool)).tolist() == [[0, 1, -1]]
     assert set_matching(torch.full((1, 2, 1), math.nan), torch.ones(1, 1, dtype=torch.bool)).min() >= 0
+
+
+def test_matching_is_planned_and_compiled_as_a_whole() -> None:
+    """Shapes are found without costs, and a compiled step gives what a plain one gives, value and gradient."""
+    with FakeTensorMode():
+        found = set_matching(torch.empty(2, 3, 5, 4), torch.ones(2, 3, 4, dtype=torch.bool))
+        assert (found.shape, found.dtype) == ((2, 3, 4), torch.int64)
+
+    def loss(states: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        return torch.stack(list(set_prediction_loss(states, *rest, mean_targets=2.0).values())).sum()
+
+    states, *rest = scene()
+    gradients = []
+    for function in (loss, torch.compile(loss, backend="eager", fullgraph=True)):
+        start = states.clone().requires_grad_()
+        function(start, *rest).backward()
+        gradients.append(start.grad)
+    assert torch.equal(*gradients)
+    assert gradients[0].any()
 
 
 def scene(count: int = 4) -> tuple[torch.Tensor, ...]:
