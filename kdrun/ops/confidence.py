@@ -20,7 +20,11 @@ __all__ = [
 
 @op
 def max_probability(logits: Tensor) -> Tensor:
-    """The confidence of each prediction: the largest probability, [batch] of logits [batch, classes]."""
+    """The confidence of each prediction, the largest probability: [batch] of logits [batch, classes], in [1/classes, 1].
+
+    >>> ops.max_probability(torch.tensor([[0.0, 0.0], [4.0, 0.0]]))
+    tensor([0.5000, 0.9820])
+    """
     return logits.softmax(-1).max(-1).values
 
 
@@ -28,15 +32,27 @@ def max_probability(logits: Tensor) -> Tensor:
 def confidence_partition(*logits: Tensor) -> Tensor:
     """Which of several predictors is the surest of each sample: index [batch] (int64) (Roth et al., 2024, eq. 4).
 
-    ``logits`` two or more of [batch, classes]. The first wins ties: give the frozen student first. Confidence is
-    the largest probability.
+    ``logits`` two or more of [batch, classes]. Confidence is the largest probability. The first wins ties: give the
+    frozen student first.
+
+    >>> first, second = torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([[0.0, 3.0], [0.0, 0.5]])
+    >>> ops.confidence_partition(first, second)
+    tensor([1, 0])
     """
     return _first_largest(torch.stack(logits).softmax(-1).amax(-1))
 
 
 @op
 def supervised_confidence_partition(labels: Tensor, *logits: Tensor) -> Tensor:
-    """As ``confidence_partition``, with the probability of the true class as confidence; ``labels`` [batch] (int64)."""
+    """Which of several predictors gives the true class the most: index [batch] (int64) (Roth et al., 2024).
+
+    As ``confidence_partition``, with the probability of the true class as confidence; ``labels`` [batch] (int64),
+    ``logits`` two or more of [batch, classes].
+
+    >>> first, second = torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([[0.0, 3.0], [0.0, 3.0]])
+    >>> ops.supervised_confidence_partition(torch.tensor([0, 1]), first, second)
+    tensor([0, 1])
+    """
     probabilities = torch.stack(logits).softmax(-1)
     return _first_largest(probabilities.gather(-1, labels.expand(len(logits), -1).unsqueeze(-1)).squeeze(-1))
 
@@ -58,11 +74,16 @@ def class_adaptive_confidence_select(
     at_random: bool = False,
     generator: torch.Generator,
 ) -> Tensor:
-    """Rows [chosen] (int64) whose mixed prediction is surer than a bar that is lower for rarer pseudo-classes (Tang et al., 2023).
+    """Rows whose prediction is surer than a bar that is lower for rarer pseudo-classes (Tang et al., 2023).
 
-    Logits [samples, classes] of a whole data set, mixed as ``a·teacher + (1-a)·student`` with a ``teacher_weight``.
-    With n_k samples of pseudo-class k and β_k = n_k / max n, its bar is ``cutoff · β_k / (2 - β_k)``. ``at_random``
-    returns as many rows drawn without replacement: the control.
+    Places [chosen] (int64, ascending). Logits [samples, classes] of a whole data set, mixed as ``a·teacher +
+    (1-a)·student`` with ``teacher_weight`` a. With n_k samples of pseudo-class k and β_k = n_k / max n, its bar is
+    ``cutoff · β_k / (2 - β_k)``. ``at_random`` returns as many rows drawn without replacement: the control. Raises
+    ``ValueError`` if shapes differ.
+
+    >>> logits, generator = torch.tensor([[4.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), torch.Generator()
+    >>> ops.class_adaptive_confidence_select(logits, logits, teacher_weight=0.5, generator=generator)  # class 1 is rare
+    tensor([0, 2])
     """
     require_same_shape(student_logits, teacher_logits)
     mixed = teacher_weight * teacher_logits + (1 - teacher_weight) * student_logits

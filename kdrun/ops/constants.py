@@ -13,19 +13,33 @@ __all__ = ["constant", "detach", "filled", "parameter", "parameter_count"]
 
 @op
 def constant(*, shape: list[Count], value: float = 0.0) -> Tensor:
-    """A tensor of this shape, filled with one value."""
+    """A tensor of this shape (float32, on the CPU), filled with one value.
+
+    >>> ops.constant(shape=[2, 3], value=0.5)
+    tensor([[0.5000, 0.5000, 0.5000],
+            [0.5000, 0.5000, 0.5000]])
+    """
     return torch.full(shape, value)
 
 
 @op
 def filled(like: Tensor, *, value: float) -> Tensor:
-    """A tensor of the shape of ``like``, filled with one value; no gradient."""
+    """A tensor of the shape, dtype and device of ``like``, filled with one value; no gradient.
+
+    >>> ops.filled(torch.zeros(2, 2), value=3.0)
+    tensor([[3., 3.],
+            [3., 3.]])
+    """
     return torch.full_like(like, value)
 
 
 @op
 def detach(value: Tensor) -> Tensor:
-    """The value without its gradient (stop-gradient)."""
+    """The value without its gradient (stop-gradient); any shape.
+
+    >>> ops.detach(torch.tensor([1.0], requires_grad=True)).requires_grad
+    False
+    """
     return value.detach()
 
 
@@ -33,12 +47,22 @@ def detach(value: Tensor) -> Tensor:
 def parameter(parameters: dict[str, Tensor], *, name: str) -> Tensor:
     """One parameter of a model by its name; ``from: [model]`` hands all of them over.
 
-    Raises ``KeyError`` if the model has no such parameter.
+    The tensor itself, with its gradient, in whatever shape it has. Raises ``KeyError`` if the model has no such
+    parameter.
+
+    >>> layer = torch.nn.Linear(2, 3)
+    >>> ops.parameter(dict(layer.named_parameters()), name="weight").shape
+    torch.Size([3, 2])
     """
     return parameters[name]
 
 
 @op
 def parameter_count(parameters: dict[str, Tensor]) -> Tensor:
-    """How many numbers a model has: a scalar (float64); ``from: [model]`` hands its parameters over."""
+    """How many numbers a model's parameters hold: a scalar (float64); ``from: [model]`` hands them over.
+
+    >>> layer = torch.nn.Linear(2, 3)  # a matrix of 6 and a bias of 3
+    >>> ops.parameter_count(dict(layer.named_parameters()))
+    tensor(9., dtype=torch.float64)
+    """
     return torch.tensor(float(sum(p.numel() for p in parameters.values())), dtype=torch.float64)

@@ -32,8 +32,14 @@ def kd_loss(
 ) -> Tensor:
     """Knowledge distillation: ``α·CE + (1-α)·T²·KL(teacher ‖ student)`` (Hinton et al., 2015).
 
-    Logits [batch, classes], ``labels`` [batch] (int64). With ``alpha`` 0 or without labels it is the KL term alone,
-    *without* T².
+    Logits [batch, classes], ``labels`` [batch] (int64); T is ``temperature``, α ``alpha``. With ``alpha`` 0 or without
+    labels it is the KL term alone, *without* T². Batch mean or sum of both terms.
+
+    >>> student, teacher = torch.tensor([[0.0, 0.0]]), torch.tensor([[4.0, 0.0]])
+    >>> ops.kd_loss(student, teacher, torch.tensor([0]), temperature=4.0, alpha=0.5)
+    tensor(1.2341)
+    >>> ops.kd_loss(student, teacher, torch.tensor([0]), alpha=1.0)  # cross-entropy with the labels alone: ln 2
+    tensor(0.6931)
     """
     divergence = kl_divergence(student_logits, teacher_logits, temperature=temperature, reduction=reduction)
     if labels is None or alpha == 0:
@@ -54,8 +60,15 @@ def decoupled_kd(
 ) -> Tensor:
     """Decoupled distillation: ``T²·(α·KL of two bins + β·KL among the other classes)`` (Zhao et al., 2022, eq. 7).
 
-    Logits [batch, classes], ``labels`` [batch] (int64). The two bins are the true class and the rest; among the
-    others the true class is left out, its softened logit lowered by 1000. Both are batch means.
+    Logits [batch, classes], ``labels`` [batch] (int64). The two bins are the true class and the rest; among the others
+    the true class is left out, its softened logit lowered by 1000. Both are batch means. Raises ``ValueError`` if
+    shapes differ.
+
+    >>> student, teacher = torch.tensor([[3.0, 0.0, 0.0]]), torch.tensor([[3.0, 2.0, -9.0]])
+    >>> ops.decoupled_kd(student, teacher, torch.tensor([0]), beta=0.0)  # both bins nearly agree
+    tensor(0.0342)
+    >>> ops.decoupled_kd(student, teacher, torch.tensor([0]), alpha=0.0)  # the other classes do not
+    tensor(59.6405)
     """
     require_same_shape(student_logits, teacher_logits)
     student, teacher = student_logits / temperature, teacher_logits / temperature
@@ -91,8 +104,15 @@ def logit_standardized_kd(
 ) -> Tensor:
     """Distillation of standardised logits: ``α·CE + β·T²·KL`` (Sun et al., 2024).
 
-    Logits [batch, classes] are standardised a row, ``(z - mean) / (eps + std)`` with the unbiased deviation, for the
-    KL term only; ``labels`` [batch] (int64), without which there is no CE term.
+    Logits [batch, classes] are standardised a row, ``(z - mean) / (eps + std)`` with the unbiased deviation, for the KL
+    term only; ``labels`` [batch] (int64), without which there is no CE term. So a student need not reach the teacher's
+    scale.
+
+    >>> teacher = torch.tensor([[4.0, 2.0, 0.0]])
+    >>> bool(ops.logit_standardized_kd(teacher / 10 + 1, teacher).abs() < 1e-5)  # 0: the scale makes no difference
+    True
+    >>> ops.logit_standardized_kd(torch.tensor([[2.0, 4.0, 0.0]]), teacher)
+    tensor(3.5871)
     """
     student, teacher = _standardize(student_logits, eps), _standardize(teacher_logits, eps)
     soft = beta * temperature**2 * kl_divergence(student, teacher, temperature=temperature)

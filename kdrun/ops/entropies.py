@@ -29,9 +29,13 @@ def prediction_entropy(
     given: Literal["logits", "probabilities"] = "logits",
     reduction: Literal["mean", "batch_mean", "sum", "none"] = "mean",
 ) -> Tensor:
-    """Entropy of predictions in nats; ``logits`` [batch, ..., classes], ``mask`` [batch, ...] (bool).
+    """Entropy of predictions in nats, ``-Σ p log(p + eps)``, from 0 (sure) to ln classes (uniform).
 
-    ``-Σ p log(p + eps)``; ``given`` says whether the input holds logits or probabilities.
+    ``logits`` [batch, ..., classes], softened by ``temperature``, or probabilities where ``given`` says so; ``mask``
+    [batch, ...] (bool) chooses the rows that count. Batch mean by default; ``none`` keeps the rows.
+
+    >>> ops.prediction_entropy(torch.tensor([[0.0, 0.0], [4.0, 0.0]]), reduction="none")  # ln 2, and less
+    tensor([0.6931, 0.0901])
     """
     probabilities = (logits / temperature).softmax(-1) if given == "logits" else logits
     return reduce_rows(_entropy(probabilities, eps), reduction, mask=mask)
@@ -47,10 +51,16 @@ def information_maximization(
     eps: NonNegative = 0.0,
     given: Literal["logits", "probabilities"] = "logits",
 ) -> Tensor:
-    """Mean entropy minus entropy of the mean (Krause et al., 2010; Liang et al., 2020): minimal when predictions are sure and varied.
+    """Mean entropy minus entropy of the mean (Krause et al., 2010; Liang et al., 2020).
 
-    ``logits`` [batch, ..., classes]; all axes but the last are averaged over. At least ``-ln classes`` with unit
-    weights. ``eps`` is added inside the logarithms.
+    ``w_e · mean H(p) - w_d · H(mean p)``, in nats: least when predictions are sure and varied. ``logits`` [batch, ...,
+    classes], or probabilities where ``given`` says so; all axes but the last are averaged over. At least ``-ln
+    classes`` with unit weights. ``eps`` is added inside the logarithms.
+
+    >>> ops.information_maximization(torch.tensor([[99.0, 0.0], [0.0, 99.0]]))  # sure and varied: -ln 2
+    tensor(-0.6931)
+    >>> ops.information_maximization(torch.tensor([[99.0, 0.0], [99.0, 0.0]]))  # sure, but of one class
+    tensor(0.)
     """
     probabilities = (logits / temperature).softmax(-1) if given == "logits" else logits
     flat = probabilities.reshape(-1, probabilities.shape[-1])

@@ -13,22 +13,38 @@ __all__ = ["global_average_pool", "resize_maps", "tokens_from_map"]
 
 @op
 def global_average_pool(maps: Tensor) -> Tensor:
-    """Mean over all axes after the second: [batch, channels, ...] to [batch, channels]."""
+    """Mean over all axes after the second: maps [batch, channels, ...] to [batch, channels].
+
+    >>> ops.global_average_pool(torch.tensor([[[[1.0, 3.0], [5.0, 7.0]], [[0.0, 0.0], [0.0, 4.0]]]]))
+    tensor([[4., 1.]])
+    """
     return maps.flatten(2).mean(2)
 
 
 @op
 def resize_maps(maps: Tensor, like: Tensor) -> Tensor:
-    """Average-pool maps [batch, channels, h, w] to the size of ``like`` [batch, any, h', w'] where that is smaller."""
+    """Average-pool maps to the size of others where that is smaller: [batch, channels, min(h, h'), min(w, w')].
+
+    ``maps`` [batch, channels, h, w], ``like`` [any, any, h', w']. Both maps of a pair come to one size when each is
+    resized like the other.
+
+    >>> ops.resize_maps(torch.tensor([[[[1.0, 3.0], [5.0, 7.0]]]]), torch.zeros(1, 8, 1, 1))
+    tensor([[[[4.]]]])
+    """
     size = (min(maps.shape[2], like.shape[2]), min(maps.shape[3], like.shape[3]))
     return maps if maps.shape[2:] == size else F.adaptive_avg_pool2d(maps, size)
 
 
 @op
 def tokens_from_map(maps: Tensor, *, grid: Count = 4) -> Tensor:
-    """Average-pool maps [batch, channels, h, w] to ``grid``² cells as tokens [batch, cells, channels].
+    """Average-pool maps to a grid of cells, taken as tokens: [batch, channels, h, w] to [batch, cells, channels].
 
-    A map that is no larger than the grid is used as it is.
+    ``grid``² cells, in rows; an axis that is no longer than the grid is left as it is.
+
+    >>> ops.tokens_from_map(torch.zeros(2, 64, 8, 8), grid=4).shape
+    torch.Size([2, 16, 64])
+    >>> ops.tokens_from_map(torch.tensor([[[[1.0, 3.0], [5.0, 7.0]]]]), grid=1)
+    tensor([[[4.]]])
     """
     size = (min(grid, maps.shape[2]), min(grid, maps.shape[3]))
     return F.adaptive_avg_pool2d(maps, size).flatten(2).transpose(1, 2)

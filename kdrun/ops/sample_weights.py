@@ -17,20 +17,38 @@ __all__ = ["disagreement_weights", "loss_ratio", "token_temperature", "trilatera
 
 @op
 def disagreement_weights(student_logits: Tensor, teacher_logits: Tensor, *, eps: float = 1e-6) -> Tensor:
-    """``sigmoid(‖z_s - z_t + eps‖₂)`` of each row, in [0.5, 1) (Tang et al., 2023): [batch], without a gradient."""
+    """``sigmoid(‖z_s - z_t + eps‖₂)`` of each row, in [0.5, 1) (Tang et al., 2023): [batch], without a gradient.
+
+    Logits of one shape [batch, classes]: rows on which student and teacher disagree count more. Raises ``ValueError``
+    if shapes differ.
+
+    >>> student, teacher = torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([[1.0, 0.0], [-2.0, 4.0]])
+    >>> ops.disagreement_weights(student, teacher)
+    tensor([0.5000, 0.9933])
+    """
     require_same_shape(student_logits, teacher_logits)
     return (student_logits - teacher_logits + eps).norm(dim=1).sigmoid().detach()
 
 
 @op
 def loss_ratio(student_loss: Tensor, teacher_loss: Tensor) -> Tensor:
-    """``1 - exp(-student/teacher)`` of losses [batch], in [0, 1]: near 1 where the student is far behind (Lu et al., 2021)."""
+    """How far the student is behind: ``1 - exp(-student / teacher)`` of losses, in [0, 1].
+
+    ``student_loss`` and ``teacher_loss`` [batch], or of any one shape, not negative (Lu et al., 2021).
+
+    >>> ops.loss_ratio(torch.tensor([0.0, 1.0, 8.0]), torch.tensor([1.0, 1.0, 1.0]))
+    tensor([0.0000, 0.6321, 0.9997])
+    """
     return 1 - (-student_loss / teacher_loss.clamp_min(1e-12)).exp()
 
 
 @op
 def token_temperature(score: Tensor, *, lowest: Positive = 1.0, highest: Positive = 10.0) -> Tensor:
-    """A temperature from ``lowest`` at score 0 to ``highest`` at score 1, linear between; any shape, scores in [0, 1]."""
+    """A temperature from ``lowest`` at score 0 to ``highest`` at score 1, linear between; any shape, scores in [0, 1].
+
+    >>> ops.token_temperature(torch.tensor([0.0, 0.5, 1.0]))
+    tensor([ 1.0000,  5.5000, 10.0000])
+    """
     return lowest + (highest - lowest) * score
 
 
@@ -44,11 +62,19 @@ def trilateral_relation_features(
     terms: Literal["all", "vertices", "edges"] = "all",
     inter_sample: bool = True,
 ) -> Tensor:
-    """Where student S, teacher T, label G and the class's mean teacher prediction M lie to each other (Hu et al., 2024, eqs. 3-5).
+    """Where student, teacher, label and class mean lie to each other (Hu et al., 2024, eqs. 3-5): [batch, 9·classes].
 
-    ``student_probs`` and ``teacher_probs`` [batch, classes]; ``labels`` [batch] (int64) or one-hot [batch,
-    classes]; ``class_means`` [classes, classes], taken over this batch if absent. Columns are vertices S, T, G, M and
-    squared edges M-S, G-S, T-S, T-G, M-G: [batch, 9·classes]; without ``inter_sample``, the terms with M are dropped.
+    S and T are the predictions of student and teacher, G is the label, M the class's mean teacher prediction.
+    ``student_probs`` and ``teacher_probs`` [batch, classes]; ``labels`` [batch] (int64) or one-hot [batch, classes];
+    ``class_means`` [classes, classes], taken over this batch if absent. Columns are vertices S, T, G, M and squared
+    edges M-S, G-S, T-S, T-G, M-G; without ``inter_sample``, the terms with M are dropped, and ``terms`` may leave
+    vertices or edges alone. Raises ``ValueError`` if shapes differ.
+
+    >>> student, teacher = torch.tensor([[0.5, 0.5]]), torch.tensor([[0.8, 0.2]])
+    >>> ops.trilateral_relation_features(student, teacher, torch.tensor([0]), terms="vertices", inter_sample=False)
+    tensor([[0.5000, 0.5000, 0.8000, 0.2000, 1.0000, 0.0000]])
+    >>> ops.trilateral_relation_features(student, teacher, torch.tensor([0])).shape
+    torch.Size([1, 18])
     """
     student, teacher = student_probs, teacher_probs
     require_same_shape(student, teacher)

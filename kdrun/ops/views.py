@@ -16,7 +16,16 @@ __all__ = ["mix_statistics", "random_affine_view", "random_contrast_view", "rota
 
 @op
 def rotation_views(image: Tensor) -> Tensor:
-    """Each image turned by 0, 90, 180 and 270 degrees: [batch, channels, n, n] to [4·batch, ...], rows 4i..4i+3 of image i."""
+    """Each image turned by 0, 90, 180 and 270 degrees: [batch, channels, n, n] to [4·batch, channels, n, n].
+
+    Rows 4i to 4i + 3 are those of image i, the first as it was.
+
+    >>> ops.rotation_views(torch.tensor([[[[1, 2], [3, 4]]]])).flatten(1)
+    tensor([[1, 2, 3, 4],
+            [2, 4, 1, 3],
+            [4, 3, 2, 1],
+            [3, 1, 4, 2]])
+    """
     return torch.stack([image.rot90(turns, (2, 3)) for turns in range(4)], dim=1).flatten(0, 1)
 
 
@@ -36,7 +45,12 @@ def random_affine_view(
 ) -> Tensor:
     """Each image [batch, channels, h, w] turned, zoomed and moved at random, bilinear, zero outside.
 
-    By up to ``rotation`` degrees, by a factor 1 ± ``zoom``, and by ``shift`` of the side along each axis.
+    By up to ``rotation`` degrees, by a factor 1 ± ``zoom``, and by ``shift`` of the side along each axis, each image by
+    its own draw. Differentiable in the image.
+
+    >>> view = ops.random_affine_view(torch.ones(2, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    >>> view.shape
+    torch.Size([2, 3, 8, 8])
     """
     rows = len(image)
     angle = _uniform(rows, image, generator) * math.radians(rotation)
@@ -57,7 +71,16 @@ def random_contrast_view(
     share: Fraction = 0.5,
     generator: torch.Generator,
 ) -> Tensor:
-    """A random ``share`` of images [batch, channels, h, w] with brightness and contrast changed by factors 1 ± these."""
+    """A random ``share`` of images with brightness and contrast changed by factors 1 ± these.
+
+    ``image`` [batch, channels, h, w] in [0, 1], and so is the result: ``mean + (lit - mean) · contrast`` is clamped
+    there. Differentiable in the image.
+
+    >>> image = torch.full((2, 1, 4, 4), 0.5)
+    >>> view = ops.random_contrast_view(image, share=0.0, generator=torch.Generator().manual_seed(0))
+    >>> torch.equal(view, image)  # no image was chosen
+    True
+    """
     rows = len(image)
     chosen = (torch.rand(rows, generator=generator, device=generator.device) < share).to(image)
     bright = 1 + chosen * brightness * _uniform(rows, image, generator)
@@ -71,8 +94,14 @@ def random_contrast_view(
 def mix_statistics(image: Tensor, ratio: Tensor, order: Tensor, *, eps: Positive = 1e-6) -> Tensor:
     """Give each image the mixed per-channel mean and deviation of itself and a partner (MixStyle: Zhou et al., 2021).
 
-    ``image`` [batch, channels, h, w]; ``ratio`` [batch] in [0, 1], the share of its own statistics; ``order``
-    [batch] (int64), the partner's row. Statistics are constants: no gradient flows through them.
+    ``(x - mean) / deviation · mixed deviation + mixed mean``. ``image`` [batch, channels, h, w]; ``ratio`` [batch] in
+    [0, 1], the share of its own statistics; ``order`` [batch] (int64), the partner's row. Statistics are constants: no
+    gradient flows through them.
+
+    >>> image = torch.tensor([[[[0.0, 2.0]]], [[[10.0, 14.0]]]])
+    >>> ops.mix_statistics(image, torch.tensor([0.0, 1.0]), torch.tensor([1, 0])).flatten(1)
+    tensor([[10., 14.],
+            [10., 14.]])
     """
     mean = image.mean((2, 3), keepdim=True).detach()
     deviation = (image.var((2, 3), keepdim=True) + eps).sqrt().detach()

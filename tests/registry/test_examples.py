@@ -1,0 +1,48 @@
+"""Every op and metric shows itself: the examples of their docstrings run and print what they say."""
+
+from __future__ import annotations
+
+import doctest
+import math
+import re
+
+import pytest
+import torch
+
+from kdrun import metrics, ops
+from kdrun.registry import Part, catalog
+
+PARTS = [part for part in catalog() if part.kind in ("op", "metric") and part.module.startswith("kdrun.")]
+NAMES = {"torch": torch, "ops": ops, "metrics": metrics}
+NUMBER = re.compile(r"(?<![\w.])-?(?:\d+\.?\d*(?:e[-+]?\d+)?|inf|nan)(?!\w)")
+
+
+class Rounded(doctest.OutputChecker):
+    """Takes numbers for equal within what the last printed digit can say, and any white space for one blank."""
+
+    def check_output(self, want: str, got: str, optionflags: int) -> bool:
+        def text(value: str) -> str:
+            return re.sub(r"\s+", "", NUMBER.sub("#", value))
+
+        pairs = list(zip(NUMBER.findall(want), NUMBER.findall(got), strict=False))
+        return text(want) == text(got) and all(close(float(a), float(b)) for a, b in pairs)
+
+
+def close(first: float, second: float) -> bool:
+    return math.isclose(first, second, rel_tol=1e-4, abs_tol=2e-4) or (math.isnan(first) and math.isnan(second))
+
+
+def examples(part: Part) -> doctest.DocTest:
+    parsed = doctest.DocTestParser().get_examples(part.doc)
+    return doctest.DocTest(parsed, dict(NAMES), f"{part.kind} {part.name}", part.file, part.line, part.doc)
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda p: f"{p.kind}-{p.name}")
+def test_the_example_prints_what_it_says(part: Part) -> None:
+    runner = doctest.DocTestRunner(Rounded(), verbose=False)
+    said: list[str] = []
+    torch.set_printoptions(profile="default")
+    for package in part.options.get("requires", ()):
+        pytest.importorskip({"POT": "ot"}.get(package, package))
+    runner.run(examples(part), out=said.append)
+    assert not runner.failures, "".join(said)
