@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from kdrun.data import transforms
-from kdrun.data.crowds import AnnotatedCrowds, Crowds, adaptive_deviation, points_to_density
+from kdrun.data.crowds import AnnotatedCrowds, Crowds
+from kdrun.data.density_maps import adaptive_deviation, points_to_density
 from kdrun.errors import DataError
 from kdrun.metrics.counting import count_mae, count_rmse
 from kdrun.models.building import build

@@ -3,59 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from kdrun.data.dataset import Column, DataInfo, FileDataset, MemoryDataset
+from kdrun.data.density_maps import points_to_density
+from kdrun.data.head_annotations import CrowdReader, annotation_of
+from kdrun.data.images import IMAGENET_MEAN as MEAN
+from kdrun.data.images import IMAGENET_STD as STD
 from kdrun.data.images import standardized
 from kdrun.errors import DataError
 from kdrun.registry import data
 from kdrun.types import Count, Fraction, Positive, Unsigned
 
-__all__ = ["AnnotatedCrowds", "Crowds", "adaptive_deviation", "points_to_density"]
-
-MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-"""ImageNet's."""
-
-
-def points_to_density(points: Tensor, height: int, width: int, deviation: Tensor, *, stride: int = 8) -> Tensor:
-    """Unit masses spread by Gaussians: [1, height/stride, width/stride], whose sum is the number of points.
-
-    ``points`` [count, 2] as (x, y) and ``deviation`` [count], both in pixels; the corner of the image is (0, 0). Each
-    Gaussian is integrated exactly over cells of ``stride`` pixels and scaled to mass 1 inside the image, so that neither
-    borders nor resampling change the count. ``height`` and ``width`` are multiples of ``stride``, points lie inside.
-    """
-    across = _cell_masses(points[:, 0], deviation, width // stride, stride)
-    down = _cell_masses(points[:, 1], deviation, height // stride, stride)
-    return (down.T @ across)[None].float()
-
-
-def _cell_masses(place: Tensor, deviation: Tensor, cells: int, stride: int) -> Tensor:
-    """The share of each Gaussian in each cell of one axis: [count, cells], rows sum to 1."""
-    edges = torch.arange(cells + 1, dtype=torch.float64) * stride
-    scaled = (edges - place[:, None]) / (deviation[:, None] * math.sqrt(2))
-    mass = torch.special.erf(scaled).diff(dim=1) / 2
-    return mass / mass.sum(1, keepdim=True)
-
-
-def adaptive_deviation(points: Tensor, *, factor: float, alone: float) -> Tensor:
-    """``factor`` times the summed distances to the three nearest other points (Zhang et al., 2016): [count] in pixels.
-
-    With fewer than three others, their mean distance stands for the missing ones; a single point has ``alone``.
-    At least half a pixel, since annotators may click twice.
-    """
-    count = len(points)
-    if count < 2:
-        return torch.full((count,), alone)
-    distance = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(math.inf)
-    nearest = distance.topk(min(3, count - 1), largest=False).values.mean(1)
-    return (3 * factor * nearest).clamp_min(0.5)
+__all__ = ["AnnotatedCrowds", "Crowds"]
 
 
 def _columns(height: int, width: int, stride: int) -> dict[str, Column]:
@@ -237,7 +201,7 @@ class AnnotatedCrowds:
         info = self.info()
         sets = {}
         for name, files in self._listing().items():
-            reader = _Reader(files, self.height, self.width, self.factor, self.deviation, self.stride)
+            reader = CrowdReader(files, self.height, self.width, self.factor, self.deviation, self.stride)
             sets[name] = FileDataset(reader, len(files), info[name])
             for path in files:
                 annotation_of(path)
@@ -267,76 +231,3 @@ class AnnotatedCrowds:
 
 def _hashed(name: str) -> float:
     return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 16**8
-
-
-def annotation_of(picture: Path) -> Path:
-    """The file with a picture's heads. Raises ``DataError`` naming the places where it could be."""
-    places = [
-        picture.with_suffix(".json"),
-        picture.with_name(f"{picture.stem}_ann.mat"),
-        picture.parent.parent / "ground_truth" / f"GT_{picture.stem}.mat",
-    ]
-    found = next((p for p in places if p.is_file()), None)
-    if found is None:
-        raise DataError(
-            f"the heads of {picture} are missing: expected {' or '.join(map(str, places))}", key="data.root"
-        )
-    return found
-
-
-def _heads(path: Path) -> Tensor:
-    """Points [count, 2] as (x, y) in pixels from an annotation file."""
-    try:
-        content = _mat_points(path) if path.suffix == ".mat" else json.loads(path.read_text(encoding="utf-8"))
-        points = torch.as_tensor(content, dtype=torch.float32)
-        if points.numel() and (points.dim() != 2 or points.shape[1] != 2):
-            raise ValueError(f"shape {list(points.shape)}")
-    except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
-        raise DataError(f"the heads in {path} are broken: expected [[x, y], ...] in pixels ({error})") from None
-    return points.reshape(-1, 2)
-
-
-def _mat_points(path: Path) -> Any:
-    from scipy.io import loadmat
-
-    content = loadmat(path)
-    return content["annPoints"] if "annPoints" in content else content["image_info"][0, 0][0, 0][0]
-
-
-class _Reader:
-    """Decodes picture ``i`` with its density; picklable, for worker processes."""
-
-    def __init__(
-        self, files: list[Path], height: int, width: int, factor: float, deviation: float | None, stride: int
-    ) -> None:
-        self.files, self.height, self.width = files, height, width
-        self.factor, self.deviation, self.stride = factor, deviation, stride
-
-    def __call__(self, row: int) -> dict[str, Tensor]:
-        path = self.files[row]
-        image, scale = _fitted(path, self.height, self.width)
-        limit = torch.tensor([image.shape[2], image.shape[1]])
-        points = _heads(annotation_of(path)) * scale
-        points = points[((points >= 0) & (points <= limit)).all(1)]  # a few annotations lie outside the picture
-        padding = (0, self.width - image.shape[2], 0, self.height - image.shape[1])
-        spread = adaptive_deviation(points, factor=self.factor, alone=(self.height + self.width) / 8)
-        if self.deviation is not None:
-            spread = torch.full_like(spread, self.deviation)
-        density = points_to_density(points, self.height, self.width, spread, stride=self.stride)
-        padded = F.pad(standardized(image, MEAN, STD), padding)
-        return {"image": padded, "density": density, "count": torch.tensor(float(len(points)))}
-
-
-def _fitted(path: Path, height: int, width: int) -> tuple[Tensor, float]:
-    """A picture [3, h, w] in [0, 1], scaled so that it just fits, and the scale. Raises ``DataError`` for a broken file."""
-    import numpy as np
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as opened:
-            scale = min(height / opened.height, width / opened.width)
-            shape = (min(width, round(opened.width * scale)), min(height, round(opened.height * scale)))
-            image = opened.convert("RGB").resize(shape, Image.Resampling.BILINEAR)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"the image {path} is broken: {error}") from None
-    return torch.from_numpy(np.asarray(image, dtype=np.uint8).copy()).permute(2, 0, 1).float() / 255, scale

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kdrun.data.dataset import Column, DataInfo, FileDataset
-from kdrun.data.images import decode, standardized
+from kdrun.data.images import IMAGENET_MEAN, IMAGENET_STD, decode, standardized
 from kdrun.errors import DataError
 from kdrun.registry import data
 from kdrun.types import Count, Fraction
@@ -165,7 +165,7 @@ class ImageNet(Folder):
 
     def __init__(self, *, root: str, size: Count = 224, resize: Count = 256, classes: Count = 1000) -> None:
         super().__init__(
-            root=root, size=size, resize=resize, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225], classes=classes
+            root=root, size=size, resize=resize, mean=list(IMAGENET_MEAN), std=list(IMAGENET_STD), classes=classes
         )
 
     def info(self) -> dict[str, DataInfo]:

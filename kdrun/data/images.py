@@ -10,7 +10,10 @@ from torch import Tensor
 
 from kdrun.errors import DataError
 
-__all__ = ["decode", "standardized"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "decode", "standardized"]
+
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+"""Of ImageNet's training images, by channel, in [0, 1]."""
 
 
 def decode(path: Path, *, size: int, resize: int, channels: int) -> Tensor:
