@@ -6,7 +6,6 @@ interval of the time) and either ``bag`` [rows, instances, features] or ``featur
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from kdrun.data.dataset import Column, DataInfo, FileDataset, MemoryDataset
+from kdrun.data.patients import LIST, BagReader, read_patients
 from kdrun.errors import DataError
 from kdrun.ops.survival import time_bins
 from kdrun.registry import data
@@ -123,57 +123,6 @@ class SurvivalBags:
         return parts
 
 
-class _Bags:
-    """Decodes patient ``i``: the instances of all its files, padded by zeros or thinned to one number; picklable."""
-
-    def __init__(self, patients: list[_Patient], instances: int, features: int) -> None:
-        self.patients, self.instances, self.features = patients, instances, features
-
-    def __call__(self, row: int) -> dict[str, Tensor]:
-        patient = self.patients[row]
-        bag = torch.cat([self._read(path) for path in patient.files])
-        if len(bag) > self.instances:
-            bag = bag[torch.linspace(0, len(bag) - 1, self.instances).round().long()]
-        padded = torch.zeros(self.instances, self.features)
-        padded[: len(bag)] = bag
-        return {
-            "bag": padded,
-            "time": torch.tensor(patient.time),
-            "event": torch.tensor(patient.event),
-            "bin": torch.tensor(patient.bin),
-        }
-
-    def _read(self, path: Path) -> Tensor:
-        try:
-            if path.suffix == ".npz":
-                import numpy as np
-
-                with np.load(path, allow_pickle=False) as content:
-                    values = torch.from_numpy(content["features"])
-            else:
-                from safetensors.torch import load_file
-
-                values = load_file(path)["features"]
-        except KeyError:
-            raise DataError(f"{path} holds no array named 'features'") from None
-        except Exception as error:
-            raise DataError(f"cannot read {path}: {error}") from None
-        if values.dim() != 2 or values.shape[1] != self.features:
-            raise DataError(f"{path}: expected features [instances, {self.features}], got {list(values.shape)}")
-        return values.float()
-
-
-class _Patient:
-    """One row of a cohort's list."""
-
-    def __init__(self, files: list[Path], time: float, event: int, bin: int, fold: int) -> None:
-        self.files, self.time, self.event, self.bin, self.fold = files, time, event, bin, fold
-
-
-LIST = "patients.csv"
-COLUMNS = ("slides", "time", "event", "fold")
-
-
 @data(name="bag_folder", fields=("train", "test"), items={"sources": "sources"}, fingerprint=True)
 class BagFolder:
     """Features of slides by cohort: ``root/COHORT/patients.csv`` and ``root/COHORT/features/SLIDE.safetensors`` or ``.npz``.
@@ -220,8 +169,8 @@ class BagFolder:
         return {**cohorts[0], "sources": cohorts[1:]}
 
     def _cohort(self, folder: Path) -> dict[str, FileDataset]:
-        patients = self._patients(folder)
-        decode = _Bags(patients, *self.shape)
+        patients = read_patients(folder, self.cutoffs)
+        decode = BagReader(patients, *self.shape)
         folds = sorted({p.fold for p in patients})
         if len(folds) < 2:
             raise DataError(f"{folder / LIST} has one fold: nothing is left to train on", key="data.root")
@@ -229,43 +178,6 @@ class BagFolder:
         whole = FileDataset(decode, len(patients), _info(self.shape, self.bins, len(patients)))
         decode(0)
         return {"train": whole.select((~test).nonzero().squeeze(1)), "test": whole.select(test.nonzero().squeeze(1))}
-
-    def _patients(self, folder: Path) -> list[_Patient]:
-        path = folder / LIST
-        try:
-            with path.open(newline="", encoding="utf-8") as lines:
-                reader = csv.DictReader(lines)
-                rows, header = list(reader), reader.fieldnames or []
-        except OSError:
-            raise DataError(
-                f"no list {path}: expected a row a patient with the columns {', '.join(COLUMNS)}, and "
-                f"{folder}/features/SLIDE.safetensors (or .npz) with an array 'features'",
-                key="data.root",
-            ) from None
-        missing = [c for c in COLUMNS if c not in header]
-        if missing or not rows:
-            raise DataError(f"{path} has {f'no column {missing[0]}' if missing else 'no patients'}", key="data.root")
-        return [self._patient(row, f"{path}:{number}", folder / "features") for number, row in enumerate(rows, 2)]
-
-    def _patient(self, row: dict[str, str], where: str, folder: Path) -> _Patient:
-        try:
-            time, event, fold = float(row["time"]), int(row["event"]), int(row["fold"])
-        except (TypeError, ValueError):
-            raise DataError(f"{where}: time is a number, event and fold are whole numbers; got {row}") from None
-        if not 0 <= time < float("inf") or event not in (0, 1):
-            raise DataError(f"{where}: a time is not negative and an event 0 or 1, got {time} and {event}")
-        files = [_file(folder, slide, where) for slide in (row["slides"] or "").split()]
-        if not files:
-            raise DataError(f"{where}: a patient has one slide or more")
-        bin = int(time_bins(torch.tensor(time, dtype=torch.float64), cutoffs=self.cutoffs))
-        return _Patient(files, time, event, bin, fold)
-
-
-def _file(folder: Path, slide: str, where: str) -> Path:
-    for ending in (".safetensors", ".npz"):
-        if (path := folder / f"{slide}{ending}").is_file():
-            return path
-    raise DataError(f"{where}: expected {folder / slide}.safetensors or .npz")
 
 
 @data(name="clinical_tables", fields=("train", "test"), extra="survival", requires=("sksurv",))
