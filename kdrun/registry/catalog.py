@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kdrun.errors import InputError, nearest
+from kdrun.registry.bases import with_inherited
 from kdrun.registry.face import stub_imports
 from kdrun.registry.scan import file_stamp, module_file, module_summary, save_cache
 from kdrun.registry.signature import INJECTED, MISSING, Input, Parameter, Part
@@ -69,7 +70,7 @@ class Catalog:
 
     def _read(self, module: str, file: str) -> None:
         for entry in module_summary(module, file)["parts"]:
-            part = _part(module, file, entry)
+            part = _part(module, file, with_inherited(module, file, entry))
             previous = self._parts.get((part.kind, part.name))
             if previous is not None:
                 raise InputError(

@@ -22,7 +22,7 @@ from kdrun.registry.kinds import KINDS
 
 __all__ = ["file_stamp", "import_module", "module_file", "module_summary", "save_cache"]
 
-_FORMAT = 4
+_FORMAT = 5
 
 
 def _cache_path() -> Path:
@@ -102,7 +102,7 @@ def import_module(module: str, file: str) -> ModuleType:
 
 
 def module_summary(module: str, file: str) -> dict[str, Any]:
-    """Return ``{parts, definitions, imports}`` of one module, from the cache if its file is unchanged."""
+    """Return ``{parts, classes, definitions, imports}`` of one module, from the cache if its file is unchanged."""
     global _dirty
     cache = _load_cache()
     stamp = list(file_stamp(file) or ())
@@ -123,8 +123,10 @@ def _summarize(module: str, file: str) -> dict[str, Any]:
     package = module if file.endswith("__init__.py") else module.rpartition(".")[0]
     imports = _imports(tree.body, package)
     definitions: dict[str, Any] = {}
-    parts = []
+    parts, classes = [], {}
     for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            classes[node.name] = _signature(node)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             parts += _parts_of(node, imports)
             definitions[node.name] = _definition(node, package)
@@ -133,7 +135,7 @@ def _summarize(module: str, file: str) -> dict[str, Any]:
             for target in targets:
                 if isinstance(target, ast.Name) and target.id != "__all__":
                     definitions[target.id] = _definition(node, package)
-    return {"parts": parts, "definitions": definitions, "imports": imports}
+    return {"parts": parts, "classes": classes, "definitions": definitions, "imports": imports}
 
 
 def _imports(body: list[Any], package: str) -> dict[str, list[str]]:
@@ -222,7 +224,9 @@ def _signature(node: Any) -> dict[str, Any]:
         own = _arguments(init) if init else {"inputs": [], "parameters": [], "open": False}
         if forward:
             own["inputs"] = _arguments(forward)["inputs"]
-        return {**own, "returns": ""}
+        lacks = [*(["inputs"] if not forward else []), *(["parameters"] if not init or own["open"] else [])]
+        bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+        return {**own, "returns": "", "bases": bases, "lacks": lacks}
     return {**_arguments(node), "returns": ast.unparse(node.returns) if node.returns else ""}
 
 
