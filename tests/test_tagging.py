@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from kdrun.data.conll import ConllDomains
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
-from kdrun.data.tagging import ConllDomains, ToyTwoDomainNer
+from kdrun.data.tagging import ToyTwoDomainNer
 from kdrun.errors import DataError, InputError
 from kdrun.metrics.tagging import between_group_cosine, confusion_rate, entity_f1
 from kdrun.models.building import build
