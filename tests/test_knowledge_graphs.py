@@ -11,7 +11,7 @@ import torch
 from kdrun.data.dataset import MemoryDataset
 from kdrun.data.encyclopedia import FIELDS, KINDS, RELATIONS, Encyclopedia
 from kdrun.data.knowledge_graphs import KnowledgeGraph, graph_info, token_rows
-from kdrun.data.text import ALPHABET
+from kdrun.data.tokenizers import ALPHABET
 from kdrun.errors import DataError, InputError
 from kdrun.models.graph_embeddings import GraphEmbedding
 from kdrun.ops.knowledge_graphs import (

@@ -9,8 +9,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from kdrun.data.canaries import CanaryCorpus
 from kdrun.data.dataset import MemoryDataset
-from kdrun.data.text import CanaryCorpus, TextCorpus, docstrings, tokenizer
+from kdrun.data.docstrings import docstrings
+from kdrun.data.text import TextCorpus
+from kdrun.data.tokenizers import tokenizer
 from kdrun.errors import DataError, InputError
 from kdrun.metrics.language import canary_exposure, perplexity
 from kdrun.parts.privacy import privacy_spans

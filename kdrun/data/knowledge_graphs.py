@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
-from kdrun.data.text import tokenizer as characters
+from kdrun.data.tokenizers import tokenizer as characters
 from kdrun.errors import DataError, InputError
 from kdrun.registry import data
 from kdrun.types import Count

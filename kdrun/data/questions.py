@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
-from kdrun.data.text import SPLITS, Tokenizer, tokenizer
+from kdrun.data.text import SPLITS
+from kdrun.data.tokenizers import Tokenizer, tokenizer
 from kdrun.errors import DataError
 from kdrun.registry import data
 from kdrun.types import Count, Unsigned

@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
-from kdrun.data.text import tokenizer
+from kdrun.data.tokenizers import tokenizer
 from kdrun.errors import InputError
 from kdrun.registry import label
 from kdrun.runtime.context import Context
