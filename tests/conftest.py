@@ -8,8 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from kdrun.data.dataset import MemoryDataset
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
@@ -31,6 +35,15 @@ def _same_numbers_every_time() -> None:
         import torch
 
         torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tagged_domains() -> dict[str, MemoryDataset]:
+    """Tagged text of two domains, of the sizes ``support.tagging.TOY``."""
+    from kdrun.data.tagging import ToyTwoDomainNer
+    from support.tagging import TOY
+
+    return ToyTwoDomainNer(**TOY, seed=1).load()
 
 
 @pytest.fixture

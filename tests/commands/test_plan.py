@@ -1,0 +1,16 @@
+"""``plan``: what it says of a miniature, and that paper scale needs no data."""
+
+from __future__ import annotations
+
+
+def test_plan_says_what_is_still_the_miniatures_and_what_is_not_planned(kdrun) -> None:
+    answer = kdrun("plan", "loku", "scale=paper", "arm=original")
+    assert "as in the miniature, not set by scale paper:" in answer.out
+    assert "  optimizer.schedule: None  (" in answer.out
+    assert "steps: 1500" not in answer.out
+
+
+def test_plan_works_at_paper_scale_with_no_data(kdrun) -> None:
+    answer = kdrun("plan", "kd", "scale=paper")
+    assert answer.code == 0, answer.err
+    assert "student 11.7M teacher 25.6M" in answer.out

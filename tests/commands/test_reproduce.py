@@ -1,0 +1,74 @@
+"""``reproduce``: tables, verdicts, pages, and arms that fail."""
+
+from __future__ import annotations
+
+
+def test_reproduce_gives_table_verdicts_and_page(kdrun, tmp_path) -> None:
+    answer = kdrun("reproduce", "kd", "scale=smoke", "seeds=2", "--jobs", "1")
+    assert answer.code == 0, answer.err
+    assert "beats_scratch" in answer.out
+    assert "arm              seeds  test.accuracy\n" in answer.out  # the metrics that the claims name
+    page = (tmp_path / "runs/distillation-kd/reproduce-smoke/report.html").read_text()
+    assert "<script" not in page
+    assert page.count("<svg") > 5
+    assert "test.nll" in page
+    again = kdrun("reproduce", "kd", "scale=smoke", "seeds=2", "--quiet")
+    assert again.out == answer.out
+
+
+def test_reproduce_in_two_processes_gives_the_same_table(kdrun, monkeypatch, tmp_path) -> None:
+    one = kdrun("reproduce", "kd", "scale=smoke", "seeds=2", "--jobs", "1")
+    two = kdrun("reproduce", "kd", "scale=smoke", "seeds=2", "--jobs", "2", f"store={tmp_path / 'other'}")
+    assert one.out == two.out
+
+
+def test_what_fails_is_told_and_the_rest_is_judged(kdrun, tmp_path) -> None:
+    recipe = tmp_path / "wild.yaml"
+    recipe.write_text(
+        "# @package _global_\ndefaults: [{override /transfer: distillation/none}]\ndata: {limit: 128}\nepochs: 1\nseeds: 2\n"
+        "arms: {tame: {}, slow: {optimizer.lr: 0.001}, wild: {optimizer.lr: 1.0e30}}\nclaims:\n"
+        "  bounded: {says: b, test: tame.test.nll < 100.0}\n"
+        "  beaten: {says: t, test: tame.test.accuracy > wild.test.accuracy}\n"
+        "  harmless: {says: h, test: 'at least 90 % of arms: test.accuracy >= slow.test.accuracy - 1.0'}\n"
+    )
+    for _ in range(2):
+        answer = kdrun("reproduce", str(recipe), "--jobs", "1")
+        assert answer.code == 1
+        assert "kdrun: [wild seed 0] failed" in answer.err
+        assert "the loss became" in answer.err
+        assert "wild  0 of 2" in answer.out
+        assert "✓ reproduced    bounded" in answer.out
+        assert "? undecided     beaten" in answer.out
+        assert "wild failed in 2 of 2 seeds" in answer.out
+        assert "✗ contradicted  harmless" in answer.out
+    assert (tmp_path / "runs/wild/reproduce-small/report.html").is_file()
+
+
+def test_a_claim_on_what_nothing_measured_is_told_below_the_table(kdrun, tmp_path) -> None:
+    recipe = tmp_path / "slip.yaml"
+    recipe.write_text(
+        "defaults: [{override /transfer: distillation/none}]\ndata: {limit: 128}\nepochs: 1\nseeds: 1\n"
+        "arms: {a: {}}\nclaims:\n  c: {says: b, test: a.test.acuracy > 0.5}\n"
+    )
+    answer = kdrun("reproduce", str(recipe), "--jobs", "1")
+    assert answer.code == 2
+    assert (
+        "slip.yaml:7: claims.c.test: arm 'a' measured no 'test.acuracy' (did you mean 'test.accuracy'?)" in answer.err
+    )
+    assert "test.nll" in answer.out
+
+
+def test_where_arms_choose_their_methods_the_user_chooses_none_for_all(kdrun) -> None:
+    answer = kdrun("reproduce", "kd", "transfer=hint", "scale=smoke")
+    assert answer.code == 2
+    assert "arms choose their own 'transfer' (scratch, label_smoothing)" in answer.err
+    assert "a run has one seed" in kdrun("run", "kd", "seeds=[3,7]").err
+
+
+def test_an_arm_without_the_users_knob_runs_without_it(kdrun) -> None:
+    answer = kdrun("reproduce", "kd", "scale=smoke", "seeds=1", "transfer.temperature=2", "--jobs", "1")
+    assert answer.code == 0, answer.err
+    assert "transfer.temperature=2 means nothing in arm scratch, label_smoothing" in answer.err
+    one = kdrun("run", "kd", "arm=scratch", "scale=smoke", "transfer.temperature=2")
+    assert one.code == 2
+    assert "'transfer' has no key 'temperature'" in one.err

@@ -1,0 +1,43 @@
+"""Rows selected by class, by score, against another selection."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kdrun.data.digits import Digits
+from kdrun.errors import InputError
+from kdrun.parts.select import excluding_classes, excluding_rows, of_classes, top_k
+from support.data import labelled
+
+
+def test_the_surest_share_of_the_rows() -> None:
+    scores = torch.tensor([0.1, 0.9, 0.5, 0.7])
+    assert top_k(scores, labelled(4), share=0.5).rows()["label"].tolist() == [1, 3]
+    assert top_k(scores, labelled(4), k=1, largest=False).rows()["label"].tolist() == [0]
+    with pytest.raises(InputError, match="either k or share"):
+        top_k(scores, labelled(4))
+
+
+def test_selections_against_another_one() -> None:
+    rows = labelled(12)
+    first = of_classes(rows, classes=[1])
+    assert len(excluding_rows(rows, first)) == 9
+    assert set(excluding_classes(rows, first).rows()["label"].tolist()) == {0, 2, 3}
+    assert len(of_classes(rows, classes=2)) == 6
+
+
+def test_classes_are_kept_and_numbered_by_their_place() -> None:
+    digits = Digits().load()["all"]
+    assert len(digits) == 1797
+    assert digits.rows()["index"].tolist() == list(range(1797))
+    kept = of_classes(digits, classes=[7, 2], renumber=True)
+    was = digits.rows(kept.rows()["index"])["label"]
+    assert kept.info.classes == 2
+    assert torch.equal(torch.tensor([7, 2])[kept.rows()["label"]], was)
+    assert len(was) == int(((digits.rows()["label"] == 7) | (digits.rows()["label"] == 2)).sum())
+    plain = of_classes(digits, classes=[7, 2])
+    assert torch.equal(plain.rows()["label"], was)
+    assert plain.info.classes == 10
+    with pytest.raises(InputError, match="no row is of the classes"):
+        of_classes(digits, classes=[12], renumber=True)

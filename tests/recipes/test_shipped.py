@@ -1,0 +1,97 @@
+"""The shipped recipes: every arm at every scale composes, checks, plans and smokes; files fit a screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kdrun.config.compose import Composer
+from kdrun.config.paths import conf_dir, group_options, recipe_files
+from kdrun.errors import InputError
+from kdrun.graph.check import check
+
+RECIPES = sorted(p.relative_to(Path("recipes")).with_suffix("").as_posix() for p in Path("recipes").rglob("*.yaml"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_smokes(kdrun, recipe) -> None:
+    answer = kdrun("reproduce", recipe, "scale=smoke", "seeds=1", "--jobs", "1")
+    assert answer.code == 0, answer.err
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_checks(kdrun, recipe) -> None:
+    answer = kdrun("check", recipe)
+    assert answer.code == 0, answer.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_arm_plans_at_every_scale(recipe, tmp_path) -> None:
+    """Shapes, gradients and sizes, at small and at paper scale (smoke is planned where it is run).
+
+    A train stage without figures says that it is not planned; it has 0 FLOPs only where no update ever runs.
+    """
+    from kdrun.config.compose import Composer
+    from kdrun.engine.session import Session
+
+    composer = Composer.named(recipe, [f"store={tmp_path / 'store'}"])
+    config = composer.base().config
+    for scale in (None, *(scale for scale in config["scales"] if scale != "smoke")):
+        known: dict = {}
+        for arm in config["arms"]:
+            session = Session(composer.compose(arm=arm, scale=scale))
+            for stage in session.plan(known).stages:
+                step = session.graph.nodes[stage.name].params.get("step")
+                updates = (step.get("updates") or {}) if isinstance(step, dict) else {}
+                still = stage.kind != "train" or all(update.get("every") == 0 for update in updates.values())
+                assert still or stage.unplanned or stage.flops, f"{arm} at {scale}: {stage.name}"
+
+
+@pytest.mark.parametrize("recipe", sorted(r.name for r in recipe_files()))
+def test_every_arm_at_every_scale_composes_and_checks(recipe) -> None:
+    """The recipe's files are composed once; every arm at every scale has tables to compute."""
+    composer = Composer.named(recipe)
+    config = composer.base().config
+    for scale in (None, *config["scales"]):
+        for arm in config["arms"]:
+            experiment = composer.compose(arm=arm, scale=scale)
+            try:
+                graph = check(experiment.config)
+            except InputError as error:
+                raise experiment.explain(error) from None
+            assert graph.targets, f"{arm} at {scale} has no result"
+
+
+ELSEWHERE = {
+    "annealed_ratio", "constant_ratio", "free_ratio", "loss_ratio", "margin_ratio", "trilateral_ratio",  # learn from data.valid
+    "learned_augmentation", "learned_augmentation_alternating", "learned_augmentation_latent", "learned_augmentation_mix",
+    "decoupled_norm_direction", "token_relations",
+}  # fmt: skip
+"""Methods of distillation that stand in their papers' recipes and not in the leaderboard of torchdistill's toolbox."""
+
+
+def test_every_protocol_with_three_methods_has_a_leaderboard_of_all_of_them() -> None:
+    methods = list(group_options("transfer"))
+    on_board: dict[str, set[str]] = {}
+    for recipe in recipe_files():
+        composer = Composer(recipe)
+        base = composer.base()
+        if base.config.get("leaderboard"):
+            chosen = {str(composer.layered(arm, None).choices["transfer"]) for arm in base.config["arms"]}
+            on_board.setdefault(str(base.choices["protocol"]), set()).update(chosen)
+    for protocol in group_options("protocol"):
+        own = {name for name in methods if name.startswith(f"{protocol}/")}
+        missing = {name.partition("/")[2] for name in own - on_board.get(protocol, set())}
+        assert len(own) < 3 or missing <= (ELSEWHERE if protocol == "distillation" else set()), protocol
+
+
+def test_yaml_fits_a_screen() -> None:
+    shipped = [*conf_dir().rglob("*.yaml"), *(conf_dir().parent / "recipes").rglob("*.yaml")]
+    wide = [f"{p}:{i}" for p in shipped for i, line in enumerate(p.read_text().splitlines(), 1) if len(line) > 140]
+    assert not wide
+    lengths = sorted(len(p.read_text().splitlines()) for p in shipped if "recipes" in p.parts)
+    assert lengths[-1] <= 90
+    assert lengths[len(lengths) // 2] <= 70

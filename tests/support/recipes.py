@@ -1,0 +1,73 @@
+"""Recipes written to a folder, and what they compose to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kdrun.config.compose import Composer
+
+__all__ = ["ALONE", "BILEVEL", "CHAIN", "NO_TRANSFER", "QUICK", "TINY_STUDENT", "composed", "stranger", "write_recipe"]
+
+QUICK = ("epochs=1", "data.limit=128")
+
+ALONE = "# @package _global_\ndefaults: [{override /protocol: null}, {override /transfer: null}]\n"
+TINY_STUDENT = (
+    "# @package _global_\n"
+    "defaults: [{override /student: mlp_tiny}, {override /protocol: null}, {override /transfer: null}]\n"
+)
+NO_TRANSFER = "# @package _global_\ndefaults: [{override /transfer: distillation/none}]\n"
+
+# Weights of a loss learned through virtual steps of the student.
+BILEVEL = """
+graph:
+  fit_student:
+    stage: train
+    from: {student: student, data: data.train, valid: data.valid}
+    models: {ratio: {model: mlp, hidden: [4], final: sigmoid, squeeze: true, num_classes: 1, in_features: 64}}
+    step:
+      nodes:
+        s: {call: student, from: [batch.image]}
+        ce: {op: cross_entropy, from: [s.logits, batch.label]}
+        alpha: {call: ratio, from: [batch.image]}
+        each: {op: cross_entropy, from: [s.logits, batch.label], reduction: none}
+        flat: {op: cross_entropy, from: [s.logits, batch.label], reduction: none, label_smoothing: 0.9}
+        mixed: {op: mix_losses, from: [each, flat, alpha]}
+      updates:
+        ratio:
+          minimize: {ce: 1.0}
+          train: [ratio]
+          through: {update: main, steps: 1}
+          batch: valid
+          optimizer: {optimizer: sgd, lr: 1.0}
+        main: {minimize: {mixed: 1.0}, train: [student], optimizer: {optimizer: sgd, lr: 0.5}}
+    steps: 1
+"""
+
+# A value handed from pass to pass.
+CHAIN = """
+graph:
+  start: {op: standard_normal, from: [shape]}
+  shape: {op: constant, shape: [4]}
+  chain: {foreach: {turn: 30, carry: {value: start}}, do: {value: {op: scale, from: [value.before], by: 0.9}}}
+  end: {stage: measure, from: {value: chain.last}, metrics: [{metric: mean_value, from: [value], name: mean}]}
+"""
+
+
+def write_recipe(folder: Path, body: str, header: str = ALONE, name: str = "own") -> str:
+    """Write ``body`` under ``header`` as a recipe of that name; its path."""
+    path = folder / f"{name}.yaml"
+    path.write_text(header + body)
+    return str(path)
+
+
+def stranger(folder: Path, body: str, header: str = NO_TRANSFER) -> str:
+    """A recipe that someone else wrote: ``stranger.yaml``."""
+    return write_recipe(folder, body, header, name="stranger")
+
+
+def composed(
+    folder: Path, body: str, *overrides: str, arm: str | None = None, scale: str | None = None
+) -> dict[str, Any]:
+    """The config that a recipe with this body composes to."""
+    return Composer.named(stranger(folder, body), overrides).compose(arm=arm, scale=scale).config
