@@ -19,8 +19,13 @@ def gan_discriminator_loss(
 ) -> Tensor:
     """What a discriminator minimizes: the sum of the batch means of its two terms (Goodfellow et al., 2014).
 
-    ``fake`` and ``real`` [batch] are probabilities (``bce``) or scores: ``softplus(fake) + softplus(-real)``, or the hinge
-    ``relu(1 + fake) + relu(1 - real)``.
+    ``fake`` and ``real`` [batch] are probabilities (``bce``) or scores: ``softplus(fake) + softplus(-real)``, or the
+    hinge ``relu(1 + fake) + relu(1 - real)``. A scalar, not negative.
+
+    >>> ops.gan_discriminator_loss(torch.tensor([0.0]), torch.tensor([0.0]))  # it cannot tell them apart: 2 ln 2
+    tensor(1.3863)
+    >>> ops.gan_discriminator_loss(torch.tensor([-1.0]), torch.tensor([1.0]), mode="hinge")
+    tensor(0.)
     """
     if mode == "bce":
         return -torch.log1p(-fake.clamp_max(1 - 1e-7)).mean() - real.clamp_min(1e-7).log().mean()
@@ -31,7 +36,14 @@ def gan_discriminator_loss(
 
 @op
 def gan_generator_loss(fake: Tensor, *, mode: Literal["bce", "bce_with_logits", "hinge"] = "bce_with_logits") -> Tensor:
-    """What a generator minimizes, without saturating: ``-log p``, ``softplus(-score)`` or ``-score`` (hinge), batch mean."""
+    """What a generator minimizes, without saturating (Goodfellow et al., 2014): a scalar.
+
+    The batch mean of ``-log p`` (``bce``), ``softplus(-score)`` or ``-score`` (``hinge``). ``fake`` [batch], the
+    discriminator's probabilities p or scores.
+
+    >>> ops.gan_generator_loss(torch.tensor([0.0])), ops.gan_generator_loss(torch.tensor([2.0]), mode="hinge")
+    (tensor(0.6931), tensor(-2.))
+    """
     if mode == "bce":
         return -fake.clamp_min(1e-7).log().mean()
     return -fake.mean() if mode == "hinge" else F.softplus(-fake).mean()

@@ -17,13 +17,26 @@ __all__ = ["bank_nearest_neighbors", "filled_banks", "neighbor_soft_cross_entrop
 
 @op
 def zero_rows(*, rows: Size = "auto", columns: Count) -> Tensor:
-    """An empty bank: zeros [rows, columns]; rows of zeros are nobody's neighbours."""
+    """An empty bank: zeros [rows, columns] (float32); rows of zeros are nobody's neighbours.
+
+    ``rows: auto`` is the number of rows of the data that the bank keeps.
+
+    >>> ops.zero_rows(rows=2, columns=3)
+    tensor([[0., 0., 0.],
+            [0., 0., 0.]])
+    """
     return torch.zeros(int(rows), columns)
 
 
 @op
 def filled_banks(features: Tensor, probabilities: Tensor) -> dict[str, Tensor]:
-    """Banks of all rows, for a ``refresh``: ``features`` [rows, dim] at unit length, and ``scores`` [rows, classes]."""
+    """Banks of all rows, for a ``refresh``: ``features`` [rows, dim] at unit length, and ``scores`` [rows, classes].
+
+    ``features`` [rows, ...] are flattened and L2-normalised, ``probabilities`` [rows, classes] taken as they are.
+
+    >>> ops.filled_banks(torch.tensor([[3.0, 4.0]]), torch.tensor([[0.9, 0.1]]))
+    {'features': tensor([[0.6000, 0.8000]]), 'scores': tensor([[0.9000, 0.1000]])}
+    """
     return {"features": F.normalize(features.flatten(1), dim=1), "scores": probabilities}
 
 
@@ -40,11 +53,16 @@ def bank_nearest_neighbors(
 ) -> dict[str, Tensor]:
     """The ``k`` nearest rows of a feature bank by cosine, without the row itself (Yang et al., 2021); no gradient.
 
-    ``features`` [batch, dim]; ``bank`` [rows, dim] of unit rows (or zero where empty), ``scores`` [rows, classes]. Of the
-    k + 1 nearest the first counts as the row itself and is dropped, whichever it is. Fields: ``scores`` [batch, k,
+    ``features`` [batch, dim]; ``bank`` [rows, dim] of unit rows (or zero where empty), ``scores`` [rows, classes]. Of
+    the k + 1 nearest the first counts as the row itself and is dropped, whichever it is. Fields: ``scores`` [batch, k,
     classes] and ``index`` [batch, k] (int64). ``update`` writes the batch, ``features`` and ``probabilities`` [batch,
-    classes] at rows ``index`` [batch] (int64), into both banks in place, before or after neighbours are sought.
-    Raises ``ValueError`` if the bank is too short or an update lacks what it writes.
+    classes] at rows ``index`` [batch] (int64), into both banks in place, before or after neighbours are sought. Raises
+    ``ValueError`` if the bank is too short or an update lacks what it writes.
+
+    >>> bank = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+    >>> scores = torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])
+    >>> ops.bank_nearest_neighbors(torch.tensor([[2.0, 0.0]]), bank, scores, k=1)
+    {'scores': tensor([[[0.5000, 0.5000]]]), 'index': tensor([[1]])}
     """
     if k + 1 > len(bank):
         raise ValueError(f"{k} neighbours beside the row itself do not fit in a bank of {len(bank)} rows")
@@ -74,6 +92,11 @@ def _write(bank: Tensor, scores: Tensor, index: Tensor | None, query: Tensor, pr
 def neighbor_soft_cross_entropy(probabilities: Tensor, neighbors: Tensor, *, eps: NonNegative = 1e-5) -> Tensor:
     """``-Σ t log(p + eps)`` averaged over the batch, t the mean prediction of each row's neighbours, without gradient.
 
-    ``probabilities`` [batch, classes], ``neighbors`` [batch, k, classes].
+    ``probabilities`` [batch, classes], ``neighbors`` [batch, k, classes], as ``bank_nearest_neighbors`` gives their
+    scores.
+
+    >>> neighbors = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])  # they disagree: ln 2 is the best there is
+    >>> ops.neighbor_soft_cross_entropy(torch.tensor([[0.5, 0.5]]), neighbors, eps=0.0)
+    tensor(0.6931)
     """
     return cross_entropy(probabilities, neighbors.detach().mean(1), given="probabilities", eps=eps)

@@ -39,12 +39,20 @@ def one_vs_all_pseudo_label(
 
     ``features`` [rows, dim], normalised here; ``probabilities`` [rows, classes]; ``ratio`` γ, a scalar: target classes
     over source classes. A class's prototype is the normalised mean of its ⌊rows/(classes γ)⌋ surest rows; its negatives
-    are the normalised ⌊γ classes⌋ centroids of all other rows. A row belongs to the class of the nearest prototype if
-    ``π · its similarity`` is at least that of the nearest negative, π mixing the mean confidence of the class's surest
-    rows with 1 (weight ``prior_weight``); else to none. Fields: ``soft`` [rows, classes], one-hot or uniform, each row
-    divided by its sum + ``eps``; ``hard`` [rows] (int64), the number of classes where a row belongs to none; and for
-    banks of the same pass ``features`` at unit length and ``scores``, the probabilities.
-    Without ``reject`` every row belongs to its nearest class: closed-set prototype labels.
+    are the normalised ⌊γ classes⌋ centroids of all other rows (k-means from ``seed``, ``iterations`` at most). A row
+    belongs to the class of the nearest prototype if ``π · its similarity`` is at least that of the nearest negative, π
+    mixing the mean confidence of the class's surest rows with 1 (weight ``prior_weight``); else to none.
+
+    Fields: ``soft`` [rows, classes], one-hot or uniform, each row divided by its sum + ``eps``; ``hard`` [rows]
+    (int64), the number of classes where a row belongs to none; and for banks of the same pass ``features`` at unit
+    length and ``scores``, the probabilities. Without ``reject`` every row belongs to its nearest class: closed-set
+    prototype labels. Raises ``ValueError`` for other shapes.
+
+    >>> features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+    >>> probabilities = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8]])
+    >>> found = ops.one_vs_all_pseudo_label(features, probabilities, torch.tensor(1.0), reject=False)
+    >>> found["hard"]
+    tensor([0, 0, 1, 1])
     """
     require_rows(features, probabilities)
     require_same_batch(features, probabilities, "features and probabilities")

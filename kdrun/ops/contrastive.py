@@ -35,11 +35,18 @@ def info_nce(
 ) -> Tensor:
     """Cross-entropy of each row of ``first`` finding its partner in ``second`` (van den Oord et al., 2018).
 
-    ``first`` and ``second`` [batch, dim], L2-normalised here unless ``normalize`` is false. The partner is the row of
-    the same index, or ``targets`` [batch, rows of second] holds weights (soft targets, or a mask of positives, which
-    ``mean_over_positives`` divides by its row sums). ``bank`` [count, dim] holds further negatives. ``symmetric``
-    averages both directions. ``both_views`` is NT-Xent (Chen et al., 2020): the other rows of both inputs are
-    negatives, and the mean is over 2·batch rows.
+    ``-log softmax(<first_i, second_j> / temperature)`` at the partner. ``first`` and ``second`` [batch, dim],
+    L2-normalised here unless ``normalize`` is false. The partner is the row of the same index, or ``targets`` [batch,
+    rows of second] holds weights (soft targets, or a mask of positives, which ``mean_over_positives`` divides by its
+    row sums). ``bank`` [count, dim] holds further negatives. ``symmetric`` averages both directions. ``both_views`` is
+    NT-Xent (Chen et al., 2020): the other rows of both inputs are negatives, and the mean is over 2·batch rows. Raises
+    ``ValueError`` for other shapes.
+
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    >>> ops.info_nce(rows, torch.ones(2, 2))  # ln 2: no telling them apart
+    tensor(0.6931)
+    >>> ops.info_nce(rows, rows, temperature=0.5), ops.info_nce(rows, rows.flip(0), temperature=0.5)
+    (tensor(0.1269), tensor(2.1269))
     """
     require_rows(first, second)
     if targets is None or symmetric or both_views:
@@ -98,17 +105,25 @@ def memory_contrastive_loss(
     num_negatives: Count | None = None,
     eps: Positive = 1e-7,
 ) -> Tensor:
-    """Noise-contrastive distillation against memory banks (Tian et al., 2020), both directions added.
+    """Noise-contrastive distillation against memory banks (Tian et al., 2020), both directions added: a scalar.
 
     Embeds [batch, dim] and banks [samples, dim], all L2-normalised; ``pos_idx`` [batch], the rows' own places in the
-    banks; ``contrast_idx`` [batch, 1 + negatives], column 0 the own place (int64). Scores are
-    ``exp(<embed, bank row>/temperature)/Z``, the student's with the teacher's bank and the other way round; each
-    direction is ``-(1/batch)[Σ log p⁺/(p⁺+K/N+eps) + Σ log (K/N)/(p⁻+K/N+eps)]`` with K negatives of N samples
+    banks; ``contrast_idx`` [batch, 1 + negatives], column 0 the own place (int64), as ``random_partners`` gives them.
+    Scores are ``exp(<embed, bank row>/temperature)/Z``, the student's with the teacher's bank and the other way round;
+    each direction is ``-(1/batch)[Σ log p⁺/(p⁺+K/N+eps) + Σ log (K/N)/(p⁻+K/N+eps)]`` with K negatives of N samples
     (taken from the shapes unless given).
 
     ``constants`` [2] holds the two Z and is filled in place where it is 0: mean of the exponentials times N, without a
     gradient; without it Z comes from this batch. Last, without a gradient and **in place**, the banks' own rows become
-    the normalised mixture ``momentum·row + (1-momentum)·embed``.
+    the normalised mixture ``momentum·row + (1-momentum)·embed``. Raises ``ValueError`` if the embeds differ in shape.
+
+    >>> banks = [torch.eye(3), torch.eye(3)]  # the student's and the teacher's
+    >>> own, others = torch.tensor([0]), torch.tensor([[0, 1, 2]])
+    >>> embed = torch.tensor([[0.0, 1.0, 0.0]])
+    >>> ops.memory_contrastive_loss(embed, embed, *banks, own, others, temperature=1.0)
+    tensor(4.6418)
+    >>> banks[0][0]  # half way to the new embedding
+    tensor([0.7071, 0.7071, 0.0000])
     """
     require_same_shape(student_embed, teacher_embed, "student_embed and teacher_embed")
     samples = num_samples or len(memory_student)
@@ -155,11 +170,15 @@ def self_supervised_relation_loss(
     """Distillation with self-supervised views (Xu et al., 2020): weighted CE + KL + relation KL + transformed KL.
 
     Four views an image in rows 4i..4i+3, the first untransformed: logits [4n, classes], head outputs [4n, dim];
-    ``labels`` [n]. CE and KL are on the untransformed rows; the relation KL on softmaxed cosines of each transformed
-    row with the n untransformed ones; the last KL on the transformed rows' logits. Each KL is a mean over its rows
-    times its temperature squared. Relation and transformed KL keep the rows that the teacher gets right and the given
-    share of the wrong ones, the least wrong first (by the rank of the right column, ties in row order).
+    ``labels`` [n] (int64). CE and KL are on the untransformed rows; the relation KL on softmaxed cosines of each
+    transformed row with the n untransformed ones; the last KL on the transformed rows' logits. Each KL is a mean over
+    its rows times its temperature squared. Relation and transformed KL keep the rows that the teacher gets right and
+    the given share of the wrong ones, the least wrong first (by the rank of the right column, ties in row order).
     Raises ``ValueError`` unless there are 4 rows a label.
+
+    >>> logits, views, labels = torch.zeros(8, 2), torch.eye(8), torch.tensor([0, 1])
+    >>> ops.self_supervised_relation_loss(logits, logits, views, views, labels)  # cross-entropy alone is left: ln 2
+    tensor(0.6931)
     """
     count = len(labels)
     if len(student_logits) != 4 * count or len(student_ss) != 4 * count:
@@ -183,10 +202,14 @@ def self_supervised_relation_loss(
 
 @op
 def view_matching_loss(embeds: Tensor, *, temperature: Positive = 0.5) -> Tensor:
-    """Cross-entropy of each transformed view finding its own image (Xu et al., 2020, eq. 1).
+    """Cross-entropy of each transformed view finding its own image (Xu et al., 2020, eq. 1): a scalar.
 
     ``embeds`` [4n, dim]: four views an image in rows 4i..4i+3, the first untransformed; scores are cosines over the
     temperature. Raises ``ValueError`` unless the rows are a multiple of 4.
+
+    >>> images = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    >>> ops.view_matching_loss(images.repeat_interleave(4, 0)), ops.view_matching_loss(torch.ones(8, 2))
+    (tensor(0.1269), tensor(0.6931))
     """
     if len(embeds) % 4:
         raise ValueError(f"expected 4 views an image, got {len(embeds)} rows")

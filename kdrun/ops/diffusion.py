@@ -53,7 +53,15 @@ def _falling(sigma: Tensor, next_sigma: Tensor) -> Tensor:
 def noisy_from_signal(
     signal: Tensor, noise: Tensor, t: Tensor, *, schedule: Literal["cosine", "linear"] = "cosine"
 ) -> Tensor:
-    """``α_t · signal + σ_t · noise``."""
+    """A sample at time t, ``α_t · signal + σ_t · noise``; in the shape of the signal, [batch, ...].
+
+    ``t`` [batch] in [0, 1], or one number for all rows.
+
+    >>> signal, noise = torch.tensor([[1.0], [1.0]]), torch.tensor([[5.0], [5.0]])
+    >>> ops.noisy_from_signal(signal, noise, torch.tensor([0.0, 0.5]))  # clean, and (1 + 5) / √2
+    tensor([[1.0000],
+            [4.2426]])
+    """
     alpha, sigma = _levels(t, signal, schedule)
     return alpha * signal + sigma * noise
 
@@ -62,7 +70,14 @@ def noisy_from_signal(
 def signal_from_noisy(
     noisy: Tensor, noise: Tensor, t: Tensor, *, schedule: Literal["cosine", "linear"] = "cosine"
 ) -> Tensor:
-    """``(x_t - σ_t · noise) / α_t``: the signal that goes with this noise."""
+    """The signal that goes with this noise, ``(x_t - σ_t · noise) / α_t``: undoes ``noisy_from_signal``, [batch, ...].
+
+    ``t`` [batch], or one number for all rows, below 1: there nothing of the signal is left.
+
+    >>> noisy = ops.noisy_from_signal(torch.tensor([[2.0]]), torch.tensor([[5.0]]), torch.tensor([0.5]))
+    >>> ops.signal_from_noisy(noisy, torch.tensor([[5.0]]), torch.tensor([0.5]))
+    tensor([[2.0000]])
+    """
     alpha, sigma = _levels(t, noisy, schedule)
     return (noisy - sigma * noise) / alpha
 
@@ -76,7 +91,15 @@ def signal_from_prediction(
     predicts: Literal["signal", "noise", "velocity"] = "signal",
     schedule: Literal["cosine", "linear"] = "cosine",
 ) -> Tensor:
-    """The clean signal that a network means which predicts the signal, the noise ε or the velocity ``α ε - σ signal``."""
+    """The clean signal that a network means, whatever it predicts: [batch, ...].
+
+    A network ``predicts`` the signal itself, the noise ε, or the velocity ``v = α ε - σ signal`` (Salimans & Ho, 2022):
+    then the signal is ``(x_t - σ ε) / α`` or ``α x_t - σ v``. ``prediction`` and ``noisy`` of one shape [batch, ...],
+    ``t`` [batch].
+
+    >>> ops.signal_from_prediction(torch.tensor([[5.0]]), torch.tensor([[2.0]]), torch.tensor([0.0]), predicts="noise")
+    tensor([[2.]])
+    """
     if predicts == "signal":
         return prediction
     alpha, sigma = _levels(t, noisy, schedule)
@@ -87,9 +110,16 @@ def signal_from_prediction(
 def ddim_step(
     noisy: Tensor, signal: Tensor, t: Tensor, earlier: Tensor, *, schedule: Literal["cosine", "linear"] = "cosine"
 ) -> Tensor:
-    """One deterministic step from time ``t`` to ``earlier``, given the predicted clean signal (Song, Meng & Ermon, 2021).
+    """One deterministic step to an earlier time, given the predicted clean signal (Song, Meng & Ermon, 2021).
 
-    ``x_s = α_s · signal + (σ_s / σ_t) (x_t - α_t · signal)``.
+    ``x_s = α_s · signal + (σ_s / σ_t) (x_t - α_t · signal)``. ``noisy`` and ``signal`` of one shape [batch, ...], ``t``
+    and ``earlier`` [batch] in [0, 1].
+
+    >>> noisy, signal = torch.tensor([[5.0]]), torch.tensor([[2.0]])
+    >>> ops.ddim_step(noisy, signal, torch.tensor([1.0]), torch.tensor([0.5]))  # (2 + 5) / √2
+    tensor([[4.9497]])
+    >>> ops.ddim_step(noisy, signal, torch.tensor([1.0]), torch.tensor([0.0]))  # at time 0 the signal is left
+    tensor([[2.]])
     """
     alpha, sigma = _levels(t, noisy, schedule)
     next_alpha, next_sigma = _levels(earlier, noisy, schedule)
@@ -103,7 +133,11 @@ def signal_ode_step(
     """One step of the signal along the deterministic path (Gu et al., 2023): a convex combination with the prediction.
 
     ``y_s = y_t + κ (f - y_t)`` with ``κ = 1 - (σ_s α_t) / (α_s σ_t)`` in [0, 1) for ``earlier`` s ≤ t. The same step as
-    ``ddim_step``, written for ``y = (x - σ ε) / α``. Returns ``signal`` [batch, ...] and ``share`` κ [batch].
+    ``ddim_step``, written for ``y = (x - σ ε) / α``. ``signal`` y and ``prediction`` f of one shape [batch, ...], ``t``
+    and ``earlier`` [batch]. Fields: ``signal`` [batch, ...] and ``share`` κ [batch].
+
+    >>> ops.signal_ode_step(torch.tensor([[0.0]]), torch.tensor([[4.0]]), torch.tensor([0.5]), torch.tensor([0.25]))
+    {'signal': tensor([[2.3431]]), 'share': tensor([0.5858])}
     """
     alpha, sigma = noise_levels(t, schedule)
     next_alpha, next_sigma = noise_levels(earlier, schedule)
@@ -116,6 +150,12 @@ def signal_ode_step(
 def signal_to_noise_weight(
     t: Tensor, *, lowest: NonNegative = 1.0, highest: Positive = 5.0, schedule: Literal["cosine", "linear"] = "cosine"
 ) -> Tensor:
-    """``α² / σ²`` clipped to [lowest, highest]: a weight for losses on the predicted signal (Hang et al., 2023)."""
+    """``α² / σ²`` clipped to [lowest, highest]: a weight for losses on the predicted signal (Hang et al., 2023).
+
+    ``t`` of any shape, in [0, 1]; the weight has the same.
+
+    >>> ops.signal_to_noise_weight(torch.tensor([0.0, 0.4, 1.0]))
+    tensor([5.0000, 1.8944, 1.0000])
+    """
     alpha, sigma = noise_levels(t, schedule)
     return (alpha.square() / sigma.square().clamp_min(1e-12)).clamp(lowest, highest)

@@ -49,6 +49,10 @@ def triple_score(
     - ``simple``: ``½ Σ (h₁ r₁ t₂ + t₁ r₂ h₂)`` of halves: an entity as head and as tail (Kazemi & Poole, 2018).
 
     Raises ``InputError`` if a function that reads halves is given an odd width.
+
+    >>> head, relation, tail = torch.tensor([1.0, 2.0]), torch.tensor([0.5, 1.0]), torch.tensor([1.5, 3.0])
+    >>> ops.triple_score(head, relation, tail), ops.triple_score(head, relation, tail, function="transe")
+    (tensor(6.7500), tensor(-0.))
     """
     if function == "transe":
         return -torch.linalg.vector_norm(head + relation - tail, ord=norm, dim=-1)
@@ -84,7 +88,12 @@ def _contains(known: dict[str, Tensor], head: Tensor, relation: Tensor, tail: Te
 
 @op
 def known_triples(head: Tensor, relation: Tensor, tail: Tensor, known: dict[str, Tensor]) -> Tensor:
-    """Whether each triple is in the index ``known``: bool of the shape of ``head``, ``relation`` and ``tail``."""
+    """Whether each triple is in the index ``known``: bool of the shape of ``head``, ``relation`` and ``tail`` (int64).
+
+    >>> known = {"keys": torch.tensor([1]), "degree": torch.ones(3), "head_share": torch.ones(1)}  # (0, 0, 1)
+    >>> ops.known_triples(torch.tensor([0, 1]), torch.tensor([0, 0]), torch.tensor([1, 0]), known)
+    tensor([ True, False])
+    """
     return _contains(known, head, relation, tail)
 
 
@@ -92,7 +101,14 @@ def known_triples(head: Tensor, relation: Tensor, tail: Tensor, known: dict[str,
 def known_answers(
     head: Tensor, relation: Tensor, tail: Tensor, known: dict[str, Tensor], *, side: Literal["head", "tail"] = "tail"
 ) -> Tensor:
-    """Which entities make a known triple in place of one end of each triple [batch]: bool [batch, entities]."""
+    """Which entities make a known triple in place of one end of each triple: bool [batch, entities].
+
+    ``head``, ``relation`` and ``tail`` [batch] (int64); the end at ``side`` is the one replaced, and is not read.
+
+    >>> known = {"keys": torch.tensor([1]), "degree": torch.ones(3), "head_share": torch.ones(1)}  # (0, 0, 1)
+    >>> ops.known_answers(torch.tensor([0]), torch.tensor([0]), torch.tensor([2]), known)
+    tensor([[False,  True, False]])
+    """
     every = torch.arange(len(known["degree"]), device=head.device)
     head, relation, tail = head[:, None], relation[:, None], tail[:, None]
     if side == "head":
@@ -159,7 +175,19 @@ def uniform_negatives(
     count: Count = 1,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """``count`` negatives a triple [batch]: head or tail, by a fair coin, replaced by any other entity."""
+    """``count`` negatives a triple: head or tail, by a fair coin, replaced by any other entity, all alike.
+
+    ``head``, ``relation`` and ``tail`` [batch] (int64). Fields ``head``, ``relation``, ``tail`` (int64) and ``keep``
+    (bool), each [batch, count]; one coin a triple. What happens to be known is drawn once again, and not kept if it
+    still is.
+
+    >>> known = {"keys": torch.tensor([1]), "degree": torch.ones(3), "head_share": torch.ones(1)}  # (0, 0, 1)
+    >>> triple, generator = (torch.tensor([0]), torch.tensor([0]), torch.tensor([1])), torch.Generator().manual_seed(0)
+    >>> drawn = ops.uniform_negatives(*triple, known, count=8, generator=generator)
+    >>> found = ops.known_triples(drawn["head"], drawn["relation"], drawn["tail"], known)
+    >>> found.shape, bool((found & drawn["keep"]).any())
+    (torch.Size([1, 8]), False)
+    """
     return _drawn_from_all(head, relation, tail, known, 0.5, count, generator)
 
 
@@ -176,7 +204,12 @@ def bernoulli_negatives(
     """As ``uniform_negatives``, the head with the relation's probability tph / (tph + hpt) (Wang et al., 2014).
 
     tph is the mean number of tails a head has under the relation, hpt that of heads a tail has: the end with fewer
-    right answers is replaced more often.
+    right answers is replaced more often. ``known["head_share"]`` [relations] holds these probabilities.
+
+    >>> known = {"keys": torch.tensor([1]), "degree": torch.ones(3), "head_share": torch.ones(1)}  # always the head
+    >>> triple, generator = (torch.tensor([0]), torch.tensor([0]), torch.tensor([1])), torch.Generator().manual_seed(0)
+    >>> ops.bernoulli_negatives(*triple, known, count=4, generator=generator)["tail"]
+    tensor([[1, 1, 1, 1]])
     """
     return _drawn_from_all(head, relation, tail, known, known["head_share"][relation], count, generator)
 
@@ -195,7 +228,16 @@ def cluster_negatives(
 ) -> dict[str, Tensor]:
     """As ``uniform_negatives``, with substitutes from the replaced entity's own list, each with probability ``share``.
 
-    ``candidates`` are the lists that ``cluster_neighbours`` gives. The rest is drawn from all entities.
+    ``candidates`` are the lists that the stage part ``cluster_neighbours`` gives: ``members`` (int64), entity after
+    entity, and their ``cumulative`` probabilities as multiples of 2⁻³¹, entity i in (i·2³¹, (i + 1)·2³¹]. The rest is
+    drawn from all entities.
+
+    >>> known = {"keys": torch.tensor([0]), "degree": torch.ones(3), "head_share": torch.ones(1)}
+    >>> only = {"members": torch.tensor([2, 2, 1]), "cumulative": torch.tensor([1, 2, 3]) * 2**31}
+    >>> triple, generator = (torch.tensor([0]), torch.tensor([0]), torch.tensor([1])), torch.Generator().manual_seed(0)
+    >>> drawn = ops.cluster_negatives(*triple, known, only, count=3, generator=generator)
+    >>> 2 in drawn["head"] or 2 in drawn["tail"]
+    True
     """
     at_head = _random((len(head),), head, generator) < 0.5
     replaced, shape = torch.where(at_head, head, tail), (len(head), 2 * count)

@@ -15,10 +15,16 @@ __all__ = ["answer_accuracy", "sequence_log_likelihood", "truth_ratio"]
 def sequence_log_likelihood(
     logits: Tensor, targets: Tensor, *, reduction: Literal["mean", "sum"] = "mean", ignore_index: int = -100
 ) -> Tensor:
-    """Log-likelihood of each sequence in nats, the mean or sum over its tokens that count: [batch].
+    """Log-likelihood of each sequence in nats, the mean or sum over its tokens that count: [batch], not above 0.
 
     ``logits`` [batch, length, vocabulary], ``targets`` [batch, length] (int64), the token after each position or
     ``ignore_index``. A sequence without a token that counts has 0.
+
+    >>> logits, targets = torch.zeros(1, 3, 4), torch.tensor([[2, 0, -100]])
+    >>> ops.sequence_log_likelihood(logits, targets)  # -ln 4 a token
+    tensor([-1.3863])
+    >>> ops.sequence_log_likelihood(logits, targets, reduction="sum")
+    tensor([-2.7726])
     """
     counted = targets != ignore_index
     chosen = targets.where(counted, 0).unsqueeze(-1)
@@ -33,6 +39,11 @@ def answer_accuracy(logits: Tensor, targets: Tensor, *, whole: bool = True, igno
 
     ``logits`` [batch, length, vocabulary], ``targets`` [batch, length] (int64, ``ignore_index`` outside the answer).
     With ``whole: false``, the share of the answer's tokens that are.
+
+    >>> logits = torch.nn.functional.one_hot(torch.tensor([[1, 2, 0]]), 3).float()  # says 1, 2, 0
+    >>> targets = torch.tensor([[1, 0, -100]])
+    >>> ops.answer_accuracy(logits, targets), ops.answer_accuracy(logits, targets, whole=False)
+    (tensor([0.]), tensor([0.5000]))
     """
     counted = targets != ignore_index
     right = ((logits.argmax(-1) == targets) & counted).sum(-1)
@@ -43,9 +54,12 @@ def answer_accuracy(logits: Tensor, targets: Tensor, *, whole: bool = True, igno
 
 @op
 def truth_ratio(right: Tensor, wrong: Tensor) -> Tensor:
-    """Mean length-normalised probability of wrong answers over that of the right one: [batch], 0 or above (Maini et al., 2024).
+    """Mean probability of wrong answers over that of the right one, a token's (Maini et al., 2024): [batch].
 
-    ``right`` [batch] and ``wrong`` [batch, answers], mean log-likelihoods of a token in nats. 0 where only the right
-    answer is likely, 1 where the model knows no difference.
+    ``mean exp(wrong - right)``. ``right`` [batch] and ``wrong`` [batch, answers], mean log-likelihoods of a token in
+    nats. 0 where only the right answer is likely, 1 where the model knows no difference.
+
+    >>> ops.truth_ratio(torch.tensor([-1.0, -1.0]), torch.tensor([[-1.0, -1.0], [-3.0, -3.0]]))
+    tensor([1.0000, 0.1353])
     """
     return wrong.sub(right.unsqueeze(1)).exp().mean(1)

@@ -28,10 +28,14 @@ __all__ = [
 def logit_shift(large: Tensor, experts: Tensor, small: Tensor, weights: Tensor) -> Tensor:
     """``large + Σ_t weights_t (experts_t - small)``: what tuning did to small models, added to a large one.
 
-    ``large`` and ``small`` [..., classes], ``experts`` [experts, ..., classes], ``weights`` [..., experts]; all over one
-    vocabulary, and all logits or all log-probabilities. Weight 1 is proxy tuning (Liu et al., 2024); with an expert and
-    an anti-expert as ``small`` it is contrastive decoding (DExperts: Liu et al., 2021).
-    Raises ``ValueError`` if shapes differ.
+    ``large`` and ``small`` [..., classes], ``experts`` [experts, ..., classes], ``weights`` [..., experts]; all over
+    one vocabulary, and all logits or all log-probabilities. Weight 1 is proxy tuning (Liu et al., 2024); with an expert
+    and an anti-expert as ``small`` it is contrastive decoding (DExperts: Liu et al., 2021). Raises ``ValueError`` if
+    shapes differ.
+
+    >>> large, small, expert = torch.tensor([1.0, 1.0]), torch.tensor([0.0, 1.0]), torch.tensor([2.0, 1.0])
+    >>> ops.logit_shift(large, expert[None], small, torch.tensor([1.0]))
+    tensor([3., 1.])
     """
     require_same_shape(large, small, "large and small")
     for expert in experts:
@@ -75,6 +79,12 @@ def kl_matched_weight(
     ``large`` and ``P_w`` that of ``large + w (expert - small)``; all logits [..., classes], one weight a row.
     ``bisection`` finds the root to within ``tolerance``, or gives ``largest`` if it lies beyond; ``grid`` takes the
     best multiple of ``spacing``. Raises ``ValueError`` if shapes differ.
+
+    >>> small, expert = torch.tensor([0.0, 1.0]), torch.tensor([2.0, 1.0])
+    >>> ops.kl_matched_weight(small, expert, small)  # a large model that is the small one moves alike
+    tensor(1.0000)
+    >>> ops.kl_matched_weight(small, small, small)  # an expert that has not moved
+    tensor(0.)
     """
     require_same_shape(large, expert, "large and expert")
     require_same_shape(large, small, "large and small")
@@ -94,12 +104,17 @@ def kl_matched_weights(
     tolerance: Positive = 1e-6,
     spacing: Positive = 0.1,
 ) -> Tensor:
-    """Weights in [0, largest] of several experts, [..., experts], one set a row.
+    """Weights in [0, largest] of several experts, one set a row: [..., experts] (Fan et al., 2024).
 
     The sum over experts of squared ``KL(P_w ‖ P) - KL(Q_t ‖ Q_small)`` is least wherever ``KL(P_w ‖ P)`` is the mean of
     the experts' divergences, so that a direction has to be chosen: that of the expert which moved ``largest``, or a
     ``mixture`` of all, with weights proportional to their divergences. For one expert this is ``kl_matched_weight``.
-    ``large`` and ``small`` [..., classes], ``experts`` [experts, ..., classes].
+    ``large`` and ``small`` [..., classes], ``experts`` [experts, ..., classes]. Raises ``ValueError`` if large and
+    small differ in shape.
+
+    >>> small, experts = torch.tensor([0.0, 1.0]), torch.tensor([[2.0, 1.0], [0.0, 1.0]])
+    >>> ops.kl_matched_weights(small, experts, small)  # half the divergence of the only expert that moved
+    tensor([0.6890, 0.0000])
     """
     require_same_shape(large, small, "large and small")
     large, experts, small = (_wide(v) for v in (large, experts, small))
@@ -145,16 +160,26 @@ def _on_grid(reached: Callable[[Tensor], Tensor], target: Tensor, largest: float
 
 @op
 def top_k_filter(logits: Tensor, *, k: Count) -> Tensor:
-    """Logits [..., classes] with all but the ``k`` largest at minus infinity (Fan et al., 2018); equals of the last stay."""
+    """Logits with all but the ``k`` largest at minus infinity (Fan et al., 2018); equals of the last stay.
+
+    ``logits`` [..., classes], as is the result.
+
+    >>> ops.top_k_filter(torch.tensor([3.0, 1.0, 2.0]), k=2)
+    tensor([3., -inf, 2.])
+    """
     least = logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]
     return logits.masked_fill(logits < least, -math.inf)
 
 
 @op
 def top_p_filter(logits: Tensor, *, p: Fraction) -> Tensor:
-    """Logits [..., classes] of the fewest most likely classes whose probabilities sum to ``p`` or more; others -inf.
+    """Logits of the fewest most likely classes whose probabilities sum to ``p`` or more; others at minus infinity.
 
-    Nucleus sampling (Holtzman et al., 2020). The most likely class always stays.
+    Nucleus sampling (Holtzman et al., 2020). ``logits`` [..., classes], as is the result. The most likely class always
+    stays.
+
+    >>> ops.top_p_filter(torch.tensor([0.6, 0.3, 0.1]).log(), p=0.8)
+    tensor([-0.5108, -1.2040,    -inf])
     """
     values, order = logits.sort(dim=-1, descending=True, stable=True)
     probabilities = values.softmax(-1)

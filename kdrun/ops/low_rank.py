@@ -18,11 +18,20 @@ def weighted_low_rank_init(
     """Factors of the part of a weight that matters most, and what is left of it (Cha et al., 2025).
 
     ``weight`` and ``importance`` (not negative) [out, in]. With ``q`` the root of the row sums of ``importance``,
-    ``down`` [rank, in] and ``up`` [out, rank] make ``scaling · up @ down`` the best approximation of ``weight`` in
-    the norm ``‖diag(q)(W - ·)‖`` (up to ``eps``, which keeps ``1 / (q + eps)`` finite); ``residual`` is the rest,
-    so that ``residual + scaling · up @ down`` is ``weight``. Constant importance gives the principal components.
-    Decomposed in single precision at least, returned in the dtype of ``weight``. Raises ``ValueError`` if shapes differ
-    or the rank is larger than the smaller side.
+    ``down`` [rank, in] and ``up`` [out, rank] make ``scaling · up @ down`` the best approximation of ``weight`` in the
+    norm ``‖diag(q)(W - ·)‖`` (up to ``eps``, which keeps ``1 / (q + eps)`` finite); ``residual`` is the rest, so that
+    ``residual + scaling · up @ down`` is ``weight``. Constant importance gives the principal components. Decomposed in
+    single precision at least, returned in the dtype of ``weight``. Raises ``ValueError`` if shapes differ or the rank
+    is larger than the smaller side.
+
+    >>> weight = torch.diag(torch.tensor([3.0, 2.0]))  # the larger part goes first
+    >>> ops.weighted_low_rank_init(weight, torch.ones(2, 2), rank=1)["residual"].round(decimals=2)
+    tensor([[0., 0.],
+            [0., 2.]])
+    >>> important = torch.tensor([[0.01, 0.01], [1.0, 1.0]])  # the second output is what matters
+    >>> ops.weighted_low_rank_init(weight, important, rank=1)["residual"].round(decimals=2)
+    tensor([[3., 0.],
+            [0., 0.]])
     """
     if weight.shape != importance.shape or weight.dim() != 2:
         raise ValueError(

@@ -18,6 +18,11 @@ def knn_indices(similarity: Tensor, *, k: Count, exclude_self: bool = True) -> T
     """The ``k`` largest entries of each row of a similarity matrix [n, m]: indices [n, k] (int64), largest first.
 
     ``exclude_self`` leaves the diagonal out. Raises ``ValueError`` if a row has fewer than ``k`` entries.
+
+    >>> ops.knn_indices(torch.tensor([[1.0, 0.8, 0.1], [0.8, 1.0, 0.3], [0.1, 0.3, 1.0]]), k=1)
+    tensor([[1],
+            [0],
+            [1]])
     """
     available = similarity.shape[-1] - int(exclude_self)
     if k > available:
@@ -34,7 +39,15 @@ def neighbourhood_kl(
 ) -> Tensor:
     """Mean KL(teacher ‖ student) of the softmax over each node's neighbours (local structure: Yang et al., 2020, eq. 4).
 
-    Similarities [n, m], ``neighbours`` [n, k] (int64), the same for both nets.
+    Similarities [n, m], ``neighbours`` [n, k] (int64), the same for both nets: the teacher's, as ``knn_indices`` gives
+    them. Raises ``ValueError`` if the numbers of nodes differ.
+
+    >>> teacher = torch.tensor([[1.0, 0.2, 0.1], [0.2, 1.0, 0.6], [0.1, 0.6, 1.0]])
+    >>> neighbours = ops.knn_indices(teacher, k=2)
+    >>> ops.neighbourhood_kl(teacher, teacher, neighbours)
+    tensor(0.)
+    >>> ops.neighbourhood_kl(torch.ones(3, 3), teacher, neighbours)
+    tensor(0.4557)
     """
     require_same_batch(student_similarity, teacher_similarity)
     student = (student_similarity.gather(1, neighbours) / temperature).log_softmax(1)
@@ -46,8 +59,14 @@ def neighbourhood_kl(
 def inner_relation_kl(student: Tensor, teacher: Tensor, *, temperature: Positive = 0.1) -> Tensor:
     """Mean KL(teacher ‖ student) of each token's relations to the other tokens of its own sample (Zhang et al., 2023).
 
-    Tokens [batch, tokens, dim], widths may differ. Relations are the softmax of cosines over the other tokens.
-    Raises ``ValueError`` for fewer than two tokens or different numbers of them.
+    Tokens [batch, tokens, dim], widths may differ. Relations are the softmax of cosines over the other tokens, divided
+    by ``temperature``. Raises ``ValueError`` for fewer than two tokens or different numbers of them.
+
+    >>> teacher = torch.tensor([[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]])
+    >>> ops.inner_relation_kl(9 * teacher, teacher)
+    tensor(0.)
+    >>> ops.inner_relation_kl(torch.ones(1, 3, 5), teacher)  # all tokens alike
+    tensor(0.4618)
     """
     if student.shape[:2] != teacher.shape[:2] or student.shape[1] < 2:
         raise ValueError(

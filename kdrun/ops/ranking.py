@@ -38,6 +38,9 @@ def pairwise_ranking_loss(
     ``positive`` [batch], ``negative`` and ``mask`` (bool) [batch, negatives]. The penalty is ``max(0, x)`` (hinge:
     Bordes et al., 2013, eq. 1, as a mean) or ``log(1 + exp(x))`` (logistic: Burges et al., 2005). A row without a kept
     negative counts as 0.
+
+    >>> ops.pairwise_ranking_loss(torch.tensor([3.0]), torch.tensor([[1.0, 2.5]]))  # the second is too near
+    tensor(0.2500)
     """
     gap = margin - positive.unsqueeze(-1) + negative
     penalty = gap.clamp_min(0) if link == "hinge" else F.softplus(gap)
@@ -53,11 +56,17 @@ def negative_sampling_loss(
     *,
     margin: float = 0.0,
 ) -> Tensor:
-    """Mean over the batch of ``-log σ(margin + positive) - mean of log σ(-margin - negative)`` (Sun et al., 2019, eq. 5).
+    """Binary cross-entropy of right and wrong answers' scores (Sun et al., 2019, eq. 5): a scalar.
 
-    ``positive`` [batch]; ``negative`` and ``mask`` (bool) [batch, negatives]. The second mean is over the kept negatives
-    of a row, or a sum with ``weights`` [batch, negatives] (eq. 6). The margin is 0 for bilinear scores and above the
-    usual distance for distances.
+    Mean over the batch of ``-log σ(margin + positive) - mean of log σ(-margin - negative)``. ``positive`` [batch];
+    ``negative`` and ``mask`` (bool) [batch, negatives]. The second mean is over the kept negatives of a row, or a sum
+    with ``weights`` [batch, negatives] (eq. 6). The margin is 0 for bilinear scores and above the usual distance for
+    distances.
+
+    >>> ops.negative_sampling_loss(torch.tensor([0.0]), torch.tensor([[0.0, 0.0]]))  # 2 ln 2
+    tensor(1.3863)
+    >>> ops.negative_sampling_loss(torch.tensor([9.0]), torch.tensor([[-9.0, -9.0]]))
+    tensor(0.0002)
     """
     missed = F.softplus(-margin - positive)
     return (missed + _kept_mean(F.softplus(margin + negative), mask, weights)).mean()
@@ -65,10 +74,13 @@ def negative_sampling_loss(
 
 @op
 def self_adversarial_weight(scores: Tensor, mask: Tensor | None = None, *, temperature: Positive = 1.0) -> Tensor:
-    """Weights of negatives [batch, negatives]: softmax of ``temperature · scores``, without gradient (Sun et al., 2019, eq. 6).
+    """Weights of negatives: softmax of ``temperature · scores``, without gradient (Sun et al., 2019, eq. 6).
 
-    Where ``mask`` (bool) is false the weight is 0; a row with no negative kept has weights of 0. The higher the
-    temperature here, the more the hardest negatives count.
+    ``scores`` and ``mask`` (bool) [batch, negatives], as are the weights. Where the mask is false the weight is 0; a
+    row with no negative kept has weights of 0. The higher the temperature here, the more the hardest negatives count.
+
+    >>> ops.self_adversarial_weight(torch.tensor([[0.0, 2.0, 9.0]]), torch.tensor([[True, True, False]]))
+    tensor([[0.1192, 0.8808, 0.0000]])
     """
     scaled = temperature * scores.detach()
     if mask is None:
@@ -86,12 +98,19 @@ def filtered_rank(
     *,
     ties: Literal["mean", "min"] = "mean",
 ) -> Tensor:
-    """Rank of the true candidate of each row among all that are not otherwise known to be true: [batch] (float).
+    """Rank of the true candidate of each row among all that are not known to be true as well: [batch].
 
-    ``scores`` [batch, candidates], ``truth`` [batch] (int64). ``known`` [batch, candidates] (bool) takes other right
-    answers out of the ranking (Bordes et al., 2013, "filtered"); the true one always stays. ``groups`` [candidates]
-    leaves only candidates of the true one's group. Of equal scores the rank is the mean of the best and the worst
-    possible (``mean``), or the best (``min``, which flatters models that answer constants).
+    From 1, in float32 for halves. ``scores`` [batch, candidates], ``truth`` [batch] (int64). ``known`` [batch,
+    candidates] (bool) takes other right answers out of the ranking (Bordes et al., 2013, "filtered"); the true one
+    always stays. ``groups`` [candidates] leaves only candidates of the true one's group. Of equal scores the rank is
+    the mean of the best and the worst possible (``mean``), or the best (``min``, which flatters models that answer
+    constants).
+
+    >>> scores, truth = torch.tensor([[0.9, 0.5, 0.7, 0.5]]), torch.tensor([1])
+    >>> ops.filtered_rank(scores, truth)  # two are above, one is equal
+    tensor([3.5000])
+    >>> ops.filtered_rank(scores, truth, torch.tensor([[True, False, False, False]]))
+    tensor([2.5000])
     """
     own = scores.gather(1, truth[:, None])
     rival = torch.ones_like(scores, dtype=torch.bool) if known is None else ~known

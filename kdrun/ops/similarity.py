@@ -17,13 +17,21 @@ __all__ = ["cosine_similarity", "cosine_similarity_matrix", "multi_similarity_lo
 
 @op
 def cosine_similarity(first: Tensor, second: Tensor, *, dim: int = -1) -> Tensor:
-    """Cosine along an axis of two tensors of one shape; 0 where one of them is 0."""
+    """Cosine along an axis of two tensors of one shape, in [-1, 1]; 0 where one of them is 0. That axis goes.
+
+    >>> ops.cosine_similarity(torch.tensor([[3.0, 0.0], [1.0, 1.0]]), torch.tensor([[1.0, 0.0], [-1.0, 1.0]]))
+    tensor([1., 0.])
+    """
     return (F.normalize(first, dim=dim) * F.normalize(second, dim=dim)).sum(dim)
 
 
 @op
 def cosine_similarity_matrix(first: Tensor, second: Tensor) -> Tensor:
-    """Cosines [n, m] of the rows of [n, dim] with the rows of [m, dim]."""
+    """Cosines [..., n, m] of the rows of [..., n, dim] with the rows of [..., m, dim], in [-1, 1].
+
+    >>> ops.cosine_similarity_matrix(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0], [-3.0, 0.0]]))
+    tensor([[ 1.,  0., -1.]])
+    """
     return F.normalize(first, dim=-1) @ F.normalize(second, dim=-1).transpose(-1, -2)
 
 
@@ -41,14 +49,20 @@ def multi_similarity_loss(
     beta_weight: NonNegative = 0.0,
     exclude_self: bool = False,
 ) -> Tensor:
-    """Multi-similarity loss (Wang et al., 2019), with pairs weighed in the exponents (Liu et al., 2024).
+    """Multi-similarity loss (Wang et al., 2019), with pairs weighed in the exponents (Liu et al., 2024): a scalar.
 
-    ``features`` [n, dim], ``labels`` [n] (int64), cosines S, ``pair_weight`` W [n, n] (default 0). Of each row's pairs, a
-    negative is kept if ``S + margin`` is above its least positive, a positive if ``S - margin`` is below its largest
-    negative; where one kind has no pair at all, the other is kept whole. A row costs
-    ``log(1 + Σ_pos exp(-alpha (S - threshold) + alpha_weight W)) / alpha`` and
-    ``log(1 + Σ_neg exp(beta (S - threshold) - beta_weight W)) / beta``; the loss is the mean over all n rows, 0 for none.
-    A row is its own positive, unless ``exclude_self``. Computed in float32 at least.
+    ``features`` [n, dim], ``labels`` [n] (int64), cosines S, ``pair_weight`` W [n, n] (default 0). Of each row's pairs,
+    a negative is kept if ``S + margin`` is above its least positive, a positive if ``S - margin`` is below its largest
+    negative; where one kind has no pair at all, the other is kept whole. A row costs ``log(1 + Σ_pos exp(-alpha (S -
+    threshold) + alpha_weight W)) / alpha`` and ``log(1 + Σ_neg exp(beta (S - threshold) - beta_weight W)) / beta``; the
+    loss is the mean over all n rows, 0 for none. A row is its own positive, unless ``exclude_self``. Computed in
+    float32 at least. Raises ``ValueError`` for other shapes.
+
+    >>> features = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    >>> ops.multi_similarity_loss(features, torch.tensor([0, 1]), exclude_self=True)  # far apart, as they should be
+    tensor(0.)
+    >>> ops.multi_similarity_loss(features, torch.tensor([0, 0]), exclude_self=True)  # of one class: log(1 + e) / 2
+    tensor(0.6566)
     """
     require_rows(features)
     require_same_batch(features, labels, "features and labels")
@@ -85,8 +99,17 @@ def set_pair_similarity(
 ) -> Tensor:
     """Similarity of sets of vectors: over all pairs of members, the largest, mean or least cosine: [count, count].
 
-    ``features`` [rows, dim]; ``sets`` [rows] (int64) is the number of the set that a row belongs to. ``centroid`` is the
-    cosine of the sets' mean vectors. A set is compared with itself like with any other; one without members gives 0.
+    ``features`` [rows, dim]; ``sets`` [rows] (int64) is the number of the set that a row belongs to, below ``count``.
+    ``centroid`` is the cosine of the sets' mean vectors. A set is compared with itself like with any other; one without
+    members gives 0. Raises ``ValueError`` for other shapes.
+
+    >>> features, sets = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), torch.tensor([0, 0, 1])
+    >>> ops.set_pair_similarity(features, sets, count=2)
+    tensor([[1., 1.],
+            [1., 1.]])
+    >>> ops.set_pair_similarity(features, sets, count=2, aggregate="mean")
+    tensor([[0.5000, 0.5000],
+            [0.5000, 1.0000]])
     """
     require_rows(features)
     require_same_batch(features, sets, "features and sets")
