@@ -14,7 +14,8 @@ from kdrun.config.layers import Override
 from kdrun.engine.session import Outcome, Session
 from kdrun.engine.sweep import Job, sessions_of, sweep
 from kdrun.errors import InputError, KdrunError, RunError, nearest
-from kdrun.report.leaderboard import check_leaderboard, leaderboard
+from kdrun.graph.columns import labels
+from kdrun.report.leaderboard import check_leaderboard, check_ranked, leaderboard
 from kdrun.runtime.progress import Reporter
 
 __all__ = ["Measured", "Study", "label_of"]
@@ -68,9 +69,11 @@ class Study:
         ]
         sessions = sessions_of(jobs)
         claims = {} if wanted is not None else base.claims
-        stages = {arm: [n.name for n in sessions[label_of(arm, seeds[0])].graph.stages()] for arm in chosen}
+        measured = {arm: labels(sessions[label_of(arm, seeds[0])].graph) for arm in chosen}
         try:
-            check_measured(claims, stages)
+            check_measured(claims, measured)
+            if board is not None:
+                check_ranked(board, measured)
         except KdrunError as error:
             raise base.explain(error) from None
         return cls(base, scale, chosen, seeds, jobs, sessions, claims, board, composer.left_out)

@@ -20,11 +20,12 @@ from typing import Any
 from kdrun.claims.statistics import Interval, mean_interval
 from kdrun.errors import InputError, nearest
 from kdrun.grammar.sentences import Metric, Sentence, Term, parse
+from kdrun.runtime.measurements import look_up
 
 __all__ = ["Results", "Verdict", "check_claims", "check_measured", "claimed_metrics", "judge", "judge_all"]
 
 Results = Mapping[str, Mapping[int, Mapping[str, float]]]
-"""arm → seed → metric path → value."""
+"""arm → seed → what the run measured, by label."""
 
 
 CLAIM_WORDS = ("test", "says", "reported", "confidence")
@@ -77,16 +78,20 @@ def check_claims(claims: Mapping[str, Any], arms: Sequence[str]) -> None:
                 )
 
 
-def check_measured(claims: Mapping[str, Any], nodes: Mapping[str, Iterable[str]]) -> None:
-    """Raise ``InputError`` for a metric of a claim that none of its arm's ``nodes``, by name, could measure."""
+def check_measured(claims: Mapping[str, Any], labels: Mapping[str, Sequence[str]]) -> None:
+    """Raise ``InputError`` for a metric that an arm of a claim will not measure.
+
+    ``labels`` are what arms will measure (``graph.columns.labels``); of arms that are not among them nothing is said.
+    """
     for name, claim in claims.items():
-        for metric in _sentence(name, claim).metrics():
-            known = list(nodes[metric.arm])
-            if not any(metric.path.startswith(f"{node}.") and metric.path != f"{node}." for node in known):
-                near = nearest(metric.path.rpartition(".")[0], known)
-                raise InputError(
-                    f"arm '{metric.arm}' has no node that measures '{metric.path}'{near}", key=f"claims.{name}.test"
-                )
+        sentence, key = _sentence(name, claim), f"claims.{name}.test"
+        for metric in sentence.metrics():
+            if metric.arm in labels:
+                look_up(metric.path, labels[metric.arm], what=f"arm '{metric.arm}' measures no", key=key)
+        if sentence.kind == "share":
+            look_up(
+                sentence.metric, [one for known in labels.values() for one in known], what="no arm measures", key=key
+            )
 
 
 def claimed_metrics(claims: Mapping[str, Any]) -> list[str]:
@@ -185,13 +190,9 @@ _VALUES = {"compare": _sums, "near": _sums, "share": _shares, "trend": _trends, 
 def _column(metric: Metric, results: Results, *, key: str) -> dict[int, float]:
     """A metric of an arm, by seed."""
     runs = results.get(metric.arm, {})
-    missing = [seed for seed, values in runs.items() if metric.path not in values]
-    if missing or metric.arm not in results:
-        known = sorted({m for values in runs.values() for m in values})
-        raise InputError(
-            f"arm '{metric.arm}' measured no '{metric.path}'{nearest(metric.path, known)}; it has: {', '.join(known)}",
-            key=key,
-        )
+    if runs or metric.arm not in results:
+        measured = [set(values) for values in runs.values()] or [set()]
+        look_up(metric.path, sorted(set.intersection(*measured)), what=f"arm '{metric.arm}' measures no", key=key)
     return {seed: values[metric.path] for seed, values in runs.items()}
 
 

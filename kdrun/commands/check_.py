@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kdrun.commands.arguments import chosen, parse, recipe_parser
+from kdrun.config.compose import Composer
 from kdrun.config.experiment import Experiment
 from kdrun.errors import KdrunError
+from kdrun.grammar.nodes import Graph
 from kdrun.graph.check import check
+from kdrun.graph.columns import labels
 from kdrun.registry import catalog
 
-__all__ = ["main"]
+__all__ = ["check_statements", "main"]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -20,31 +23,43 @@ def main(arguments: Sequence[str]) -> int:
     composer.every_arm = selection.arm is None
     base = composer.compose(scale=selection.scale)
     arms: list[str | None] = [selection.arm] if selection.arm else list(base.config.get("arms") or {}) or [None]
-    nodes: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for arm in arms:
-        experiment = composer.compose(arm=arm, scale=selection.scale)
-        try:
-            catalog(experiment.config.get("plugins") or ())
-            graph = check(experiment.config)
-        except KdrunError as error:
-            raise experiment.explain(error) from None
+        graph = _checked(composer.compose(arm=arm, scale=selection.scale))
         if arm:
-            nodes[arm] = [node.name for node in graph.stages()]
+            found[arm] = labels(graph)
         print(f"{base.recipe}{f' [{arm}]' if arm else ''}: {len(graph.stages())} stages, all well")
     if selection.arm is None:
-        _check_claims(base, nodes)
+        _check_statements(base, found)
     return 0
 
 
-def _check_claims(base: Experiment, nodes: Mapping[str, Sequence[str]]) -> None:
-    from kdrun.claims import check_claims, check_measured
-    from kdrun.report.leaderboard import check_leaderboard
+def check_statements(composer: Composer, base: Experiment, scale: str | None) -> None:
+    """Raise ``InputError`` for a claim or a leaderboard that no results of the recipe's arms could decide."""
+    arms = base.config.get("arms") or {}
+    if base.claims or base.config.get("leaderboard") is not None:
+        _check_statements(base, {arm: labels(_checked(composer.compose(arm=arm, scale=scale))) for arm in arms})
 
-    claims = base.claims
+
+def _checked(experiment: Experiment) -> Graph:
     try:
-        if base.config.get("leaderboard") is not None:
-            check_leaderboard(base.config["leaderboard"], list(nodes))
-        check_claims(claims, list(nodes))
-        check_measured(claims, nodes)
+        catalog(experiment.config.get("plugins") or ())
+        return check(experiment.config)
+    except KdrunError as error:
+        raise experiment.explain(error) from None
+
+
+def _check_statements(base: Experiment, found: Mapping[str, Sequence[str]]) -> None:
+    """``found``: the labels of what each arm will measure."""
+    from kdrun.claims import check_claims, check_measured
+    from kdrun.report.leaderboard import check_leaderboard, check_ranked
+
+    board = base.config.get("leaderboard")
+    try:
+        check_claims(base.claims, list(found))
+        check_measured(base.claims, found)
+        if board is not None:
+            check_leaderboard(board, list(found))
+            check_ranked(board, found)
     except KdrunError as error:
         raise base.explain(error) from None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kdrun.commands.arguments import chosen, parse, recipe_parser
+from kdrun.commands.check_ import check_statements
 from kdrun.config.miniature import still_small
 
 __all__ = ["main"]
@@ -16,7 +17,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--shapes", action="store_true", help="print the shape of every node's value")
     options = parse(parser, arguments)
     composer, selection = chosen(options)
+    composer.every_arm = selection.arm is None
     experiment = composer.compose(arm=selection.arm, scale=selection.scale)
+    if selection.arm is None:
+        check_statements(composer, experiment, selection.scale)
     from kdrun.engine.session import Session
 
     session = Session(experiment)

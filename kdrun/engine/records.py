@@ -10,6 +10,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,13 @@ class RunFolder:
         return write_record(self.path / name, content)
 
 
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else str(value)
+
+
 def write_record(path: Path, content: Any) -> Path:
     """Write JSON, or text as it is, under a temporary name first. Raises ``StoreError`` if that fails."""
-    text = content if isinstance(content, str) else json.dumps(content, indent=2, sort_keys=True, default=str)
+    text = content if isinstance(content, str) else json.dumps(content, indent=2, sort_keys=True, default=_plain)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(path.name + ".part")

@@ -14,16 +14,17 @@ from kdrun.grammar.nodes import Graph, Node
 from kdrun.graph.check import check
 from kdrun.graph.keys import Keys
 from kdrun.registry import catalog
+from kdrun.runtime.measurements import Measurements
 from kdrun.runtime.progress import Reporter
 
-__all__ = ["Outcome", "Session", "flat_metrics"]
+__all__ = ["Outcome", "Session"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run gave: metrics by path (``test.accuracy``), curves, and what it cost."""
+    """What one run gave: its numbers by label (``test.accuracy``), curves, and what it cost."""
 
-    metrics: dict[str, float]
+    metrics: Measurements
     curves: list[dict[str, Any]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -93,7 +94,7 @@ class Session:
         except KdrunError as error:
             raise self.experiment.explain(error) from None
         counts, seconds = dict(self.executor.counts), dict(self.executor.seconds)
-        return Outcome(flat_metrics(tables), curves, counts, seconds, self._costs())
+        return Outcome(Measurements.of_tables(tables), curves, counts, seconds, self._costs())
 
     def _costs(self) -> dict[str, float]:
         """FLOPs of one epoch of every train stage, and under "" those of all training."""
@@ -129,13 +130,3 @@ def _rows_trained(node: Node, rows: int) -> int:
     if node.params.get("steps") is not None:
         return int(node.params["steps"]) * int(node.params.get("batch_size", 64))
     return rows * int(node.params.get("epochs") or 1)
-
-
-def flat_metrics(tables: Mapping[str, list[dict[str, Any]]]) -> dict[str, float]:
-    """Metrics by path: ``node.metric``, or ``node.i.metric`` where a table has several rows."""
-    found = {}
-    for name, rows in tables.items():
-        for i, row in enumerate(rows):
-            label = name if len(rows) == 1 else f"{name}.{i}"
-            found.update({f"{label}.{k}": v for k, v in row.items() if isinstance(v, int | float)})
-    return found

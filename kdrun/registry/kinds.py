@@ -8,6 +8,7 @@ A decorator may carry literal options, read from the text as well:
 - ``outputs``: names of a model's outputs (default ``logits``);
 - ``fields``: for data, the names of its splits; for a stage part, the fields of its result;
 - ``types``: for a stage, what fields of its result are (``model``, ``data``, ``tensor``, ``table``);
+- ``columns``: for a stage that makes a table and takes ``metrics`` or ``columns``, ``"open"`` where it adds columns of its own;
 - ``items``: the parameter that tells how many parts a value has: for data by field, for a partition of the whole.
 """
 

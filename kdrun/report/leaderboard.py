@@ -9,8 +9,9 @@ from kdrun.claims import mean_interval
 from kdrun.claims.verdicts import Results
 from kdrun.errors import InputError, nearest
 from kdrun.report.tables import format_interval
+from kdrun.runtime.measurements import look_up
 
-__all__ = ["check_leaderboard", "leaderboard"]
+__all__ = ["check_leaderboard", "check_ranked", "leaderboard"]
 
 NEEDED = ("metric", "against")
 OPTIONS = ("cost", "order")
@@ -34,6 +35,12 @@ def check_leaderboard(content: Any, arms: Sequence[str]) -> None:
         )
 
 
+def check_ranked(content: Mapping[str, Any], labels: Mapping[str, Sequence[str]]) -> None:
+    """Raise ``InputError`` if the arm ``against`` will not measure the metric; ``labels`` are what each arm will measure."""
+    against = content["against"]
+    look_up(str(content["metric"]), labels[against], what=f"arm '{against}' measures no", key="leaderboard.metric")
+
+
 def leaderboard(
     content: Mapping[str, Any], results: Results, costs: Mapping[str, Mapping[str, float]]
 ) -> tuple[list[str], list[list[str]]]:
@@ -53,7 +60,8 @@ def leaderboard(
             cost = costs.get(arm, {}).get(stage, 0.0) / whole if whole else 0.0
             ranked.append((mean_interval(values).mean, arm, values, gains, cost))
     if not ranked:
-        raise InputError(f"no arm measured '{metric}'", key="leaderboard.metric")
+        known = sorted({m for runs in results.values() for values in runs.values() for m in values})
+        look_up(metric, known, what="no arm measures", key="leaderboard.metric")
     way = 1 if content.get("order") == "lowest" else -1
     ranked.sort(key=lambda row: (way * row[0], row[1]))
     header = ["rank", "arm", metric, f"over {against}", "cost of an epoch" if stage else "cost of training"]

@@ -110,7 +110,7 @@ def test_claims_that_nothing_could_decide_are_refused(content, message) -> None:
 
 
 def test_a_metric_that_was_not_measured_is_named() -> None:
-    with pytest.raises(InputError, match="measured no 'test.acuracy' \\(did you mean 'test.accuracy'\\?\\)"):
+    with pytest.raises(InputError, match="arm 'a' measures no 'test.acuracy' \\(did you mean 'test.accuracy'\\?\\)"):
         judge("c", claim(f"a.test.acuracy > {B}"), results([1, 2], [1, 2]))
 
 
@@ -120,14 +120,22 @@ def test_a_name_that_yaml_reads_as_true_is_refused() -> None:
         check_claims(content, ["a", "b"])
 
 
-def test_a_metric_that_no_node_of_its_arm_could_measure_is_refused_before_the_run() -> None:
+def test_a_metric_that_its_arm_will_not_measure_is_refused_before_the_run() -> None:
     claims = {"c": claim("a.test.accuracy - 0.5 * b.tets.accuracy > b.test.accuracy")}
-    check_measured(claims, {"a": ["fit", "test"], "b": ["fit", "test", "tets"]})
+    known = ["test.accuracy", "test.nll"]
+    check_measured(claims, {"a": known, "b": [*known, "tets.*"]})
     with pytest.raises(
-        InputError, match="arm 'b' has no node that measures 'tets.accuracy' \\(did you mean 'test'\\?\\)"
+        InputError, match="arm 'b' measures no 'tets.accuracy' \\(did you mean 'test.accuracy'\\?\\)"
     ) as caught:
-        check_measured(claims, {"a": ["fit", "test"], "b": ["fit", "test"]})
+        check_measured(claims, {"a": known, "b": known})
     assert caught.value.key == "claims.c.test"
+
+
+def test_a_share_of_arms_is_taken_of_a_metric_that_some_arm_will_measure() -> None:
+    claims = {"c": claim("at least 50 % of arms: tset.accuracy >= 0.7")}
+    check_measured(claims, {"a": ["test.accuracy"], "b": ["tset.accuracy"]})
+    with pytest.raises(InputError, match="no arm measures 'tset.accuracy'"):
+        check_measured(claims, {"a": ["test.accuracy"], "b": ["test.accuracy"]})
 
 
 def test_claimed_metrics_come_in_order_and_once() -> None:

@@ -48,14 +48,20 @@ def test_a_claim_on_what_nothing_measured_is_told_below_the_table(kdrun, tmp_pat
     recipe = tmp_path / "slip.yaml"
     recipe.write_text(
         "defaults: [{override /transfer: distillation/none}]\ndata: {limit: 128}\nepochs: 1\nseeds: 1\n"
-        "arms: {a: {}}\nclaims:\n  c: {says: b, test: a.test.acuracy > 0.5}\n"
+        "arms: {a: {}}\ngraph: {test: {metrics: [accuracy, {metric: h_score, name: open}]}}\n"
+        "claims:\n  c: {says: b, test: a.test.open.knwon > 0.5}\n"
     )
     answer = kdrun("reproduce", str(recipe), "--jobs", "1")
     assert answer.code == 2
-    assert (
-        "slip.yaml:7: claims.c.test: arm 'a' measured no 'test.acuracy' (did you mean 'test.accuracy'?)" in answer.err
-    )
-    assert "test.nll" in answer.out
+    told = "slip.yaml:8: claims.c.test: arm 'a' measures no"
+    assert f"{told} 'test.open.knwon' (did you mean 'test.open.known'?)" in answer.err
+    assert "test.open.known" in answer.out
+    recipe.write_text(recipe.read_text().replace("open.knwon", "acuracy"))
+    for command in ("reproduce", "check", "plan"):  # what is known before the run is told before it
+        answer = kdrun(command, str(recipe))
+        assert answer.code == 2
+        assert f"{told} 'test.acuracy' (did you mean 'test.accuracy'?)" in answer.err
+        assert "test.open" not in answer.out
 
 
 def test_where_arms_choose_their_methods_the_user_chooses_none_for_all(kdrun) -> None:

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from kdrun.claims import check_measured
 from kdrun.config.compose import Composer
 from kdrun.config.paths import conf_dir, group_options, recipe_files
 from kdrun.errors import InputError
 from kdrun.graph.check import check
+from kdrun.graph.columns import labels
+from kdrun.report.leaderboard import check_ranked
 
 RECIPES = sorted(p.relative_to(Path("recipes")).with_suffix("").as_posix() for p in Path("recipes").rglob("*.yaml"))
 
@@ -52,10 +55,11 @@ def test_every_arm_plans_at_every_scale(recipe, tmp_path) -> None:
 
 @pytest.mark.parametrize("recipe", sorted(r.name for r in recipe_files()))
 def test_every_arm_at_every_scale_composes_and_checks(recipe) -> None:
-    """The recipe's files are composed once; every arm at every scale has tables to compute."""
+    """The recipe's files are composed once; every arm at every scale has tables to compute, with what the claims are about."""
     composer = Composer.named(recipe)
     config = composer.base().config
     for scale in (None, *config["scales"]):
+        measured = {}
         for arm in config["arms"]:
             experiment = composer.compose(arm=arm, scale=scale)
             try:
@@ -63,6 +67,11 @@ def test_every_arm_at_every_scale_composes_and_checks(recipe) -> None:
             except InputError as error:
                 raise experiment.explain(error) from None
             assert graph.targets, f"{arm} at {scale} has no result"
+            measured[arm] = labels(graph)
+        base = composer.compose(scale=scale)
+        check_measured(base.claims, measured)
+        if base.config.get("leaderboard"):
+            check_ranked(base.config["leaderboard"], measured)
 
 
 ELSEWHERE = {
