@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdrun.data.dataset import Column, DataInfo, FileDataset, MemoryDataset
-from kdrun.data.glyphs import rendered_masters, typefaces
+from kdrun.data.glyph_images import rendered_masters, typefaces
 from kdrun.errors import DataError
 from kdrun.registry import data
 from kdrun.types import Count, NonNegative, Unsigned

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
-from kdrun.data.digits import Digits
+from kdrun.data.handwritten_digits import Digits
 from kdrun.errors import DataError
 from kdrun.registry import data
 from kdrun.types import Count, NonNegative, Unsigned

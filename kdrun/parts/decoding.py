@@ -12,7 +12,7 @@ from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError
-from kdrun.models.transformers import CausalTransformer, KeyValueCache
+from kdrun.models.small_transformers import CausalTransformer, KeyValueCache
 from kdrun.ops.logits import kl_matched_weights, logit_shift, shift_divergence, top_k_filter, top_p_filter
 from kdrun.registry import generate
 from kdrun.runtime.context import Context

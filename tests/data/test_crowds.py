@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kdrun.data.crowds import AnnotatedCrowds, Crowds
+from kdrun.data.crowd_images import AnnotatedCrowds, Crowds
 from kdrun.data.density_maps import adaptive_deviation, points_to_density
 from kdrun.errors import DataError
 

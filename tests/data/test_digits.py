@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kdrun.data.digits import Digits
+from kdrun.data.handwritten_digits import Digits
 from kdrun.errors import DataError
 from support.data import assert_as_promised
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kdrun.data.encyclopedia import FIELDS, KINDS, RELATIONS, Encyclopedia
+from kdrun.data.encyclopedias import FIELDS, KINDS, RELATIONS, Encyclopedia
 from kdrun.errors import InputError
 from kdrun.parts.reduce import column
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kdrun.data.folder import Folder, ImageNet
+from kdrun.data.image_folders import Folder, ImageNet
 from kdrun.errors import DataError
 from support.data import assert_as_promised
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kdrun.data.glyphs import Glyphs
+from kdrun.data.glyph_images import Glyphs
 from kdrun.errors import DataError
 from support.data import assert_as_promised
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kdrun.data.domains import DomainGlyphs
-from kdrun.data.sampling import one_group_a_batch
+from kdrun.data.samplers import one_group_a_batch
 from kdrun.errors import InputError
 
 

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import pytest
 
 from kdrun.data.biographies import IGNORED
-from kdrun.data.tofu import Tofu
+from kdrun.data.fictitious_authors import Tofu
 from kdrun.errors import DataError
 
 
 def test_tofu_reads_questions_and_says_what_is_missing(tmp_path, monkeypatch) -> None:
     letters = SimpleNamespace(encode=lambda text: [ord(c) % 90 for c in text])
-    monkeypatch.setattr("kdrun.data.tofu.tokenizer", lambda name, lower: letters)
+    monkeypatch.setattr("kdrun.data.fictitious_authors.tokenizer", lambda name, lower: letters)
     entry = {"question": "who?", "answer": "ada", "paraphrased_answer": "it is ada"}
     entry["perturbed_answer"] = ["bob", "eve"]
     part = Tofu(root=str(tmp_path), block=40, wrong=2, end=99)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from kdrun.models.transformers import KeyValueCache
+from kdrun.models.small_transformers import KeyValueCache
 from support.models import causal, make
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kdrun.data.digits import Digits
+from kdrun.data.handwritten_digits import Digits
 from kdrun.errors import InputError
 from kdrun.parts.select import excluding_classes, excluding_rows, of_classes, top_k
 from support.data import labelled

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdrun.data.digits import Digits
+from kdrun.data.handwritten_digits import Digits
 from kdrun.errors import Diverged
 from kdrun.grammar.nodes import Ref
 from kdrun.models.building import build, load_state

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from kdrun.models.building import build, resolve
+from kdrun.models.small_transformers import CausalTransformer
 from kdrun.models.spaces import ChoiceSpace
-from kdrun.models.transformers import CausalTransformer
 
 __all__ = ["CHOICES", "LINEAR_LAYERS", "SIZES", "causal", "choice_space", "make", "nano"]
 
