@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
+from kdrun.data.fingerprints import fingerprint_of
 from kdrun.data.tagging import PADDING
 from kdrun.errors import DataError
 from kdrun.registry import data
@@ -58,12 +58,7 @@ class ConllDomains:
 
     def fingerprint(self) -> str:
         """A hash of the files' names, sizes and times of change."""
-        digest = hashlib.sha256()
-        for path in self._paths().values():
-            if path.is_file():
-                stat = path.stat()
-                digest.update(f"{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+        return fingerprint_of(self._paths().values(), self.root)
 
     def _paths(self) -> dict[str, Path]:
         return {**{s: self.root / f"{s}.conll" for s in self.FILES}, "events": self.root / "events.jsonl"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from torch.nn import functional as F
 
 from kdrun.data.dataset import Column, DataInfo, FileDataset, MemoryDataset
 from kdrun.data.density_maps import points_to_density
+from kdrun.data.fingerprints import fingerprint_of, share_of
 from kdrun.data.head_annotations import CrowdReader, annotation_of
 from kdrun.data.images import IMAGENET_MEAN as MEAN
 from kdrun.data.images import IMAGENET_STD as STD
@@ -190,12 +190,8 @@ class AnnotatedCrowds:
 
     def fingerprint(self) -> str:
         """A hash of the name, size and time of change of every picture and annotation."""
-        digest = hashlib.sha256()
-        for path in sorted(self.root.rglob("*")) if self.root.is_dir() else []:
-            if path.suffix.lower() in (*ENDINGS, ".json", ".mat"):
-                stat = path.stat()
-                digest.update(f"{path.relative_to(self.root)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+        files = sorted(self.root.rglob("*")) if self.root.is_dir() else []
+        return fingerprint_of((p for p in files if p.suffix.lower() in (*ENDINGS, ".json", ".mat")), self.root)
 
     def load(self) -> dict[str, FileDataset]:
         info = self.info()
@@ -217,7 +213,7 @@ class AnnotatedCrowds:
                     key="data.root",
                 )
         if not found["valid"]:
-            held = [p for p in found["train"] if _hashed(p.name) < self.valid_share]
+            held = [p for p in found["train"] if share_of(p.name) < self.valid_share]
             found["train"], found["valid"] = [p for p in found["train"] if p not in set(held)], held
         return found
 
@@ -227,7 +223,3 @@ class AnnotatedCrowds:
             return []
         inner = folder / "images" if (folder / "images").is_dir() else folder
         return sorted(p for p in inner.iterdir() if p.suffix.lower() in ENDINGS)
-
-
-def _hashed(name: str) -> float:
-    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 16**8

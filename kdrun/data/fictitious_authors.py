@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
+from kdrun.data.fingerprints import fingerprint_of
 from kdrun.data.tokenizers import Tokenizer, tokenizer
 from kdrun.errors import DataError
 from kdrun.registry import data
@@ -76,14 +76,8 @@ class Tofu:
 
     def fingerprint(self) -> str:
         """A hash of the files' names, sizes and times of change."""
-        digest = hashlib.sha256()
-        for names in self.files.values():
-            for name in names:
-                path = self._path(name)
-                if path.is_file():
-                    stat = path.stat()
-                    digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+        paths = [self._path(name) for names in self.files.values() for name in names]
+        return fingerprint_of(paths, self.root or Path())
 
     def load(self) -> dict[str, MemoryDataset]:
         encoder = tokenizer(self.tokenizer, lower=False)

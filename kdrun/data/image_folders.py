@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from kdrun.data.dataset import Column, DataInfo, FileDataset
+from kdrun.data.fingerprints import fingerprint_of, share_of
 from kdrun.data.images import IMAGENET_MEAN, IMAGENET_STD, decode, standardized
 from kdrun.errors import DataError
 from kdrun.registry import data
@@ -90,11 +90,7 @@ class Folder:
 
     def fingerprint(self) -> str:
         """A hash of every file's name, size and time of change."""
-        digest = hashlib.sha256()
-        for path in list_images(self.root) if self.root.is_dir() else []:
-            stat = path.stat()
-            digest.update(f"{path.relative_to(self.root)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+        return fingerprint_of(list_images(self.root) if self.root.is_dir() else [], self.root)
 
     def load(self) -> dict[str, FileDataset]:
         info = self.info()
@@ -147,7 +143,7 @@ class Folder:
         files: dict[str, list[tuple[Path, int]]] = {s: [] for s in SPLITS}
         for label, name in enumerate(names):
             for path in list_images(self.root / name):
-                place = int(hashlib.sha256(path.name.encode()).hexdigest()[:8], 16) / 16**8
+                place = share_of(path.name)
                 split = (
                     "test" if place < self.shares["test"] else "valid" if place < sum(self.shares.values()) else "train"
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
+from kdrun.data.fingerprints import fingerprint_of
 from kdrun.data.tokenizers import tokenizer as characters
 from kdrun.errors import DataError, InputError
 from kdrun.registry import data
@@ -130,11 +130,7 @@ class KnowledgeGraph:
     def fingerprint(self) -> str:
         """The names, sizes and times of change of the files read; PyKEEN's own data sets do not change."""
         files = [self.root / f"{split}.txt" for split in SPLITS] if self.root else []
-        digest = hashlib.sha256()
-        for path in [*files, *([self.texts] if self.texts else [])]:
-            stat = path.stat() if path.is_file() else None
-            digest.update(f"{path.name}\0{stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
-        return digest.hexdigest()
+        return fingerprint_of([*files, *([self.texts] if self.texts else [])], self.root or Path())
 
     def load(self) -> dict[str, MemoryDataset]:
         triples, entities, relations = self._from_pykeen() if self.source == "pykeen" else self._from_folder()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
+from kdrun.data.fingerprints import fingerprint_of
 from kdrun.data.text import SPLITS
 from kdrun.data.tokenizers import Tokenizer, tokenizer
 from kdrun.errors import DataError
@@ -61,14 +61,8 @@ class QuestionFolder:
 
     def fingerprint(self) -> str:
         """A hash of the files' names, sizes and times of change."""
-        digest = hashlib.sha256()
-        for task in self.tasks:
-            for split in SPLITS:
-                path = self.root / task / f"{split}.jsonl"
-                if path.is_file():
-                    stat = path.stat()
-                    digest.update(f"{task}/{split}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+        paths = [self.root / task / f"{split}.jsonl" for task in self.tasks for split in SPLITS]
+        return fingerprint_of(paths, self.root)
 
     def load(self) -> dict[str, list[dict[str, MemoryDataset]]]:
         encoder = tokenizer(self.tokenizer)

@@ -6,7 +6,6 @@ interval of the time) and either ``bag`` [rows, instances, features] or ``featur
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from kdrun.data.dataset import Column, DataInfo, FileDataset, MemoryDataset
+from kdrun.data.fingerprints import fingerprint_of
 from kdrun.data.patients import LIST, BagReader, read_patients
 from kdrun.errors import DataError
 from kdrun.ops.survival import time_bins
@@ -157,12 +157,7 @@ class BagFolder:
 
     def fingerprint(self) -> str:
         """A hash of the lists, and of every feature file's name, size and time of change."""
-        digest = hashlib.sha256()
-        for name in self.names:
-            for path in sorted((self.root / name).rglob("*.*")):
-                stat = path.stat()
-                digest.update(f"{path.relative_to(self.root)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+        return fingerprint_of((p for name in self.names for p in sorted((self.root / name).rglob("*.*"))), self.root)
 
     def load(self) -> dict[str, Any]:
         cohorts = [self._cohort(self.root / name) for name in self.names]

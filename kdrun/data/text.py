@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import platform
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +12,7 @@ from torch import Tensor
 
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
 from kdrun.data.docstrings import docstrings
+from kdrun.data.fingerprints import fingerprint_of
 from kdrun.data.tokenizers import Tokenizer, tokenizer
 from kdrun.errors import DataError
 from kdrun.registry import data
@@ -90,11 +89,7 @@ class TextCorpus:
         """The Python version that brings the docstrings, or a hash of the files' names, sizes and times of change."""
         if self.source == "docstrings":
             return platform.python_version()
-        digest = hashlib.sha256()
-        for path in itertools.chain.from_iterable(_text_files(self._folder(), split) for split in SPLITS):
-            stat = path.stat()
-            digest.update(f"{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+        return fingerprint_of((p for split in SPLITS for p in _text_files(self._folder(), split)), self._folder())
 
     def load(self) -> dict[str, MemoryDataset]:
         return {split: self._packed([(text, False)]) for split, text in self._texts().items()}
