@@ -1,4 +1,4 @@
-"""The public face of ops, metrics and optim: every part by name, nothing imported before its time, keys that see through."""
+"""The public faces of the packages of parts: every part by name, nothing imported before its time, keys that see through."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ from pathlib import Path
 import pytest
 
 import kdrun
-from kdrun import metrics, ops, optim
+from kdrun import data, metrics, models, ops, optim
 from kdrun.registry import Catalog, catalog
 from kdrun.registry.catalog import _reach
 
 ROOT = Path(kdrun.__file__).parent
-FACES = {ops: ["op"], metrics: ["metric"], optim: ["optimizer", "schedule", "gradient"]}
+FACES = {
+    ops: ["op"],
+    metrics: ["metric"],
+    optim: ["optimizer", "schedule", "gradient"],
+    models: ["model"],
+    data: ["data", "transform", "sampler"],
+}
 PACKAGES = [package.__name__ for package in FACES]
 
 
@@ -53,7 +59,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_torch_waits_until_a_part_is_named() -> None:
     program = (
-        "import sys; from kdrun import metrics, ops, optim; dir(ops); early = 'torch' in sys.modules; "
+        "import sys; from kdrun import data, metrics, models, ops, optim; dir(ops), dir(models), dir(data); early = 'torch' in sys.modules; "
         "ops.kl_divergence; print(early, 'torch' in sys.modules)"
     )
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
