@@ -35,16 +35,28 @@ __all__ = [
 
 @metric
 def accuracy(logits: Tensor, label: Tensor, *, top: Count = 1) -> float:
-    """Share of rows [rows, classes] whose label is among the ``top`` highest logits; from 0 to 1."""
+    """Share of rows whose label is among the ``top`` highest logits; from 0 to 1.
+
+    ``logits`` [rows, classes], ``label`` [rows] (int64).
+
+    >>> logits, label = torch.tensor([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]]), torch.tensor([0, 1])
+    >>> metrics.accuracy(logits, label), metrics.accuracy(logits, label, top=2)
+    (0.5, 1.0)
+    """
     chosen = logits.topk(top, dim=1).indices
     return (chosen == label[:, None]).any(dim=1).double().mean().item()
 
 
 @metric
 def accuracy_by_group(logits: Tensor, label: Tensor, counts: Tensor) -> dict[str, float]:
-    """Accuracy over rows of the most frequent third of the classes (head), the next (medium) and the least (tail).
+    """Accuracy over rows of frequent, less frequent and rare classes, a third of them each; from 0 to 1.
 
-    ``counts`` [classes], how often each class was trained on. A group without rows is left out.
+    Columns ``head``, ``medium`` and ``tail``. ``logits`` [rows, classes], ``label`` [rows] (int64); ``counts``
+    [classes], how often each class was trained on. A group without rows is left out.
+
+    >>> logits, label = torch.eye(3), torch.tensor([0, 1, 1])
+    >>> metrics.accuracy_by_group(logits, label, torch.tensor([100, 10, 1]))
+    {'head': 1.0, 'medium': 0.5}
     """
     order = counts.argsort(descending=True, stable=True)
     right = logits.argmax(1) == label
@@ -58,7 +70,13 @@ def accuracy_by_group(logits: Tensor, label: Tensor, counts: Tensor) -> dict[str
 
 @metric
 def nll(logits: Tensor, label: Tensor) -> float:
-    """Mean negative log likelihood of the labels, in nats."""
+    """Mean negative log likelihood of the labels, in nats; 0 or above.
+
+    ``logits`` [rows, classes], ``label`` [rows] (int64); in float64.
+
+    >>> round(metrics.nll(torch.zeros(1, 2), torch.tensor([0])), 4)  # ln 2
+    0.6931
+    """
     return F.cross_entropy(logits.double(), label).item()
 
 
@@ -66,7 +84,15 @@ def nll(logits: Tensor, label: Tensor) -> float:
 def calibration_error(
     logits: Tensor, label: Tensor, *, bins: Count = 15, norm: Literal["l1", "l2", "max"] = "l1"
 ) -> float:
-    """Expected calibration error of the top probability in equal bins (Guo et al., 2017); 0 is calibrated."""
+    """Expected calibration error of the top probability in equal bins (Guo et al., 2017); 0 is calibrated.
+
+    ``logits`` [rows, classes], ``label`` [rows] (int64). ``l1`` weighs each bin's gap between confidence and accuracy
+    by its rows, ``l2`` is the root of the weighted squares, ``max`` the largest gap.
+
+    >>> logits = torch.tensor([[0.0, 99.0], [0.0, 99.0]])  # always sure, and right half of the time
+    >>> metrics.calibration_error(logits, torch.tensor([0, 1]))
+    0.5
+    """
     from torchmetrics.functional.classification import multiclass_calibration_error
 
     return multiclass_calibration_error(logits.softmax(-1), label, logits.shape[1], n_bins=bins, norm=norm).item()
@@ -74,7 +100,15 @@ def calibration_error(
 
 @metric
 def f1_score(logits: Tensor, label: Tensor, *, average: Literal["macro", "micro", "weighted"] = "macro") -> float:
-    """F1 of the most likely class; from 0 to 1."""
+    """F1 of the most likely class, ``2 TP / (2 TP + FP + FN)``; from 0 to 1.
+
+    ``logits`` [rows, classes], ``label`` [rows] (int64). ``macro`` averages over classes, ``weighted`` by their rows,
+    ``micro`` counts all classes together.
+
+    >>> logits, label = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1, 1])
+    >>> round(metrics.f1_score(logits, label), 4)  # both classes have 2/3
+    0.6667
+    """
     from torchmetrics.functional.classification import multiclass_f1_score
 
     return multiclass_f1_score(logits, label, logits.shape[1], average=average).item()
@@ -82,7 +116,14 @@ def f1_score(logits: Tensor, label: Tensor, *, average: Literal["macro", "micro"
 
 @metric
 def auroc(logits: Tensor, label: Tensor, *, average: Literal["macro", "weighted"] = "macro") -> float:
-    """Area under the ROC curve, each class against the rest; 0.5 is chance."""
+    """Area under the ROC curve, each class against the rest; 0.5 is chance, 1 the best.
+
+    ``logits`` [rows, classes], ``label`` [rows] (int64). ``macro`` averages over classes, ``weighted`` by their rows.
+
+    >>> logits, label = torch.tensor([[2.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> metrics.auroc(logits, label)
+    1.0
+    """
     from torchmetrics.functional.classification import multiclass_auroc
 
     return multiclass_auroc(logits.softmax(-1), label, logits.shape[1], average=average).item()
@@ -90,7 +131,13 @@ def auroc(logits: Tensor, label: Tensor, *, average: Literal["macro", "weighted"
 
 @metric
 def brier_score(logits: Tensor, label: Tensor) -> float:
-    """Mean over rows of the squared distance of the probabilities from the label's indicator; from 0 to 2."""
+    """Mean over rows of the squared distance of the probabilities from the label's indicator; from 0 to 2.
+
+    ``Σ_k (p_k - [k = y])²`` of ``logits`` [rows, classes] and ``label`` [rows] (int64).
+
+    >>> metrics.brier_score(torch.tensor([[0.0, 0.0]]), torch.tensor([0]))  # (½)² + (½)²
+    0.5
+    """
     probabilities = logits.double().softmax(-1)
     return (probabilities - F.one_hot(label, logits.shape[1])).square().sum(1).mean().item()
 
@@ -99,7 +146,13 @@ def brier_score(logits: Tensor, label: Tensor) -> float:
 def torchmetrics(logits: Tensor, label: Tensor, *, function: str, options: dict[str, Any] | None = None) -> float:
     """Any multiclass metric of ``torchmetrics.functional.classification``, such as ``cohen_kappa``.
 
-    Raises ``InputError`` for an unknown name or options that it does not take.
+    ``function`` is its name without ``multiclass_``, ``options`` are its own. ``logits`` [rows, classes] (handed over
+    as probabilities), ``label`` [rows] (int64). Raises ``InputError`` for an unknown name or options that it does not
+    take.
+
+    >>> logits, label = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
+    >>> metrics.torchmetrics(logits, label, function="cohen_kappa")
+    1.0
     """
     from torchmetrics.functional import classification as library
 
@@ -115,26 +168,54 @@ def torchmetrics(logits: Tensor, label: Tensor, *, function: str, options: dict[
 
 @metric
 def agreement(logits: Tensor, reference: Tensor) -> float:
-    """Share of rows whose most likely class is that of ``reference`` logits [rows, classes]."""
+    """Share of rows whose most likely class is that of ``reference``; from 0 to 1.
+
+    ``logits`` and ``reference`` [rows, classes], or [..., classes]; only the order of the classes counts.
+
+    >>> metrics.agreement(torch.tensor([[2.0, 1.0], [2.0, 1.0]]), torch.tensor([[0.9, 0.1], [0.2, 0.8]]))
+    0.5
+    """
     return (logits.argmax(-1) == reference.argmax(-1)).double().mean().item()
 
 
 @metric
 def mean_absolute_error(logits: Tensor, target: Tensor, mask: Tensor | None = None) -> float:
-    """Mean absolute difference from ``target``, over all elements or those that ``mask`` (bool) keeps."""
+    """Mean absolute difference from ``target``, over all elements or those that ``mask`` keeps; 0 or above.
+
+    ``logits`` [rows, ...]; ``target`` and ``mask`` (bool) of as many elements, in its order.
+
+    >>> logits, target = torch.tensor([[1.0], [2.0]]), torch.tensor([1.0, 5.0])
+    >>> metrics.mean_absolute_error(logits, target)
+    1.5
+    >>> metrics.mean_absolute_error(logits, target, torch.tensor([True, False]))
+    0.0
+    """
     errors = (logits.double() - target.view_as(logits)).abs()
     return (errors if mask is None else errors[mask.view_as(errors).bool()]).mean().item()
 
 
 @metric
 def root_mean_squared_error(logits: Tensor, target: Tensor) -> float:
-    """Root of the mean squared difference from ``target``."""
+    """Root of the mean squared difference from ``target``; 0 or above, in its unit.
+
+    ``logits`` [rows, ...]; ``target`` of as many elements, in its order.
+
+    >>> metrics.root_mean_squared_error(torch.tensor([[1.0], [2.0]]), torch.tensor([4.0, 5.0]))
+    3.0
+    """
     return (logits.double() - target.view_as(logits)).square().mean().sqrt().item()
 
 
 @metric
 def embedding_statistics(feature: Tensor, label: Tensor, means: Tensor) -> dict[str, float]:
-    """Mean norm of features [rows, dim], and mean cosine to the own class's mean [classes, dim]."""
+    """Mean norm of features (``feature_norm``), and mean cosine to the own class's mean (``feature_cosine``).
+
+    ``feature`` [rows, dim], ``label`` [rows] (int64), ``means`` [classes, dim].
+
+    >>> feature, means = torch.tensor([[3.0, 4.0], [0.0, 5.0]]), torch.tensor([[3.0, 4.0], [1.0, 0.0]])
+    >>> metrics.embedding_statistics(feature, torch.tensor([0, 1]), means)
+    {'feature_norm': 5.0, 'feature_cosine': 0.5}
+    """
     cosine = F.cosine_similarity(feature, means[label], dim=1)
     return {
         "feature_norm": torch.linalg.vector_norm(feature, dim=1).mean().item(),

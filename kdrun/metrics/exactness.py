@@ -12,7 +12,13 @@ __all__ = ["relative_parameter_gap", "removal_margin"]
 
 @metric
 def relative_parameter_gap(weight: Tensor, reference: Tensor) -> float:
-    """``|W - W*| / |W*|`` in the Frobenius norm, float64; outputs that only one of them has count as zero columns."""
+    """``|W - W*| / |W*|`` in the Frobenius norm, float64: 0 where both agree.
+
+    ``weight`` W and ``reference`` W* [features, outputs]; outputs that only one of them has count as zero columns.
+
+    >>> metrics.relative_parameter_gap(torch.tensor([[2.0, 0.0]]), torch.tensor([[4.0]]))
+    0.5
+    """
     width = max(weight.shape[1], reference.shape[1])
     first, second = (torch.nn.functional.pad(w.double(), (0, width - w.shape[1])) for w in (weight, reference))
     return ((first - second).norm() / second.norm()).item()
@@ -22,7 +28,13 @@ def relative_parameter_gap(weight: Tensor, reference: Tensor) -> float:
 def removal_margin(inverse: Tensor, features: Tensor) -> float:
     """The least eigenvalue of ``I - X R Xᵀ``: positive if and only if the rows X can be taken out of the regression.
 
-    R = ``inverse`` [features, features], X [rows, features].
+    R is ``inverse`` [features, features], X ``features`` [rows, features].
+
+    >>> inverse = torch.tensor([[0.2]]).double()  # of a ridge of 1 and a row of 2: 1 / (1 + 2²)
+    >>> round(metrics.removal_margin(inverse, torch.tensor([[2.0]])), 4)
+    0.2
+    >>> round(metrics.removal_margin(inverse, torch.tensor([[3.0]])), 4)  # never learnt
+    -0.8
     """
     x = features.to(inverse.dtype)
     inner = torch.eye(len(x), dtype=x.dtype) - x @ inverse @ x.T

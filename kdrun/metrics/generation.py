@@ -14,9 +14,14 @@ __all__ = ["frechet_distance", "manifold_recall", "mean_squared_distance"]
 
 @metric
 def frechet_distance(features: Tensor, reference: Tensor) -> float:
-    """``|μ - μ'|² + tr(Σ + Σ' - 2 (ΣΣ')^½)`` of two samples' features [rows, dim] taken as Gaussian (Heusel et al., 2017).
+    """Fréchet distance of two samples' features taken as Gaussian (Heusel et al., 2017); 0 or above.
 
-    In float64, with unbiased covariances. Raises ``InputError`` if a sample has fewer than two rows.
+    ``|μ - μ'|² + tr(Σ + Σ' - 2 (ΣΣ')^½)`` of ``features`` and ``reference`` [rows, dim], in float64, with unbiased
+    covariances. Raises ``InputError`` if a sample has fewer than two rows.
+
+    >>> features = torch.tensor([[0.0], [2.0]])
+    >>> round(metrics.frechet_distance(features, features + 3), 4)  # a shift by 3
+    9.0
     """
     first, second = features.double().flatten(1), reference.double().flatten(1)
     if min(len(first), len(second)) < 2:
@@ -31,7 +36,15 @@ def frechet_distance(features: Tensor, reference: Tensor) -> float:
 
 @metric
 def manifold_recall(features: Tensor, reference: Tensor, *, neighbors: Count = 3) -> float:
-    """Share of reference rows that lie within some generated row's distance to its k-th neighbour (Kynkäänniemi et al., 2019)."""
+    """Share of reference rows that lie near a generated row (Kynkäänniemi et al., 2019); from 0 to 1.
+
+    Near is within the distance of that generated row to its k-th neighbour, k being ``neighbors``, among the generated
+    ones. ``features`` (generated) and ``reference`` [rows, dim], more than k generated rows.
+
+    >>> features, reference = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[0.5], [9.0]])
+    >>> metrics.manifold_recall(features, reference, neighbors=1)
+    0.5
+    """
     first, second = features.double().flatten(1), reference.double().flatten(1)
     radius = torch.cdist(first, first).kthvalue(neighbors + 1, dim=1).values
     return (torch.cdist(second, first) <= radius).any(1).double().mean().item()
@@ -39,5 +52,9 @@ def manifold_recall(features: Tensor, reference: Tensor, *, neighbors: Count = 3
 
 @metric
 def mean_squared_distance(first: Tensor, second: Tensor) -> float:
-    """Mean square of the elementwise difference of two tensors of one shape."""
+    """Mean square of the elementwise difference of two tensors of one shape; 0 or above.
+
+    >>> metrics.mean_squared_distance(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 4.0]]))
+    2.0
+    """
     return (first.double() - second.double()).square().mean().item()

@@ -15,12 +15,16 @@ __all__ = ["h_score"]
 
 @metric
 def h_score(logits: Tensor, label: Tensor, *, threshold: Fraction = 0.55, per_class: bool = False) -> dict[str, float]:
-    """Harmonic mean of the accuracies on known and on unknown classes (Fu et al., 2020).
+    """Harmonic mean of the accuracies on known and on unknown classes (Fu et al., 2020); from 0 to 1.
 
     ``logits`` [rows, classes]; a ``label`` [rows] (int64) that is no class of the model is unknown. A row is called
-    unknown if its entropy over ln classes is above ``threshold``. Columns: ``known``, the mean accuracy over the classes
-    that occur; ``unknown``, the share of unknown rows called so; ``h``, NaN where one of them has no rows; and with
-    ``per_class`` each class's accuracy.
+    unknown if its entropy over ln classes is above ``threshold``. Columns: ``known``, the mean accuracy over the
+    classes that occur; ``unknown``, the share of unknown rows called so; ``h``, NaN where one of them has no rows; and
+    with ``per_class`` each class's accuracy.
+
+    >>> logits = torch.tensor([[9.0, 0.0], [9.0, 0.0], [0.0, 0.0]])  # sure, sure, undecided
+    >>> {name: round(value, 4) for name, value in metrics.h_score(logits, torch.tensor([0, 1, 2])).items()}
+    {'h': 0.6667, 'known': 0.5, 'unknown': 1.0}
     """
     classes = logits.shape[1]
     probabilities = logits.double().softmax(1)

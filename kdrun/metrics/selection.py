@@ -12,13 +12,23 @@ __all__ = ["element", "gradient_agreement", "selection_regret"]
 
 @metric
 def selection_regret(accuracies: Tensor, chosen: Tensor) -> float:
-    """The best accuracy among candidates [cells] less that of what was chosen (a single number); below 0 if it is better."""
+    """The best accuracy among candidates less that of what was chosen; below 0 if it is better.
+
+    ``accuracies`` [cells], ``chosen`` a single number.
+
+    >>> round(metrics.selection_regret(torch.tensor([0.5, 0.75]), torch.tensor(0.5)), 4)
+    0.25
+    """
     return (accuracies.double().max() - chosen.double().mean()).item()
 
 
 @metric
 def element(values: Tensor, *, index: int) -> float:
-    """One entry of the flattened values."""
+    """One entry of the flattened values, which may have any shape; a negative ``index`` counts from the end.
+
+    >>> metrics.element(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), index=2)
+    3.0
+    """
     return values.flatten()[index].item()
 
 
@@ -27,8 +37,14 @@ def gradient_agreement(gradient: Tensor, proportions: Tensor, values: Tensor, *,
     """Share of points and directions in which a simplex gradient has the sign of the central difference of values.
 
     ``proportions`` [cells, m] are a grid with this ``step`` and ``values`` [cells] a function on it; ``gradient``
-    [cells, m] says how it moves as one source's share grows and all others shrink in proportion. Looked at are all pairs of
-    sources i < j at all cells where one step from j to i and one from i to j stay on the grid. NaN if there are none.
+    [cells, m] says how it moves as one source's share grows and all others shrink in proportion. Looked at are all
+    pairs of sources i < j at all cells where one step from j to i and one from i to j stay on the grid. From 0 to 1;
+    NaN if there are none.
+
+    >>> grid = ops.simplex_grid(sources=2, step=0.5)
+    >>> values = grid[:, 0]  # more of the first source is better
+    >>> metrics.gradient_agreement(torch.tensor([[1.0, -1.0]] * 3), grid, values, step=0.5)
+    1.0
     """
     p, g = proportions.double(), gradient.double()
     place = {tuple(cell): k for k, cell in enumerate((p / step).round().long().tolist())}

@@ -26,14 +26,18 @@ def gospa(
     alpha: Positive = 2.0,
     at: Fraction = 0.5,
 ) -> dict[str, float]:
-    """Generalized optimal sub-pattern assignment (Rahmathullah et al., 2017): mean over scenes of ``total`` and its parts.
+    """Generalized optimal sub-pattern assignment (Rahmathullah et al., 2017): mean over scenes, and its parts.
 
-    ``estimates`` [scenes, estimates, dim + 1]: positions and the probability of existence, kept above ``threshold`` (a single
-    number) or ``at``; ``targets`` [scenes, targets, dim], of which ``alive`` [scenes, targets] (bool) are there. Of a scene,
-    with distances d cut off at c: ``total`` = (Σ min(d, c)^p over the best assignment + c^p/α for each estimate or target too
-    many)^(1/p). Parts: ``localization``, Σ d^p over pairs closer than c; ``missed`` and ``false``, c^p/α for each target and
-    each estimate outside these pairs. They add up to total^p at α = 2. Raises ``InputError`` for α above 2 or shapes that
-    do not fit.
+    ``estimates`` [scenes, estimates, dim + 1]: positions and the probability of existence, kept above ``threshold`` (a
+    single number) or ``at``; ``targets`` [scenes, targets, dim], of which ``alive`` [scenes, targets] (bool) are there.
+    Of a scene, with distances d cut off at c: ``total`` = (Σ min(d, c)^p over the best assignment + c^p/α for each
+    estimate or target too many)^(1/p), p being ``order``. Parts: ``localization``, Σ d^p over pairs closer than c;
+    ``missed`` and ``false``, c^p/α for each target and each estimate outside these pairs. They add up to total^p at α =
+    2. Raises ``InputError`` for α above 2 or shapes that do not fit.
+
+    >>> estimates = torch.tensor([[[0.5, 0.0, 0.9], [7.0, 7.0, 0.9]]])  # one near the target, one far from all
+    >>> metrics.gospa(estimates, torch.tensor([[[0.0, 0.0]]]), torch.tensor([[True]]))
+    {'total': 1.5, 'localization': 0.5, 'missed': 0.0, 'false': 1.0}
     """
     if alpha > 2:
         raise InputError(f"GOSPA takes alpha from 0 to 2, got {alpha}")

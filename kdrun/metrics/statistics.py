@@ -22,20 +22,35 @@ __all__ = [
 
 @metric
 def mean_value(values: Tensor) -> float:
-    """Mean over all elements."""
+    """Mean over all elements of a tensor of any shape, in float64.
+
+    >>> metrics.mean_value(torch.tensor([[1.0, 2.0], [3.0, 6.0]]))
+    3.0
+    """
     return values.double().mean().item()
 
 
 @metric
 def weighted_mean(values: Tensor, weights: Tensor) -> float:
-    """Mean of ``values`` with ``weights`` (not negative) of the same shape; NaN if all weights are 0."""
+    """Mean ``Σ w x / Σ w`` of values with weights (not negative) of the same shape; NaN if all weights are 0.
+
+    >>> metrics.weighted_mean(torch.tensor([1.0, 9.0]), torch.tensor([3.0, 1.0]))
+    3.0
+    """
     weights = weights.double()
     return ((values.double() * weights).sum() / weights.sum()).item()
 
 
 @metric
 def rank_correlation(first: Tensor, second: Tensor) -> dict[str, float]:
-    """How alike two scores [items] order the items: Kendall's τ, Spearman's ρ, and Pearson's r; each from -1 to 1."""
+    """How alike two scores order the items: Kendall's τ, Spearman's ρ, and Pearson's r; each from -1 to 1.
+
+    ``first`` and ``second`` [items]; NaN where one of them is constant.
+
+    >>> found = metrics.rank_correlation(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 4.0, 3.0]))
+    >>> {name: round(value, 4) for name, value in found.items()}
+    {'kendall': 0.3333, 'spearman': 0.5, 'pearson': 0.6547}
+    """
     from scipy import stats
 
     a, b = first.double().numpy(), second.double().numpy()
@@ -48,31 +63,53 @@ def rank_correlation(first: Tensor, second: Tensor) -> dict[str, float]:
 
 @metric
 def median(values: Tensor) -> float:
-    """Median over all elements (the mean of the two middle ones where their number is even)."""
+    """Median over all elements (the mean of the two middle ones where their number is even); any shape.
+
+    >>> metrics.median(torch.tensor([1.0, 2.0, 4.0, 100.0]))
+    3.0
+    """
     return values.double().quantile(0.5).item()
 
 
 @metric
 def minimum(values: Tensor) -> float:
-    """The smallest element."""
+    """The smallest element of a tensor of any shape.
+
+    >>> metrics.minimum(torch.tensor([[3.0, 1.0], [2.0, 4.0]]))
+    1.0
+    """
     return values.min().item()
 
 
 @metric
 def maximum(values: Tensor | list[Tensor]) -> float:
-    """The largest element, of one tensor or of several."""
+    """The largest element, of one tensor of any shape or of several.
+
+    >>> metrics.maximum([torch.tensor([3.0, 1.0]), torch.tensor(5.0)])
+    5.0
+    """
     return max(float(v.max()) for v in (values if isinstance(values, list) else [values]))
 
 
 @metric
 def standard_deviation(values: Tensor) -> float:
-    """Standard deviation over all elements, unbiased; 0 for a single one."""
+    """Standard deviation over all elements, unbiased; 0 for a single one; any shape.
+
+    >>> metrics.standard_deviation(torch.tensor([1.0, 3.0, 5.0]))
+    2.0
+    """
     return values.double().std().item() if values.numel() > 1 else 0.0
 
 
 @metric
 def group_means(values: Tensor, groups: Tensor) -> dict[str, float]:
-    """Mean of ``values`` [rows] in each group of ``groups`` [rows] (bool or int64), by the group's number."""
+    """Mean of ``values`` in each group, by the group's number as text.
+
+    ``values`` [rows], ``groups`` [rows] (bool or int64).
+
+    >>> metrics.group_means(torch.tensor([1.0, 2.0, 6.0]), torch.tensor([0, 1, 1]))
+    {'0': 1.0, '1': 4.0}
+    """
     keys = groups.long()
     return {str(int(key)): values[keys == key].double().mean().item() for key in torch.unique(keys)}
 
@@ -82,5 +119,8 @@ def backward_transfer(last: Tensor, learned: Tensor) -> float:
     """Mean change of the accuracy of all tasks but the last since each was learnt (Lopez-Paz & Ranzato, 2017).
 
     ``last`` and ``learned`` [tasks]: accuracies after the last task, and right after each task. Negative is forgetting.
+
+    >>> metrics.backward_transfer(torch.tensor([0.5, 0.75, 1.0]), torch.tensor([0.75, 1.0, 1.0]))
+    -0.25
     """
     return (last.double() - learned.double())[:-1].mean().item()

@@ -16,6 +16,12 @@ def concordance_index(risk: Tensor, time: Tensor, event: Tensor) -> float:
 
     ``risk`` [rows], higher is worse, ``time`` [rows] (any unit), ``event`` [rows] (1: event, 0: censored). A pair is
     comparable if the earlier time is an event; equal times are no pair, equal risks count half. NaN without pairs.
+
+    >>> time, event = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1, 0, 1])  # the second was censored: two pairs
+    >>> metrics.concordance_index(torch.tensor([3.0, 2.0, 1.0]), time, event)
+    1.0
+    >>> metrics.concordance_index(torch.tensor([2.0, 2.0, 1.0]), time, event)
+    0.75
     """
     earlier = (time[:, None] < time[None, :]) & event.bool()[:, None]
     ahead = risk.double()[:, None] - risk.double()[None, :]
@@ -25,11 +31,25 @@ def concordance_index(risk: Tensor, time: Tensor, event: Tensor) -> float:
 
 @metric
 def discrete_concordance_index(logits: Tensor, time: Tensor, event: Tensor) -> float:
-    """``concordance_index`` of the risks that hazard logits [rows, intervals] stand for, on the continuous times."""
+    """``concordance_index`` of the risks that hazard logits [rows, intervals] stand for, on the continuous times.
+
+    ``time`` and ``event`` [rows]; the risk is ``discrete_survival_risk``.
+
+    >>> logits = torch.tensor([[2.0, 2.0], [-2.0, -2.0]])  # the first dies soon
+    >>> metrics.discrete_concordance_index(logits, torch.tensor([1.0, 2.0]), torch.tensor([1, 1]))
+    1.0
+    """
     return concordance_index(discrete_survival_risk(logits), time, event)
 
 
 @metric
 def concordance_gain(risk: Tensor, reference: Tensor, time: Tensor, event: Tensor) -> float:
-    """Concordance index of ``risk`` minus that of ``reference``, both [rows], on the same rows; from -1 to 1."""
+    """Concordance index of ``risk`` minus that of ``reference``, both [rows], on the same rows; from -1 to 1.
+
+    ``time`` and ``event`` [rows] as in ``concordance_index``.
+
+    >>> time, event = torch.tensor([1.0, 2.0]), torch.tensor([1, 1])
+    >>> metrics.concordance_gain(torch.tensor([2.0, 1.0]), torch.tensor([1.0, 1.0]), time, event)
+    0.5
+    """
     return concordance_index(risk, time, event) - concordance_index(reference, time, event)

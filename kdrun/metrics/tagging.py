@@ -34,7 +34,12 @@ def entity_f1(predicted: Tensor, tags: Tensor, *, types: Count | None = None) ->
     """Micro-averaged F1, precision and recall of mentions, with span and type exact (Tjong Kim Sang & De Meulder, 2003).
 
     ``predicted`` and ``tags`` [rows, W] (int64); words whose gold tag is negative are left out. Predictions of types
-    above ``types`` count as outside. A stray further word begins a mention, as in the shared task's own script.
+    above ``types`` count as outside. A stray further word begins a mention, as in the shared task's own script. Raises
+    ``InputError`` without the package seqeval.
+
+    >>> tags = torch.tensor([[1, 2, 0, 3, -1]])  # a mention of two words, one of another type, padding
+    >>> metrics.entity_f1(torch.tensor([[1, 2, 0, 1, 0]]), tags)
+    {'entity_f1': 0.5, 'precision': 0.5, 'recall': 0.5}
     """
     try:
         from seqeval.metrics import f1_score, precision_score, recall_score
@@ -52,7 +57,12 @@ def confusion_rate(predicted: Tensor, mentions: Tensor, *, types: Count | None =
     """Share of ``mentions`` of which a word is predicted to be in a mention of a type that it does not have.
 
     ``mentions`` [rows, W] (int64) are tags of mentions of another tag set, such as source mentions in target text;
-    ``predicted`` [rows, W] tags of the model's set. Predictions above ``types`` count as outside. NaN without mentions.
+    ``predicted`` [rows, W] tags of the model's set. Predictions above ``types`` count as outside. From 0 to 1, NaN
+    without mentions.
+
+    >>> mentions = torch.tensor([[1, 2, 0, 1]])  # two mentions
+    >>> metrics.confusion_rate(torch.tensor([[0, 3, 3, 0]]), mentions)  # a word of the first is taken for another
+    0.5
     """
     start, inside = mention_starts(mentions)
     wrong = inside & (_known(predicted, types) > 0)
@@ -63,9 +73,13 @@ def confusion_rate(predicted: Tensor, mentions: Tensor, *, types: Count | None =
 
 @metric
 def between_group_cosine(features: Tensor, groups: Tensor) -> float:
-    """Mean cosine over all pairs of a row of group 0 and one of group 1.
+    """Mean cosine over all pairs of a row of group 0 and one of group 1; from -1 to 1.
 
     ``features`` [rows, dim], ``groups`` [rows] of 0 and 1. NaN if a group has no row.
+
+    >>> features = torch.tensor([[1.0, 0.0], [0.0, 1.0], [5.0, 0.0]])
+    >>> metrics.between_group_cosine(features, torch.tensor([0, 0, 1]))
+    0.5
     """
     unit = F.normalize(features.double(), dim=1)
     return (unit[groups == 0].mean(0) @ unit[groups == 1].mean(0)).item()

@@ -12,7 +12,13 @@ __all__ = ["answer_probability", "ks_forget_quality", "model_utility", "valid_ma
 
 @metric
 def answer_probability(likelihood: Tensor) -> float:
-    """Mean over rows of the probability of the answer, from mean log-likelihoods of a token [rows] in nats; from 0 to 1."""
+    """Mean over rows of the probability of the answer; from 0 to 1.
+
+    ``likelihood`` [rows], mean log-likelihoods of a token in nats: a probability by token, not of the whole answer.
+
+    >>> round(metrics.answer_probability(torch.tensor([0.5, 0.25]).log()), 4)
+    0.375
+    """
     return likelihood.double().exp().mean().item()
 
 
@@ -21,6 +27,9 @@ def valid_mass(logits: Tensor, choices: Tensor) -> float:
     """Mean probability that falls on the answers that would make sense; from 0 to 1.
 
     ``logits`` [rows, classes] and ``choices`` [rows, answers] (int64), different classes in each row.
+
+    >>> metrics.valid_mass(torch.zeros(1, 4), torch.tensor([[0, 2]]))
+    0.5
     """
     return logits.double().softmax(1).gather(1, choices).sum(1).mean().item()
 
@@ -31,6 +40,10 @@ def ks_forget_quality(values: Tensor, reference: Tensor) -> float:
 
     ``values`` and ``reference`` [rows], truth ratios of both on what is to be forgotten (Maini et al., 2024). 1 where
     they agree; any monotone function of the ratio gives the same.
+
+    >>> ratios = torch.linspace(0.1, 1.0, 10)
+    >>> metrics.ks_forget_quality(ratios, ratios), metrics.ks_forget_quality(ratios, ratios + 1) < 0.001
+    (1.0, True)
     """
     from scipy.stats import ks_2samp
 
@@ -39,10 +52,15 @@ def ks_forget_quality(values: Tensor, reference: Tensor) -> float:
 
 @metric
 def model_utility(probability: Tensor, recall: Tensor, ratio: Tensor, part: Tensor) -> float:
-    """Harmonic mean, over data sets and three measures, of what a model should still know; from 0 to 1 (Maini et al., 2024).
+    """What a model still knows of what it should, from 0 to 1 (Maini et al., 2024).
 
-    [rows] each: the answer's ``probability``, its ``recall``, the truth ``ratio`` (which counts as ``max(0, 1 - ratio)``), and
-    the data set to which the row belongs, ``part`` (int64). 0 as soon as one of the means is 0.
+    The harmonic mean of three measures' means over each data set. [rows] each: the answer's ``probability``, its
+    ``recall``, the truth ``ratio`` (which counts as ``max(0, 1 - ratio)``), and the data set to which the row belongs,
+    ``part`` (int64). 0 as soon as one of the means is 0.
+
+    >>> half, part = torch.tensor([0.5, 0.5]), torch.tensor([0, 1])
+    >>> metrics.model_utility(half, half, half, part), metrics.model_utility(half, torch.tensor([0.5, 0.0]), half, part)
+    (0.5, 0.0)
     """
     rows = torch.stack([probability.double(), recall.double(), (1 - ratio.double()).clamp_min(0)], 1)
     means = torch.cat([rows[part == number].mean(0) for number in part.unique()])

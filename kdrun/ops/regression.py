@@ -14,13 +14,25 @@ __all__ = ["empty_ridge", "linear_map", "recursive_ridge_downdate", "recursive_r
 
 @op
 def linear_map(value: Tensor, weight: Tensor) -> Tensor:
-    """``value @ weight`` in the precision of ``weight``: [rows, out] of [rows, in] and [in, out]."""
+    """Rows times a matrix, ``value @ weight``, in the precision of ``weight``: [rows, out] of [rows, in] and [in, out].
+
+    >>> ops.linear_map(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
+    tensor([[3., 2.]])
+    """
     return value.to(weight.dtype) @ weight
 
 
 @op
 def ridge_solution(features: Tensor, targets: Tensor, *, ridge: Positive = 1.0) -> Tensor:
-    """``argmin_W |Y - X W|² + ridge |W|²`` in float64: [features, outputs] of X [rows, features] and Y [rows, outputs]."""
+    """``argmin_W |Y - X W|² + ridge |W|²`` in float64: [features, outputs].
+
+    ``(XᵀX + ridge I)⁻¹ XᵀY`` of ``features`` X [rows, features] and ``targets`` Y [rows, outputs].
+
+    >>> ops.ridge_solution(torch.tensor([[1.0], [2.0]]), torch.tensor([[2.0], [4.0]]), ridge=1e-6)
+    tensor([[2.0000]], dtype=torch.float64)
+    >>> ops.ridge_solution(torch.tensor([[1.0], [2.0]]), torch.tensor([[2.0], [4.0]]), ridge=5.0)  # half way to 0
+    tensor([[1.]], dtype=torch.float64)
+    """
     x, y = features.double(), targets.double()
     gram = x.T @ x + ridge * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     return torch.linalg.solve(gram, x.T @ y)
@@ -32,6 +44,10 @@ def empty_ridge(*, features: Count, ridge: Positive = 1.0) -> dict[str, Tensor]:
 
     ``inverse`` [features, features] is ``(XᵀX + ridge I)⁻¹``, ``weight`` [features, 0] the solution (no output yet),
     ``learned`` [0] the numbers of the rows that it holds (int64).
+
+    >>> ops.empty_ridge(features=2, ridge=4.0)["inverse"]
+    tensor([[0.2500, 0.0000],
+            [0.0000, 0.2500]], dtype=torch.float64)
     """
     inverse = torch.eye(features, dtype=torch.float64) / ridge
     empty = torch.zeros(features, 0, dtype=torch.float64)
@@ -42,8 +58,14 @@ def empty_ridge(*, features: Count, ridge: Positive = 1.0) -> dict[str, Tensor]:
 def recursive_ridge_update(inverse: Tensor, weight: Tensor, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Add rows X, Y to a ridge regression (recursive least squares, the matrix inversion lemma).
 
-    ``K = (I + X R Xᵀ)⁻¹; R' = R - R Xᵀ K X R; W' = W + R' Xᵀ (Y - X W)`` with R [features, features], W [features,
-    outputs before], X [rows, features], Y [rows, outputs]; W gets columns of zeros for new outputs.
+    ``K = (I + X R Xᵀ)⁻¹; R' = R - R Xᵀ K X R; W' = W + R' Xᵀ (Y - X W)`` with ``inverse`` R [features, features],
+    ``weight`` W [features, outputs before], ``features`` X [rows, features], ``targets`` Y [rows, outputs]; W gets
+    columns of zeros for new outputs. Gives R' and W' [features, outputs], as if all rows had been there from the start.
+
+    >>> state, rows, targets = ops.empty_ridge(features=1), torch.tensor([[1.0], [2.0]]), torch.tensor([[2.0], [4.0]])
+    >>> first = ops.recursive_ridge_update(state["inverse"], state["weight"], rows[:1], targets[:1])
+    >>> ops.recursive_ridge_update(*first, rows[1:], targets[1:])[1], ops.ridge_solution(rows, targets)
+    (tensor([[1.6667]], dtype=torch.float64), tensor([[1.6667]], dtype=torch.float64))
     """
     x, y = features.to(inverse.dtype), targets.to(inverse.dtype)
     weight = F.pad(weight, (0, y.shape[1] - weight.shape[1]))
@@ -60,8 +82,15 @@ def recursive_ridge_downdate(
 ) -> tuple[Tensor, Tensor]:
     """Take rows X, Y out of a ridge regression that has learnt them: the update with its signs reversed.
 
-    ``K = (I - X R Xᵀ)⁻¹; R' = R + R Xᵀ K X R; W' = W - R' Xᵀ (Y - X W)``. More rows than features are taken out through
-    ``R'⁻¹ = R⁻¹ - XᵀX``. Raises ``ValueError`` if the rows were never learnt: then ``I - X R Xᵀ`` is not positive definite.
+    ``K = (I - X R Xᵀ)⁻¹; R' = R + R Xᵀ K X R; W' = W - R' Xᵀ (Y - X W)``, shapes as in ``recursive_ridge_update``. More
+    rows than features are taken out through ``R'⁻¹ = R⁻¹ - XᵀX``. Raises ``ValueError`` if the rows were never learnt:
+    then ``I - X R Xᵀ`` is not positive definite.
+
+    >>> state, rows, targets = ops.empty_ridge(features=1), torch.tensor([[1.0], [2.0]]), torch.tensor([[2.0], [4.0]])
+    >>> learned = ops.recursive_ridge_update(state["inverse"], state["weight"], rows, targets)
+    >>> inverse, weight = ops.recursive_ridge_downdate(*learned, rows[1:], targets[1:])
+    >>> weight, ops.ridge_solution(rows[:1], targets[:1])  # what the first row alone would have given
+    (tensor([[1.0000]], dtype=torch.float64), tensor([[1.]], dtype=torch.float64))
     """
     x, y = features.to(inverse.dtype), targets.to(inverse.dtype)
     try:

@@ -22,7 +22,12 @@ def log_scale_projection(
 ) -> Tensor:
     """The line in ``log size`` through values at two sizes, read at ``size`` (Kang et al., 2023); one shape.
 
-    ``[log(n/n0)·second - log(n/n1)·first] / log(n1/n0)``. Raises ``InputError`` for equal sizes.
+    ``[log(n/n0)·second - log(n/n1)·first] / log(n1/n0)`` with n ``size``, n0 ``first_size`` and n1 ``second_size``.
+    Raises ``InputError`` for equal sizes, ``ValueError`` if shapes differ.
+
+    >>> first, second = torch.tensor([0.5]), torch.tensor([0.6])  # at 100 and at 1000 rows
+    >>> ops.log_scale_projection(first, second, size=10000, first_size=100, second_size=1000)
+    tensor([0.7000])
     """
     require_same_shape(first, second, "values at two sizes")
     to_first, to_second = _weights(size, first_size, second_size)
@@ -48,7 +53,12 @@ def power_law_projection(
 ) -> Tensor:
     """Accuracy whose error falls as a power of the size (Hestness et al., 2017), through two points: one shape.
 
-    ``1 - error`` with ``log error`` linear in ``log size``; an error below ``floor`` counts as that.
+    ``1 - error`` with ``log error`` linear in ``log size``; an error below ``floor`` counts as that. ``first`` and
+    ``second`` are accuracies at ``first_size`` and ``second_size``. Raises ``InputError`` for equal sizes.
+
+    >>> first, second = torch.tensor([0.6]), torch.tensor([0.8])  # the error halves with ten times the rows
+    >>> ops.power_law_projection(first, second, size=10000, first_size=100, second_size=1000)
+    tensor([0.9000])
     """
     errors = [(1 - value).clamp_min(floor).log() for value in (first, second)]
     logs = log_scale_projection(*errors, size=size, first_size=first_size, second_size=second_size)
@@ -62,11 +72,17 @@ def mixture_terms(
     *,
     form: Literal["reduced", "general", "linear", "quadratic", "distance"] = "reduced",
 ) -> Tensor:
-    """The regressors [cells, terms] of performance on a mixture's proportions [cells, m] and distance [cells]; 1 is last.
+    """The regressors of performance on a mixture's proportions and distance: [cells, terms]; the constant 1 is last.
 
-    ``reduced`` (the last source is what the others leave): distance, p_1 … p_(m-1), p_i·distance, p_(m-1)²·distance …
-    p_1²·distance. ``general``: m·distance (each source's bracket has the constant), p_i·distance, p_i²·distance, p_i, p_i² of all sources; its terms are
-    dependent. ``linear`` and ``quadratic`` are in the proportions alone, ``distance`` in the distance alone.
+    ``proportions`` p [cells, m] and ``distance`` d [cells]. ``reduced`` (the last source is what the others leave): d,
+    p_1 … p_(m-1), p_i·d, p_(m-1)²·d … p_1²·d. ``general``: m·d (each source's bracket has the constant), p_i·d, p_i²·d,
+    p_i, p_i² of all sources; its terms are dependent. ``linear`` and ``quadratic`` are in the proportions alone,
+    ``distance`` in the distance alone (Kang et al., 2023). Raises ``ValueError`` for other shapes.
+
+    >>> ops.mixture_terms(torch.tensor([[0.2, 0.8]]), torch.tensor([10.0]))  # d, p, p·d, p²·d, 1
+    tensor([[10.0000,  0.2000,  2.0000,  0.4000,  1.0000]])
+    >>> ops.mixture_terms(torch.tensor([[0.2, 0.8]]), torch.tensor([10.0]), form="quadratic")  # p, p², 1
+    tensor([[0.2000, 0.0400, 1.0000]])
     """
     if proportions.dim() != 2 or distance.shape != proportions.shape[:1]:
         raise ValueError(
@@ -109,8 +125,12 @@ def pseudo_quadratic_gradient(
     """Slope of fitted performance in each source's share: [m] (Kang et al., 2023).
 
     ``(b₂p_i² + b₁p_i + b₀)·∂distance/∂p_i + (2b₂p_i + b₁)·distance + 2c₂p_i + c₁`` with the coefficients of source i
-    alone; ``coefficients`` are those of ``mixture_terms``, ``proportions`` and ``distance_gradient`` [m], ``distance``
-    a scalar. b₀ is shared; in the reduced form the last source has no others.
+    alone; ``coefficients`` [terms] are those of ``mixture_terms``, ``proportions`` and ``distance_gradient`` [m],
+    ``distance`` a scalar. b₀ is shared; in the reduced form the last source has no others.
+
+    >>> coefficients = torch.tensor([0.0, 3.0, 0.0, 0.0, 0.5])  # performance 3 p + 0.5
+    >>> ops.pseudo_quadratic_gradient(coefficients, torch.tensor([0.2, 0.8]), torch.tensor(1.0), torch.zeros(2))
+    tensor([3., 0.])
     """
     b0, b1, b2, c1, c2 = _by_source(coefficients, len(proportions), form)
     p = proportions

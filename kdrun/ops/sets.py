@@ -27,9 +27,13 @@ __all__ = [
 def set_matching(cost: Tensor, mask: Tensor) -> Tensor:
     """The cheapest one-to-one matching of predictions with targets, by the Hungarian method (Kuhn, 1955).
 
-    ``cost`` [..., predictions, targets], ``mask`` [..., targets] (bool) says which targets there are. The result
-    [..., targets] (int64) is the prediction that each has, -1 for those that are not there, and for the dearest ones
-    where there are more targets than predictions. Nothing passes a gradient.
+    ``cost`` [..., predictions, targets], ``mask`` [..., targets] (bool) says which targets there are. The result [...,
+    targets] (int64) is the prediction that each has, -1 for those that are not there, and for the dearest ones where
+    there are more targets than predictions. Nothing passes a gradient. Solved on the CPU.
+
+    >>> cost = torch.tensor([[1.0, 2.0, 0.0], [0.0, 5.0, 0.0]])  # two predictions, three targets
+    >>> ops.set_matching(cost, torch.tensor([True, True, False]))
+    tensor([ 1,  0, -1])
     """
     return _assigned(cost.detach(), mask)
 
@@ -58,13 +62,19 @@ def _(cost: Tensor, mask: Tensor) -> Tensor:
 def set_prediction_loss(
     states: Tensor, existence: Tensor, targets: Tensor, mask: Tensor, *, mean_targets: Positive
 ) -> dict[str, Tensor]:
-    """Loss of predicted sets against true ones, matched scene by scene and layer by layer (Pinto et al., 2021; Carion et al., 2020).
+    """Loss of predicted sets against true ones, matched one to one (Pinto et al., 2021; Carion et al., 2020).
 
     ``states`` [batch, layers, queries, dim] and ``existence`` logits [batch, layers, queries], or both without layers;
-    ``targets`` [batch, targets, dim] of which ``mask`` [batch, targets] (bool) are there. Matched by distance minus
-    probability. Gives two scalars, each added up over layers: ``existence``, the binary cross-entropy with target 1 for
-    matched queries, weighted there by (queries - mean)/mean with ``mean_targets`` the usual number of targets, as a mean
-    over batch and queries; and ``state``, the absolute error as a mean over matched coordinates.
+    ``targets`` [batch, targets, dim] of which ``mask`` [batch, targets] (bool) are there. Matched scene by scene and
+    layer by layer, by distance minus probability. Gives two scalars, each added up over layers: ``existence``, the
+    binary cross-entropy with target 1 for matched queries, weighted there by (queries - mean)/mean with
+    ``mean_targets`` the usual number of targets, as a mean over batch and queries; and ``state``, the absolute error as
+    a mean over matched coordinates. Raises ``ValueError`` for other shapes.
+
+    >>> states, targets = torch.tensor([[[0.0, 0.0], [3.0, 4.0]]]), torch.tensor([[[3.0, 5.0]]])
+    >>> mask = torch.tensor([[True]])
+    >>> ops.set_prediction_loss(states, torch.zeros(1, 2), targets, mask, mean_targets=1.0)  # the second query is near
+    {'existence': tensor(0.6931), 'state': tensor(0.5000)}
     """
     if states.dim() == 3:
         states, existence = states.unsqueeze(1), existence.unsqueeze(1)
@@ -92,11 +102,18 @@ def set_prediction_loss(
 
 @op
 def supervised_contrastive_association(embeds: Tensor, ids: Tensor, *, temperature: Positive = 1.0) -> Tensor:
-    """Cross-entropy of each element finding those of its scene with the same origin (Khosla et al., 2020; Pinto et al., 2021).
+    """Cross-entropy of each element finding those of its origin (Khosla et al., 2020; Pinto et al., 2021): a scalar.
 
-    ``embeds`` [batch, elements, dim], L2-normalised here; ``ids`` [batch, elements] (int64), where all of -1 are one class
-    and -2 fills up. Each row's log-softmax runs over the other elements of its scene; the target is uniform over
-    partners. A mean over all elements of the batch that have a partner; 0 if there is none.
+    ``embeds`` [batch, elements, dim], L2-normalised here; ``ids`` [batch, elements] (int64), where all of -1 are one
+    class and -2 fills up. Each row's log-softmax of cosines over the temperature runs over the other elements of its
+    scene; the target is uniform over partners. A mean over all elements of the batch that have a partner; 0 if there is
+    none. Raises ``ValueError`` unless there is an id an element.
+
+    >>> embeds = torch.tensor([[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]])
+    >>> ops.supervised_contrastive_association(embeds, torch.tensor([[5, 5, 7]]))
+    tensor(0.3133)
+    >>> ops.supervised_contrastive_association(embeds, torch.tensor([[5, 7, 5]]))
+    tensor(1.0032)
     """
     logs, partners = _associations(embeds, ids, temperature)
     count = partners.sum(2)
@@ -108,7 +125,13 @@ def supervised_contrastive_association(embeds: Tensor, ids: Tensor, *, temperatu
 def association_probability(embeds: Tensor, ids: Tensor, *, temperature: Positive = 1.0) -> Tensor:
     """The probability that elements give to all their partners together, in [0, 1], as a mean over those that have one.
 
-    As in ``supervised_contrastive_association``.
+    ``embeds`` and ``ids`` as in ``supervised_contrastive_association``, which falls as this rises.
+
+    >>> embeds = torch.tensor([[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]])
+    >>> ops.association_probability(embeds, torch.tensor([[5, 5, 7]]), temperature=0.1)
+    tensor(1.0000)
+    >>> ops.association_probability(torch.ones(1, 3, 2), torch.tensor([[5, 5, 7]]))  # by chance
+    tensor(0.5000)
     """
     logs, partners = _associations(embeds, ids, temperature)
     return (logs.exp() * partners).sum() / partners.any(2).sum().clamp_min(1)
@@ -133,6 +156,10 @@ def elements_at(measurements: Tensor, ids: Tensor | None = None, *, time: int) -
 
     ``measurements`` [batch, elements, dim + 1] with the time last; with ``ids`` [batch, elements], only those that come
     from a target (0 or more).
+
+    >>> ops.elements_at(torch.tensor([[[0.5, 0.6, 1.0], [0.1, 0.2, 2.0]]]), time=2)
+    tensor([[[0.5000, 0.6000, 0.0000],
+             [0.1000, 0.2000, 1.0000]]])
     """
     chosen = measurements[..., -1] == time
     if ids is not None:

@@ -16,7 +16,15 @@ __all__ = ["best_mixture", "random_cells", "share_below", "simplex_cells", "simp
 
 @op
 def simplex_projection(values: Tensor) -> Tensor:
-    """The nearest point of the simplex to each row [..., m], in Euclidean distance, by sorting (Duchi et al., 2008)."""
+    """The nearest point of the simplex to each row, in Euclidean distance, by sorting (Duchi et al., 2008).
+
+    ``values`` [..., m]; the result has that shape, is not negative, and sums to 1 over the last axis.
+
+    >>> ops.simplex_projection(torch.tensor([[0.5, 0.5], [2.0, 0.0], [0.6, 0.8]]))
+    tensor([[0.5000, 0.5000],
+            [1.0000, 0.0000],
+            [0.4000, 0.6000]])
+    """
     ordered = values.sort(dim=-1, descending=True).values
     count = torch.arange(1, values.shape[-1] + 1, device=values.device)
     excess = (ordered.cumsum(-1) - 1) / count
@@ -26,10 +34,15 @@ def simplex_projection(values: Tensor) -> Tensor:
 
 @op
 def simplex_grid(*, sources: Count, step: Fraction = 0.1) -> Tensor:
-    """All proportions of ``sources`` that are multiples of ``step``: [cells, sources], in lexicographic order.
+    """All proportions of ``sources`` that are multiples of ``step``: [cells, sources] (float32), in lexicographic order.
 
-    There are ``C(k + m - 1, m - 1)`` for k = 1 / step: 66 for three sources in tenths. Raises ``InputError`` if 1 is
-    no multiple of the step.
+    There are ``C(k + m - 1, m - 1)`` for k = 1 / step: 66 for three sources in tenths. Raises ``InputError`` if 1 is no
+    multiple of the step.
+
+    >>> ops.simplex_grid(sources=2, step=0.5)
+    tensor([[0.0000, 1.0000],
+            [0.5000, 0.5000],
+            [1.0000, 0.0000]])
     """
     parts = round(1 / step) if step else 0
     if parts < 1 or abs(parts * step - 1) > 1e-6:
@@ -40,19 +53,34 @@ def simplex_grid(*, sources: Count, step: Fraction = 0.1) -> Tensor:
 
 @op
 def simplex_cells(*, sources: Count, step: Fraction = 0.1) -> dict[str, Tensor]:
-    """The rows of ``simplex_grid`` one by one, named 0, 1, …: what a loop takes a cell at a time from."""
+    """The rows of ``simplex_grid`` one by one, named 0, 1, …: what a loop takes a cell at a time from.
+
+    Each is [sources] (float32). Raises ``InputError`` if 1 is no multiple of the step.
+
+    >>> ops.simplex_cells(sources=2, step=1.0)
+    {'0': tensor([0., 1.]), '1': tensor([1., 0.])}
+    """
     return {str(i): cell for i, cell in enumerate(simplex_grid(sources=sources, step=step).unbind())}
 
 
 @op
 def share_below(proportions: Tensor, *, source: Unsigned, share: Fraction) -> Tensor:
-    """Which cells [cells, sources] give a source less than this share: bool [cells]."""
+    """Which cells give a source less than this share: bool [cells] of ``proportions`` [cells, sources].
+
+    >>> ops.share_below(torch.tensor([[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]), source=0, share=0.5)
+    tensor([ True, False, False])
+    """
     return proportions[:, source] < share - 1e-6
 
 
 @op
 def random_cells(proportions: Tensor, *, share: Fraction, generator: torch.Generator) -> Tensor:
-    """A random ``share`` of the cells [cells, sources], rounded: bool [cells]."""
+    """A random ``share`` of the cells, rounded: bool [cells] of ``proportions`` [cells, sources].
+
+    >>> chosen = ops.random_cells(torch.zeros(10, 3), share=0.25, generator=torch.Generator().manual_seed(0))
+    >>> chosen.shape, chosen.sum()
+    (torch.Size([10]), tensor(2))
+    """
     chosen = torch.randperm(len(proportions), generator=generator)[: round(share * len(proportions))]
     mask = torch.zeros(len(proportions), dtype=torch.bool)
     mask[chosen] = True
@@ -61,9 +89,13 @@ def random_cells(proportions: Tensor, *, share: Fraction, generator: torch.Gener
 
 @op
 def best_mixture(proportions: Tensor, scores: Tensor, *, pure: bool = False) -> Tensor:
-    """The cell [sources] of ``proportions`` [cells, sources] with the highest score [cells], the first of equal ones.
+    """The cell with the highest score, the first of equal ones: [sources] of ``proportions`` [cells, sources].
 
-    ``pure`` looks only at cells of a single source. Raises ``ValueError`` if there is none.
+    ``scores`` [cells]. ``pure`` looks only at cells of a single source. Raises ``ValueError`` if there is none.
+
+    >>> proportions, scores = torch.tensor([[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]), torch.tensor([0.6, 0.8, 0.7])
+    >>> ops.best_mixture(proportions, scores), ops.best_mixture(proportions, scores, pure=True)
+    (tensor([0.5000, 0.5000]), tensor([1., 0.]))
     """
     if pure:
         alone = proportions.amax(1) > 1 - 1e-6

@@ -20,7 +20,10 @@ __all__ = ["first_pieces", "mention_starts", "span_mean_pool"]
 def first_pieces(values: Tensor, first: Tensor) -> Tensor:
     """What stands at each word's first piece, moved to the word's number: [batch, T, ...], 0 behind the last word.
 
-    ``values`` [batch, T, ...]; ``first`` [batch, T] (bool) marks first pieces.
+    ``values`` [batch, T, ...]; ``first`` [batch, T] (bool) marks first pieces. Raises ``ValueError`` if these differ.
+
+    >>> ops.first_pieces(torch.tensor([[7, 8, 9]]), torch.tensor([[True, False, True]]))  # two words of three pieces
+    tensor([[7, 9, 0]])
     """
     require_same_shape(values[..., 0] if values.dim() == 3 else values, first, "values and first pieces")
     order = torch.argsort((~first.bool()).to(torch.int8), dim=1, stable=True)
@@ -54,11 +57,16 @@ def span_mean_pool(
 ) -> dict[str, Tensor]:
     """Mean state of each mention over its words, by row and then by first word (Liu et al., 2024).
 
-    ``states`` [batch, T, dim]; ``tags`` [batch, T] (int64) by word; ``pseudo`` [batch, T], tags of other mentions, which
-    count only where ``tags`` is 0; ``first`` [batch, T] (bool) marks first pieces (by default every position is a word).
-    Gives ``features`` [n, dim] and ``labels`` [n] (int64): the type c, or with ``pseudo`` 0 for mentions of ``tags`` and 1 for
-    the others; with ``values`` [batch, T] also ``values`` [n]: what stands there at each mention's first word.
-    On fake tensors, n is the most there can be: batch·T.
+    ``states`` [batch, T, dim]; ``tags`` [batch, T] (int64) by word; ``pseudo`` [batch, T], tags of other mentions,
+    which count only where ``tags`` is 0; ``first`` [batch, T] (bool) marks first pieces (by default every position is a
+    word). Gives ``features`` [n, dim] and ``labels`` [n] (int64): the type c, or with ``pseudo`` 0 for mentions of
+    ``tags`` and 1 for the others; with ``values`` [batch, T] also ``values`` [n]: what stands there at each mention's
+    first word. On fake tensors, n is the most there can be: batch·T. Raises ``ValueError`` if states and tags differ.
+
+    >>> states, tags = torch.tensor([[[1.0], [3.0], [9.0], [5.0]]]), torch.tensor([[1, 2, 0, 3]])  # two words of type 1
+    >>> ops.span_mean_pool(states, tags)
+    {'features': tensor([[2.],
+            [5.]]), 'labels': tensor([1, 2])}
     """
     require_same_shape(states[..., 0], tags, "states and tags")
     if first is not None:

@@ -26,7 +26,13 @@ __all__ = [
 
 @op
 def empty_subspaces() -> dict[str, Tensor]:
-    """The memory of no task."""
+    """The memory of no task: what ``task_memory`` extends task by task (Lin et al., 2022).
+
+    Fields: ``tasks``, their number, a scalar (int64).
+
+    >>> ops.empty_subspaces()
+    {'tasks': tensor(0)}
+    """
     return {"tasks": torch.zeros((), dtype=torch.int64)}
 
 
@@ -49,17 +55,36 @@ def principal_axes(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @op
 def leading_subspace(samples: Tensor, *, energy: Fraction = 0.97) -> Tensor:
-    """Left singular vectors of ``samples`` [inputs, count] whose cumulative energy stays strictly below ``energy``; at least one."""
+    """Left singular vectors of samples whose cumulative energy stays strictly below ``energy``: [inputs, rank].
+
+    At least one. ``samples`` [inputs, count] as columns; the energy of a vector is its squared singular value over the
+    sum of all (Saha, Garg & Roy, 2021).
+
+    >>> samples = torch.diag(torch.tensor([2.0, 1.0, 0.1]))
+    >>> ops.leading_subspace(samples, energy=0.9).abs()
+    tensor([[1.],
+            [0.],
+            [0.]])
+    """
     left, values, _ = torch.linalg.svd(samples, full_matrices=False)
     return left[:, : _rank_below(values.square(), energy)]
 
 
 @op
 def subspace_extend(basis: Tensor, samples: Tensor, *, energy: Fraction = 0.97) -> Tensor:
-    """``basis`` with the fewest new directions for which it holds ``energy`` of the samples (Saha, Garg & Roy, 2021, GPM).
+    """A basis with the fewest new directions for which it holds ``energy`` of the samples (Saha, Garg & Roy, 2021, GPM).
 
-    New ones are the leading left singular vectors of ``(I - M Mᵀ) A``; none if the basis alone holds enough. A basis of rank 0
-    is that of a first task: ``leading_subspace``.
+    ``basis`` M [inputs, rank], ``samples`` A [inputs, count]; the result [inputs, rank + new]. New ones are the leading
+    left singular vectors of ``(I - M Mᵀ) A``; none if the basis alone holds enough. A basis of rank 0 is that of a
+    first task: ``leading_subspace``.
+
+    >>> basis, samples = torch.tensor([[1.0], [0.0], [0.0]]), torch.diag(torch.tensor([1.0, 2.0, 0.1]))
+    >>> ops.subspace_extend(basis, samples, energy=0.9).abs()
+    tensor([[1., 0.],
+            [0., 1.],
+            [0., 0.]])
+    >>> torch.equal(ops.subspace_extend(basis, basis), basis)  # nothing new
+    True
     """
     if basis.shape[1] == 0:
         return leading_subspace(samples, energy=energy)
@@ -78,8 +103,16 @@ def subspace_extend(basis: Tensor, samples: Tensor, *, energy: Fraction = 0.97) 
 def joint_subspace(basis: Tensor, samples: Tensor, *, energy: Fraction = 0.97) -> tuple[Tensor, Tensor]:
     """The subspace of a task among old and new directions, and the basis of all tasks (Lin et al., 2022).
 
-    Old directions m of ``basis`` with energy ``|Aᵀm|²`` and the singular vectors of ``(I - M Mᵀ) A`` are sorted together, and
-    the first that reach ``energy`` of ``|A|²`` make up the task's; the new ones among them join the basis.
+    Old directions m of ``basis`` M [inputs, rank] with energy ``|Aᵀm|²`` and the singular vectors of ``(I - M Mᵀ) A``
+    are sorted together, A being ``samples`` [inputs, count], and the first that reach ``energy`` of ``|A|²`` make up
+    the task's [inputs, chosen]; the new ones among them join the basis [inputs, rank + new].
+
+    >>> basis, samples = torch.tensor([[1.0], [0.0], [0.0]]), torch.diag(torch.tensor([0.1, 2.0, 0.1]))
+    >>> own, joined = ops.joint_subspace(basis, samples, energy=0.9)
+    >>> own.abs(), joined.shape
+    (tensor([[0.],
+            [1.],
+            [0.]]), torch.Size([3, 2]))
     """
     if basis.shape[1] == 0:
         first = leading_subspace(samples, energy=energy)
@@ -97,7 +130,12 @@ def joint_subspace(basis: Tensor, samples: Tensor, *, energy: Fraction = 0.97) -
 
 @op
 def orthonormal_union(bases: list[Tensor]) -> Tensor:
-    """An orthonormal basis of the span of several bases [inputs, rank]."""
+    """An orthonormal basis [inputs, rank] of the span of several bases [inputs, rank_j].
+
+    >>> x, y = torch.tensor([[1.0], [0.0], [0.0]]), torch.tensor([[0.0], [1.0], [0.0]])
+    >>> ops.orthonormal_union([x, y, (x + y) / 2**0.5]).shape  # the third lies in the plane of the others
+    torch.Size([3, 2])
+    """
     joined = torch.cat(bases, 1)
     left, values, _ = torch.linalg.svd(joined, full_matrices=False)
     return left[:, values > 1e-5]
@@ -105,9 +143,14 @@ def orthonormal_union(bases: list[Tensor]) -> Tensor:
 
 @op
 def scaled_weight_projection(weight: Tensor, bases: list[Tensor], scales: list[Tensor]) -> Tensor:
-    """``W + Σ_j W B_j (S_j - I) B_jᵀ``: what old tasks have learnt, re-used with a learned scaling (Lin et al., 2022, TRGP).
+    """What old tasks have learnt, re-used with a learned scaling (Lin et al., 2022, TRGP): [outputs, inputs].
 
-    ``weight`` [outputs, inputs], ``bases`` [inputs, rank_j], ``scales`` [rank_j, rank_j]; S = I leaves the weight as it is.
+    ``W + Σ_j W B_j (S_j - I) B_jᵀ``. ``weight`` [outputs, inputs], ``bases`` [inputs, rank_j], ``scales`` [rank_j,
+    rank_j]; S = I leaves the weight as it is. Raises ``ValueError`` unless there is a scale a basis.
+
+    >>> weight, basis = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0], [0.0]])
+    >>> ops.scaled_weight_projection(weight, [basis], [torch.tensor([[3.0]])])  # the first input counts three times
+    tensor([[3., 2.]])
     """
     result = weight
     for basis, scale in zip(bases, scales, strict=True):
@@ -122,7 +165,12 @@ def subspace_drift_penalty(
 ) -> Tensor:
     """``Σ |(W - W₀) B Bᵀ|_F`` over the layers that ``bases`` names (Lin et al., 2022): a scalar.
 
-    ``bases`` maps ``prefix`` + a parameter's name to its basis; other entries are not read. The root has an epsilon of 1e-12.
+    ``parameters`` W and ``start`` W₀ map names to weights; ``bases`` maps ``prefix`` + a parameter's name to its basis
+    [inputs, rank]; other entries are not read. The root has an epsilon of 1e-12.
+
+    >>> start, moved = {"w": torch.zeros(1, 2)}, {"w": torch.tensor([[3.0, 4.0]])}
+    >>> ops.subspace_drift_penalty(moved, start, {"w": torch.tensor([[1.0], [0.0]])})
+    tensor(3.)
     """
     total = next(iter(parameters.values())).new_zeros(())
     for name, basis in bases.items():

@@ -36,6 +36,13 @@ def discrete_survival_nll(
     (int64), the interval of the time, and ``event`` [batch], 1 for an event and 0 for a censored time. An event costs
     ``-log S_{b-1} - log h_b`` (``S_{-1} = 1``), a censored time ``-log S_b`` weighted by ``1 - alpha``. Each S and h is
     at least ``eps`` before its logarithm. Raises ``ValueError`` if the numbers of rows differ.
+
+    >>> hazards = torch.tensor([[0.5, 0.5]])
+    >>> died, left = torch.tensor([1]), torch.tensor([0])
+    >>> ops.discrete_survival_nll(hazards, torch.tensor([1]), died, given="hazards")  # -ln(0.5 · 0.5)
+    tensor(1.3863)
+    >>> ops.discrete_survival_nll(hazards, torch.tensor([0]), left, given="hazards", alpha=0.0)  # -ln 0.5
+    tensor(0.6931)
     """
     require_rows(logits)
     require_same_batch(logits, bin, "logits and bin")
@@ -53,9 +60,12 @@ def discrete_survival_nll(
 
 @op
 def discrete_survival_risk(logits: Tensor) -> Tensor:
-    """``-Σ_k S_k`` [batch] of hazard logits [batch, intervals]: minus the expected number of intervals outlived.
+    """``-Σ_k S_k`` of hazard logits [batch, intervals]: minus the expected number of intervals outlived, [batch].
 
-    From ``-intervals`` (nobody dies) to 0; higher is worse.
+    From ``-intervals`` (nobody dies) to 0; higher is worse. Raises ``ValueError`` for other than rows.
+
+    >>> ops.discrete_survival_risk(torch.tensor([[0.0, 0.0], [-99.0, -99.0]]))  # -(½ + ¼), and nobody dies
+    tensor([-0.7500, -2.0000])
     """
     require_rows(logits)
     return -survival_curve(logits.float().sigmoid()).sum(1)
@@ -66,7 +76,10 @@ def time_bins(time: Tensor, *, cutoffs: list[float]) -> Tensor:
     """The interval of each time: the number of ``cutoffs`` (ascending) that it reaches; int64, the shape of ``time``.
 
     With K - 1 cut-offs there are K intervals, closed at the left; the first starts anywhere, the last never ends.
-    Raises ``ValueError`` if the cut-offs do not ascend.
+    Cut-offs are in the unit of ``time``. Raises ``ValueError`` if they do not ascend.
+
+    >>> ops.time_bins(torch.tensor([0.5, 1.0, 7.0]), cutoffs=[1.0, 5.0])
+    tensor([0, 1, 2])
     """
     if any(later <= earlier for earlier, later in itertools.pairwise(cutoffs)):
         raise ValueError(f"cut-offs ascend, got {cutoffs}")

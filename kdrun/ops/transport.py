@@ -32,9 +32,17 @@ def optimal_transport(
 
     Weights are not negative, each sums to 1 and is uniform by default. ``epsilon`` 0 is exact (network simplex); above
     0 it adds ``epsilon·KL(plan ‖ first⊗second)``, solved by Sinkhorn's iterations in the log domain (Cuturi, 2013).
+
     Fields: ``value``, ``plan`` [n, k], and the dual potentials ``f`` [n] and ``g`` [k], unique up to a constant that
-    moves between them; ``value = f·first + g·second``. The value is differentiable in the cost (the plan) and in
-    the weights (the duals). Raises ``InputError`` without the package POT.
+    moves between them; ``value = f·first + g·second``. The value is differentiable in the cost (the plan) and in the
+    weights (the duals). Raises ``InputError`` without the package POT, ``ValueError`` for other shapes.
+
+    >>> found = ops.optimal_transport(torch.tensor([[0.0, 4.0], [4.0, 2.0]]))
+    >>> found["value"], found["plan"]
+    (tensor(1.), tensor([[0.5000, 0.0000],
+            [0.0000, 0.5000]]))
+    >>> ops.optimal_transport(torch.tensor([[0.0, 4.0], [4.0, 2.0]]), second=torch.tensor([1.0, 0.0]))["value"]
+    tensor(2.)
     """
     if cost.dim() != 2:
         raise ValueError(f"a cost is a matrix [n, k], got {list(cost.shape)}")
@@ -94,8 +102,14 @@ def sinkhorn_divergence(
 ) -> dict[str, Tensor]:
     """Entropic transport without its bias: ``OT(a, b) - OT(a, a)/2 - OT(b, b)/2`` (Feydy et al., 2019).
 
-    ``cost`` [n, k] between the sets, ``first_cost`` [n, n] and ``second_cost`` [k, k] within them. 0 for equal sets.
-    Fields: ``value``, and the potentials ``f`` [n], ``g`` [k] that are its derivatives in the weights.
+    ``cost`` [n, k] between the sets, ``first_cost`` [n, n] and ``second_cost`` [k, k] within them; weights ``first``
+    [n] and ``second`` [k] as in ``optimal_transport``. 0 for equal sets. Fields: ``value``, and the potentials ``f``
+    [n], ``g`` [k] that are its derivatives in the weights. Raises ``InputError`` without the package POT.
+
+    >>> first, second = torch.tensor([[0.0], [1.0]]), torch.tensor([[2.0], [3.0]])
+    >>> costs = [torch.cdist(a, b).square() for a, b in ((first, second), (first, first), (second, second))]
+    >>> ops.sinkhorn_divergence(*costs, epsilon=0.1)["value"]  # moved by 2: near 2²
+    tensor(4.0000)
     """
     across = optimal_transport(cost, first, second, epsilon=epsilon)
     within = optimal_transport(first_cost, first, first, epsilon=epsilon)
@@ -112,6 +126,12 @@ def gaussian_wasserstein(mean: Tensor, covariance: Tensor, other_mean: Tensor, o
     """Squared 2-Wasserstein distance of normal laws (Dowson & Landau, 1982): [...].
 
     ``‖μ - μ'‖² + tr(Σ + Σ' - 2(Σ^½ Σ' Σ^½)^½)``, with means [..., d] and covariances [..., d, d].
+
+    >>> zero, unit = torch.zeros(2), torch.eye(2)
+    >>> ops.gaussian_wasserstein(zero, unit, torch.tensor([3.0, 0.0]), unit)  # moved
+    tensor(9.)
+    >>> ops.gaussian_wasserstein(zero, unit, zero, 4 * unit)  # two deviations grow from 1 to 2
+    tensor(2.)
     """
     root = _square_root(covariance)
     inner = root @ other_covariance @ root
@@ -139,7 +159,13 @@ def class_aware_cost(
     """Cost between labelled points (Alvarez-Melis & Fusi, 2020): ``w_x·‖x - x'‖² + w_y·W²(y, y')``, [n, k].
 
     ``features`` [n, d] and [k, d], ``labels`` [n] and [k] (int64). W² is the squared Wasserstein distance between the
-    features of class y in the first set and of class y' in the second: of class means alone, of normal laws, or exact.
+    features of class y in the first set and of class y' in the second: of class means alone, of normal laws, or exact
+    (which needs the package POT). Raises ``ValueError`` for other than rows.
+
+    >>> features, labels = torch.tensor([[0.0], [4.0]]), torch.tensor([0, 1])
+    >>> ops.class_aware_cost(features, labels, features, labels, label_distance="means")
+    tensor([[ 0., 32.],
+            [32.,  0.]])
     """
     require_rows(features, other_features)
     squared = torch.cdist(features, other_features, compute_mode="donot_use_mm_for_euclid_dist").square()
@@ -175,6 +201,9 @@ def dual_source_gradient(potential: Tensor, source: Tensor, *, sources: Count) -
     ``potential`` [n] are the duals of the sample and ``source`` [n] (int64) the source of each point. A source's share
     grows at the cost of all others in proportion: the mean potential of its points less that of all others. 0 for a
     source without points, or alone. A constant added to the potential changes nothing.
+
+    >>> ops.dual_source_gradient(torch.tensor([1.0, 1.0, 4.0]), torch.tensor([0, 0, 1]), sources=3)
+    tensor([-3.,  3.,  0.])
     """
     sums = potential.new_zeros(sources).index_add_(0, source, potential)
     counts = potential.new_zeros(sources).index_add_(0, source, torch.ones_like(potential))

@@ -27,7 +27,11 @@ def inverted_hinge(
 
     ``logits`` [batch, ..., classes], ``labels`` [batch, ...] (int64; those of ``ignore_index`` do not count). From 0,
     where the runner-up has all the mass, to 2. The gradient of the logit of another class ``k`` is ``p_k (p_runner-up -
-    p_label)``.
+    p_label)``. The mean over labels that count by default; ``none`` keeps them.
+
+    >>> logits = torch.tensor([[99.0, 0.0], [0.0, 99.0], [0.0, 0.0]])
+    >>> ops.inverted_hinge(logits, torch.tensor([0, 0, 0]), reduction="none")  # known, forgotten, undecided
+    tensor([2., 0., 1.])
     """
     counted = labels != ignore_index
     chosen = labels.where(counted, 0).unsqueeze(-1)
@@ -41,8 +45,14 @@ def inverted_hinge(
 def negative_preference_loss(likelihood: Tensor, reference: Tensor, *, beta: Positive = 0.1) -> Tensor:
     """``-2/β · mean log σ(-β (l - l_ref))`` of log-likelihoods of what is to be forgotten (Zhang et al., 2024, NPO).
 
-    ``likelihood`` and ``reference`` [batch], in nats, summed over tokens. Bounded below by 0; where both agree its gradient
-    is that of the mean likelihood.
+    ``likelihood`` l and ``reference`` l_ref [batch], in nats, summed over tokens. Bounded below by 0; where both agree
+    its gradient is that of the mean likelihood. Raises ``ValueError`` if shapes differ.
+
+    >>> reference = torch.tensor([-5.0])
+    >>> ops.negative_preference_loss(torch.tensor([-5.0]), reference, beta=1.0)  # 2 ln 2 before anything is forgotten
+    tensor(1.3863)
+    >>> ops.negative_preference_loss(torch.tensor([-9.0]), reference, beta=1.0)
+    tensor(0.0363)
     """
     require_same_shape(likelihood, reference, "the likelihoods")
     return 2 / beta * F.softplus(beta * (likelihood - reference)).mean()

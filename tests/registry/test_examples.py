@@ -46,3 +46,10 @@ def test_the_example_prints_what_it_says(part: Part) -> None:
         pytest.importorskip({"POT": "ot"}.get(package, package))
     runner.run(examples(part), out=said.append)
     assert not runner.failures, "".join(said)
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda p: f"{p.kind}-{p.name}")
+def test_the_part_has_an_example_that_calls_it_and_shows_a_value(part: Part) -> None:
+    shown = examples(part).examples
+    assert any(example.want for example in shown), f"{part.kind} {part.name} has no example"
+    assert any(f"{part.kind}s.{part.name}(" in example.source for example in shown)
