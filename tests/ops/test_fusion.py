@@ -21,13 +21,6 @@ def test_no_sharpness_averages_and_much_keeps_to_oneself() -> None:
     assert torch.allclose(flat.sum(-1), torch.ones(3, 5))
 
 
-def test_permuted_columns_keep_each_rows_numbers() -> None:
-    matrix = torch.arange(12.0).view(3, 4)
-    mixed = ops.permute_columns(matrix, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(mixed.sort(1).values, matrix)
-    assert not torch.equal(mixed, matrix)
-
-
 def test_shares_and_group_weights() -> None:
     assert ops.row_shares([torch.tensor([1.0, 3.0]), torch.tensor([2.0, 2.0])]).tolist() == [
         [0.25, 0.75],
@@ -36,9 +29,3 @@ def test_shares_and_group_weights() -> None:
     weights = torch.tensor([[0.5, 0.3, 0.1, 0.1]] * 2 + [[0.1, 0.1, 0.5, 0.3]] * 2)
     found = group_weights(weights, groups=2)
     assert found == pytest.approx({"own": 0.4, "within": 0.4, "between": 0.1})
-
-
-def test_the_own_expert_is_left_out_and_the_order_kept() -> None:
-    tokens = torch.arange(3.0).view(1, 3, 1).expand(3, 3, 2)
-    found = ops.exclude_expert(tokens, torch.tensor([0, 1, 2]))
-    assert found[..., 0].tolist() == [[1, 2], [0, 2], [0, 1]]

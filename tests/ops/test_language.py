@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch.nn import functional as F
 
 from kdrun.ops.classification import cross_entropy
-from kdrun.ops.indexing import at_position
 from kdrun.ops.language import answer_accuracy, sequence_log_likelihood, truth_ratio
-from kdrun.ops.shapes import merge_rows, unmerge_rows
 
 
 def test_likelihoods_of_sequences_are_those_of_their_tokens() -> None:
@@ -29,14 +26,6 @@ def test_an_answer_is_right_where_all_its_tokens_are() -> None:
     logits = F.one_hot(said, 4).float()
     assert answer_accuracy(logits, targets).tolist() == [1.0, 0.0, 0.0]
     assert answer_accuracy(logits, targets, whole=False).tolist() == [1.0, 0.5, 0.0]
-
-
-def test_positions_and_rows_of_rows() -> None:
-    values = torch.arange(24).view(2, 3, 4)
-    assert torch.equal(at_position(values, torch.tensor([2, 0])), torch.stack([values[0, 2], values[1, 0]]))
-    assert torch.equal(unmerge_rows(merge_rows(values), values), values)
-    with pytest.raises(ValueError, match="same number of rows"):
-        at_position(values, torch.tensor([0]))
 
 
 def test_truth_ratio_is_wrong_over_right() -> None:

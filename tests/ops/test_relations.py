@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import cdist
-from scipy.special import rel_entr, softmax
 from torch import Tensor
 
 from kdrun import ops
@@ -149,75 +148,3 @@ def test_affinity_in_loops() -> None:
         total += np.linalg.norm(np.outer(s, s) - np.outer(t, t)) / 6
     assert ops.affinity_loss(student, teacher).item() == pytest.approx(total / 2)
     torch.testing.assert_close(ops.affinity_loss(-4 * student, teacher), ops.affinity_loss(student, teacher))
-
-
-def test_flow_matrices_after_pooling_in_loops() -> None:
-    first, second = rows(2, 3, 4, 4), rows(2, 2, 2, 2, seed=1)
-    other_first, other_second = rows(2, 3, 2, 2, seed=2), rows(2, 2, 2, 2, seed=3)
-
-    def flow(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return np.einsum("chw,dhw->cd", a, b) / 4
-
-    pooled = first.numpy().reshape(2, 3, 2, 2, 2, 2).max((3, 5))
-    total = 0.0
-    for i in range(2):
-        difference = flow(pooled[i], second[i].numpy()) - flow(other_first[i].numpy(), other_second[i].numpy())
-        total += np.linalg.norm(difference, axis=0).sum()
-    value = ops.flow_matrix_loss(first, second, other_first, other_second).item()
-    assert value == pytest.approx(total / 2)
-
-
-def test_dense_flow_has_a_matrix_for_every_pair_of_standardised_maps() -> None:
-    maps = [rows(2, c, 4 * s, 4 * s, seed=c) for c, s in ((2, 8), (3, 4), (4, 2), (5, 1), (6, 1), (7, 1))]
-    maps.append(rows(2, 1, 4, 4, seed=8))
-    flows = ops.dense_flow_matrices(*maps)
-    assert len(flows) == 21
-    assert [tuple(f.shape[1:]) for f in flows[:3]] == [(2, 3), (2, 4), (2, 5)]
-    own = ops.dense_flow_matrices(maps[3], maps[3], pool_exponents=[], eps=0.0)[0]
-    expected = np.corrcoef(maps[3][1].flatten(1).numpy())
-    np.testing.assert_allclose(own[1], expected, atol=1e-9)
-    first = ops.dense_flow_matrices(*maps, per_sample=False)
-    torch.testing.assert_close(first[5], flows[5][0])
-    assert ops.dense_flow_loss(flows, [f + 1 for f in flows]).item() == pytest.approx(sum(f.numel() for f in flows))
-    with pytest.raises(ValueError, match="differ in size"):
-        ops.dense_flow_matrices(*maps, pool_exponents=[1])
-
-
-def test_dense_flow_pools_odd_sizes_upwards() -> None:
-    assert ops.dense_flow_matrices(rows(1, 2, 5, 5), rows(1, 3, 3, 3), pool_exponents=[1])[0].shape == (1, 2, 3)
-
-
-def test_cosines_and_neighbours() -> None:
-    points = torch.tensor([[1.0, 0.0], [2.0, 0.2], [0.0, 3.0], [0.5, 4.0]])
-    matrix = ops.cosine_similarity_matrix(points, points)
-    expected = 1 - cdist(points.numpy(), points.numpy(), "cosine")
-    np.testing.assert_allclose(matrix, expected, atol=1e-6)
-    assert ops.knn_indices(matrix, k=1).flatten().tolist() == [1, 0, 3, 2]
-    assert ops.knn_indices(matrix, k=2, exclude_self=False)[:, 0].tolist() == [0, 1, 2, 3]
-    np.testing.assert_allclose(ops.cosine_similarity(points, points[[1, 0, 3, 2]]), matrix[range(4), [1, 0, 3, 2]])
-    with pytest.raises(ValueError, match="3 neighbours"):
-        ops.knn_indices(matrix, k=4)
-
-
-def test_neighbourhood_divergence_in_loops() -> None:
-    student, teacher = rows(5, 5), rows(5, 5, seed=1)
-    neighbours = ops.knn_indices(teacher, k=3)
-    expected = []
-    for i in range(5):
-        q, p = (softmax(x[i, neighbours[i]].numpy() / 0.5) for x in (student, teacher))
-        expected.append(rel_entr(p, q).sum())
-    value = ops.neighbourhood_kl(student, teacher, neighbours, temperature=0.5).item()
-    assert value == pytest.approx(np.mean(expected))
-
-
-def test_inner_relations_leave_the_diagonal_out() -> None:
-    student, teacher = rows(2, 3, 4), rows(2, 3, 6, seed=1)
-    expected = []
-    for s, t in zip(student.numpy(), teacher.numpy(), strict=True):
-        for i in range(3):
-            others = [j for j in range(3) if j != i]
-            q, p = (softmax((1 - cdist(x[i : i + 1], x[others], "cosine")[0]) / 0.2) for x in (s, t))
-            expected.append(rel_entr(p, q).sum())
-    assert ops.inner_relation_kl(student, teacher, temperature=0.2).item() == pytest.approx(np.mean(expected))
-    with pytest.raises(ValueError, match="two or more tokens"):
-        ops.inner_relation_kl(student[:, :1], teacher[:, :1])

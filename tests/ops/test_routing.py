@@ -1,4 +1,4 @@
-"""Losses on routers."""
+"""Routers and their losses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import math
 import pytest
 import torch
 
+from kdrun import ops
 from kdrun.ops.routing import load_balance_loss, router_z_loss
+
+
+def test_the_own_expert_is_left_out_and_the_order_kept() -> None:
+    tokens = torch.arange(3.0).view(1, 3, 1).expand(3, 3, 2)
+    found = ops.exclude_expert(tokens, torch.tensor([0, 1, 2]))
+    assert found[..., 0].tolist() == [[1, 2], [0, 2], [0, 1]]
 
 
 def test_balance_of_a_batch_is_one_if_even_and_the_number_of_experts_if_all_go_to_one() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from kdrun.ops.indexing import gather_pairs
 from kdrun.ops.similarity import multi_similarity_loss
 from kdrun.ops.spans import first_pieces, mention_starts, span_mean_pool
 from support.tensors import generator
@@ -63,9 +62,3 @@ def test_text_without_mentions_gives_no_rows_and_no_loss() -> None:
     assert found["features"].shape == (0, 4)
     assert loss.item() == 0
     assert not states.grad.any()
-
-
-def test_pairs_of_unknown_rows_weigh_nothing() -> None:
-    table = torch.tensor([[1.0, 0.5], [0.25, 1.0]])
-    pairs = gather_pairs(table, torch.tensor([1, -1, 0]))
-    assert pairs.tolist() == [[1, 0, 0.25], [0, 0, 0], [0.5, 0, 1]]

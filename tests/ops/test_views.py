@@ -1,10 +1,34 @@
-"""Views of an image that pass gradients."""
+"""Views of an image."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from kdrun import ops
+from kdrun.ops.views import rotation_views
+from support.tensors import generator
+
+
+def test_rotation_views_come_four_a_row() -> None:
+    image = torch.randn(2, 1, 3, 3)
+    views = rotation_views(image)
+    assert torch.equal(views[4], image[1])
+    assert torch.equal(views[6].flip(1, 2), image[1])
+    assert torch.equal(views[5].rot90(-1, (1, 2)), image[1])
+
+
+def image(seed: int) -> Tensor:
+    return torch.randn(3, 2, 6, 6, generator=generator(seed), dtype=torch.float64) * (seed + 2) + seed
+
+
+def test_mixing_with_share_one_changes_nothing_and_zero_takes_the_partners_statistics() -> None:
+    images, order = image(1) * torch.tensor([1.0, 2.0, 5.0]).reshape(3, 1, 1, 1), torch.tensor([1, 2, 0])
+    same = ops.mix_statistics(images, torch.ones(3, dtype=torch.float64), order)
+    torch.testing.assert_close(same, images)
+    swapped = ops.mix_statistics(images, torch.zeros(3, dtype=torch.float64), order)
+    torch.testing.assert_close(swapped.mean((2, 3)), images.mean((2, 3))[order])
+    torch.testing.assert_close(swapped.std((2, 3)), images.std((2, 3))[order], rtol=1e-5, atol=0)
 
 
 def test_views_of_no_strength_are_the_image_and_pass_gradients() -> None:

@@ -12,10 +12,7 @@ from kdrun.data.tokenizers import tokenizer
 from kdrun.errors import InputError
 from kdrun.parts.privacy import privacy_spans
 from support.contexts import stage_context
-
-SMALL = {"train_characters": 4000, "valid_characters": 800, "test_characters": 800}
-
-TINY = {**SMALL, "canaries": 3, "repeats": 5, "secret_length": 2}
+from support.text import TINY
 
 
 def row_of(text: str) -> MemoryDataset:

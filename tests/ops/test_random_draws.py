@@ -1,4 +1,4 @@
-"""Seeded noise, permutations and random partners."""
+"""Seeded draws: noise, permutations, random partners."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import pytest
 import torch
 from scipy.stats import beta as beta_law
 from scipy.stats import kstest
-from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from kdrun import ops
@@ -66,19 +65,6 @@ def test_a_permutation_holds_every_row_once() -> None:
     assert sorted(order.tolist()) == list(range(50))
 
 
-def image(seed: int) -> Tensor:
-    return torch.randn(3, 2, 6, 6, generator=generator(seed), dtype=torch.float64) * (seed + 2) + seed
-
-
-def test_mixing_with_share_one_changes_nothing_and_zero_takes_the_partners_statistics() -> None:
-    images, order = image(1) * torch.tensor([1.0, 2.0, 5.0]).reshape(3, 1, 1, 1), torch.tensor([1, 2, 0])
-    same = ops.mix_statistics(images, torch.ones(3, dtype=torch.float64), order)
-    torch.testing.assert_close(same, images)
-    swapped = ops.mix_statistics(images, torch.zeros(3, dtype=torch.float64), order)
-    torch.testing.assert_close(swapped.mean((2, 3)), images.mean((2, 3))[order])
-    torch.testing.assert_close(swapped.std((2, 3)), images.std((2, 3))[order], rtol=1e-5, atol=0)
-
-
 def test_noise_on_soft_targets_stays_a_distribution_and_touches_only_the_mask() -> None:
     targets, mask = torch.full((2, 3, 5), 0.2), torch.tensor([[True, False, True], [False, False, True]])
     noisy = ops.laplace_soft_targets(targets, mask, epsilon=0.5, generator=generator())
@@ -105,3 +91,10 @@ def test_noise_needs_no_values() -> None:
         assert ops.permutation(like, generator=generator).shape == (3,)
         assert ops.standard_normal(like, generator=generator).shape == (3, 4)
         assert ops.laplace_soft_targets(like, torch.ones(3, dtype=torch.bool), generator=generator).shape == (3, 4)
+
+
+def test_permuted_columns_keep_each_rows_numbers() -> None:
+    matrix = torch.arange(12.0).view(3, 4)
+    mixed = ops.permute_columns(matrix, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(mixed.sort(1).values, matrix)
+    assert not torch.equal(mixed, matrix)

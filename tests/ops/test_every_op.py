@@ -1,4 +1,4 @@
-"""The maths of ops: closed forms, limits, invariances and gradients."""
+"""What every loss must do: finite values, right gradients, zero where student and teacher agree."""
 
 from __future__ import annotations
 
@@ -11,22 +11,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import gradcheck, gradgradcheck
 
-from kdrun.ops.divergences import kl_divergence
-from kdrun.ops.features import attention_transfer, norm_direction_loss
 from kdrun.registry import catalog
-from support.tensors import student_and_teacher
-
-
-def test_gradients() -> None:
-    pair = student_and_teacher()
-    student, teacher = pair
-    assert gradcheck(lambda s: kl_divergence(s, teacher, temperature=3.0), (student,))
-    maps = torch.rand(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
-    other = torch.rand(2, 5, 4, 4, dtype=torch.float64)
-    assert gradcheck(lambda m: attention_transfer(m, other), (maps,))
-    means, labels = torch.randn(3, 5, dtype=torch.float64), torch.tensor([0, 2, 1, 0])
-    assert gradcheck(lambda s: norm_direction_loss(s, teacher, means, labels), (student,))
-
 
 LABELS = torch.tensor([0, 2, 1, 2])
 
