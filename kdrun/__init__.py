@@ -1,3 +1,28 @@
-"""kdrun: declarative, config-driven experiments in knowledge transfer."""
+"""kdrun: declarative, config-driven experiments in knowledge transfer.
+
+``compose``, ``run`` and ``reproduce`` do from Python what the commands do; see ``kdrun.api``. Nothing heavy is imported before
+one of them is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kdrun.api import compose, reproduce, run
+
+__all__ = ["__version__", "compose", "reproduce", "run"]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from kdrun import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'kdrun' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

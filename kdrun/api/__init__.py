@@ -1,1 +1,153 @@
-"""kdrun for programs and notebooks: what the commands do, as functions that return values and print nothing."""
+"""kdrun for programs and notebooks: what the commands do, as functions that return values and print nothing.
+
+    import kdrun
+
+    experiment = kdrun.compose("distillation/kd", ["epochs=2"], arm="kd")
+    result = kdrun.run(experiment)
+    result.metrics["test.accuracy"]
+
+Errors are those of ``kdrun.errors``; their text names file and line. What a call needs of the process (torch's threads and
+random streams, plug-ins) is put back when it returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdrun.api.asked import Overrides, selected
+from kdrun.api.composition import Composition
+
+if TYPE_CHECKING:
+    from kdrun.api.finished import Run
+    from kdrun.api.reproduction import Reproduction
+    from kdrun.config.experiment import Experiment
+    from kdrun.runtime.progress import Reporter
+
+__all__ = ["Composition", "compose", "reproduce", "run"]
+
+Folder = str | Path
+Plugins = Sequence[Folder]
+
+
+def compose(
+    recipe: Folder,
+    overrides: Overrides = (),
+    *,
+    arm: str | None = None,
+    scale: str | None = None,
+    seed: int | None = None,
+    store: Folder | None = None,
+    plugins: Plugins | None = None,
+) -> Composition:
+    """Compose a recipe with its arm and scale and the caller's overrides, as ``kdrun run`` would.
+
+    ``recipe`` is a name (``kd``, ``distillation/kd``) or a YAML file. ``overrides`` are ``["epochs=2"]`` in the command line's
+    grammar or a mapping ``{"epochs": 2}``. ``store`` is the folder of results (default: ``KDRUN_STORE``, else
+    ``~/.cache/kdrun``); ``plugins`` are Python files or installed packages with parts of your own. Raises ``InputError``.
+    """
+    return Composition.of(
+        str(recipe), selected(overrides, arm=arm, scale=scale, seed=seed, store=store, plugins=plugins)
+    )
+
+
+def run(
+    experiment: Composition | Folder,
+    overrides: Overrides = (),
+    *,
+    arm: str | None = None,
+    scale: str | None = None,
+    seed: int | None = None,
+    store: Folder | None = None,
+    runs: Folder | None = None,
+    plugins: Plugins | None = None,
+    progress: bool = False,
+) -> Run:
+    """Run what ``compose`` gave, or a recipe; what the store holds is read from it.
+
+    Arguments are those of ``compose``; over a composition they are further changes. ``runs`` is a folder for records such as the
+    command line keeps; without it none are written, unless a tracker is chosen. ``progress`` reports on standard error. Raises
+    ``InputError`` for what is wrong in the configuration, before anything runs, and ``RunError`` if the run fails.
+    """
+    from kdrun.api.finished import Run
+    from kdrun.engine.records import run_recorded
+    from kdrun.engine.session import Session
+
+    asked = selected(overrides, arm=arm, scale=scale, seed=seed, store=store, runs=runs, plugins=plugins)
+    if isinstance(experiment, Composition):
+        composed = experiment.changed(asked)
+    else:
+        composed = Composition.of(str(experiment), asked)
+    with _surroundings(composed.plugins, progress) as reporter:
+        session = Session(composed.experiment, reporter, graph=composed.graph)
+        if _keeps_records(composed):
+            return Run(session, *run_recorded(session))
+        return Run(session, session.run())
+
+
+def reproduce(
+    recipe: Folder,
+    overrides: Overrides = (),
+    *,
+    arms: Sequence[str] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    scale: str | None = None,
+    store: Folder | None = None,
+    runs: Folder | None = None,
+    plugins: Plugins | None = None,
+    jobs: int = 1,
+    progress: bool = False,
+) -> Reproduction:
+    """Run all arms of a recipe over its seeds and judge its claims, as ``kdrun reproduce`` would.
+
+    ``seeds`` is a number of seeds or a list of them. With some ``arms`` alone no claim is judged. ``runs`` is a folder for the
+    records and the HTML page; without it none are written. ``jobs`` is the number of processes; more than one asks a script for
+    ``if __name__ == "__main__":``. A run that fails does not stop the others: it stands in ``failures``. Raises ``InputError``,
+    and ``RunError`` if all runs fail.
+    """
+    from kdrun.api.reproduction import Reproduction
+    from kdrun.api.study import Study
+    from kdrun.config.compose import Composer
+
+    selection = selected(overrides, scale=scale, seeds=seeds, store=store, runs=runs, plugins=plugins)
+    composer = Composer.named(str(recipe), selection.overrides)
+    with _surroundings(plugins or (), progress) as reporter:
+        study = Study.of(composer, selection, arms)
+        for text, without in study.left_out.items():
+            reporter.message(f"{text} means nothing in arm {', '.join(without)}")
+        found = Reproduction.of(study, study.run(reporter, jobs))
+    return found.written(study.base.config["runs"]) if _names_runs(study.base) else found
+
+
+@contextlib.contextmanager
+def _surroundings(plugins: Sequence[Any], progress: bool) -> Iterator[Reporter]:
+    """Plug-ins, torch's state and progress, for the time of a run."""
+    from kdrun.errors import InputError
+    from kdrun.registry import catalog_with
+    from kdrun.runtime.process_state import restored_afterwards
+    from kdrun.runtime.processes import dismiss, launched
+    from kdrun.runtime.progress import make_reporter
+
+    if (launched() or (0, 1))[1] > 1:
+        raise InputError(
+            "processes that torchrun started run a recipe by the command line: torchrun … -m kdrun run RECIPE"
+        )
+    reporter = make_reporter(quiet=not progress)
+    try:
+        with catalog_with([str(plugin) for plugin in plugins]), restored_afterwards():
+            yield reporter
+    finally:
+        reporter.close()
+        dismiss()
+
+
+def _keeps_records(composed: Composition) -> bool:
+    """Whether the caller named a folder for records, or a tracker, which needs one."""
+    tracker = (composed.config.get("tracker") or {}).get("tracker", "local")
+    return tracker != "local" or _names_runs(composed.experiment)
+
+
+def _names_runs(experiment: Experiment) -> bool:
+    return any(o.path == "runs" for o in experiment.overrides)

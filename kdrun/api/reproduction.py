@@ -5,30 +5,42 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from kdrun.api.study import Measured, Study
+from kdrun.api.finished import Run
+from kdrun.api.frames import OnDemand, data_frame
+from kdrun.api.study import Measured, Study, label_of
 from kdrun.claims import Verdict, claimed_metrics
 from kdrun.claims.verdicts import Results
 from kdrun.engine.records import environment, write_record
-from kdrun.errors import KdrunError
+from kdrun.errors import InputError, KdrunError
 from kdrun.report.page import Page, write_page
-from kdrun.report.tables import headline, text_table
+from kdrun.report.tables import arm_table, headline, html_table, text_table, verdict_lines
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["Reproduction"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Reproduction:
-    """The runs of a study and the verdicts. As text: the table of what the claims name, verdicts, and the leaderboard."""
+    """The runs of a study and the verdicts on its claims.
+
+    As text: the table of what the claims name, verdicts, and the leaderboard. ``ranking`` is the leaderboard's header and rows,
+    ``page`` the HTML page, if it was written.
+    """
 
     study: Study
     measured: Measured
     verdicts: Sequence[Verdict]
     ranking: tuple[list[str], list[list[str]]] | None
+    page: Path | None = None
 
     @classmethod
     def of(cls, study: Study, measured: Measured) -> Reproduction:
@@ -45,14 +57,67 @@ class Reproduction:
         """The errors of runs that failed, by arm and seed in words."""
         return self.measured.failures
 
-    def __str__(self) -> str:
-        base, seeds = self.study.base, ", ".join(map(str, self.study.seeds))
-        shown = headline(self.results, self.verdicts, claimed_metrics(base.claims))
-        board = f"\n\n{text_table(*self.ranking)}" if self.ranking is not None else ""
-        return f"{base.recipe} at scale {self.study.scale}, seeds {seeds}\n\n{shown}{board}"
+    @property
+    def tables(self) -> OnDemand[DataFrame]:
+        """By arm, a data frame of all metrics, a row a seed."""
+        return OnDemand(self.study.arms, self._table, "arm")
 
-    def write(self, runs: str | Path) -> Path:
-        """Write the records and the page into a folder of the recipe's and scale's inside ``runs``; return the page's path."""
+    def _table(self, arm: str) -> DataFrame:
+        return data_frame([{"seed": seed, **metrics} for seed, metrics in self.results[arm].items()], index="seed")
+
+    @property
+    def means(self) -> DataFrame:
+        """Means over seeds: a row an arm, a column a metric."""
+        return data_frame([{"arm": arm, **self._means(arm)} for arm in self.study.arms], index="arm")
+
+    def _means(self, arm: str) -> dict[str, float]:
+        runs = list(self.results[arm].values())
+        names = dict.fromkeys(name for metrics in runs for name in metrics)
+        return {name: fmean(metrics[name] for metrics in runs if name in metrics) for name in names}
+
+    def run(self, arm: str, seed: int) -> Run:
+        """One of the runs. Raises ``InputError`` if there was none, and what it failed with if it failed."""
+        label = label_of(arm, seed)
+        if label in self.failures:
+            raise self.failures[label]
+        if label not in self.measured.outcomes:
+            arms, seeds = ", ".join(self.study.arms), ", ".join(map(str, self.study.seeds))
+            raise InputError(f"there was no run of arm '{arm}' at seed {seed}; arms: {arms}; seeds: {seeds}")
+        return Run(self.study.sessions[label], self.measured.outcomes[label])
+
+    def _heading(self) -> str:
+        seeds = ", ".join(map(str, self.study.seeds))
+        return f"{self.study.base.recipe} at scale {self.study.scale}, seeds {seeds}"
+
+    @property
+    def _claimed(self) -> list[str]:
+        return claimed_metrics(self.study.base.claims)
+
+    def __str__(self) -> str:
+        shown = headline(self.results, self.verdicts, self._claimed)
+        board = f"\n\n{text_table(*self.ranking)}" if self.ranking is not None else ""
+        return f"{self._heading()}\n\n{shown}{board}"
+
+    def __repr__(self) -> str:
+        return "\n".join([str(self), *self._complaints()])
+
+    def _repr_html_(self) -> str:
+        pieces = [f"<div>{escape(self._heading())}</div>", html_table(*arm_table(self.results, self._claimed))]
+        pieces += [f"<pre>{escape(chr(10).join(verdict_lines(self.verdicts)))}</pre>"] if self.verdicts else []
+        pieces += [html_table(*self.ranking)] if self.ranking is not None else []
+        return "".join([*pieces, *(f"<div>{escape(line)}</div>" for line in self._complaints())])
+
+    def _complaints(self) -> list[str]:
+        """Runs that failed, and settings that some arms do not have."""
+        failed = [f"{label} failed: {failure}" for label, failure in self.failures.items()]
+        silent = [f"{text} means nothing in arm {', '.join(arms)}" for text, arms in self.study.left_out.items()]
+        return [*silent, *failed]
+
+    def written(self, runs: str | Path) -> Reproduction:
+        """The same, with records and page in a folder of the recipe's and scale's inside ``runs``. Raises ``StoreError``."""
+        return dataclasses.replace(self, page=self._write(runs))
+
+    def _write(self, runs: str | Path) -> Path:
         base, scale = self.study.base, self.study.scale
         folder = Path(runs) / base.recipe.replace("/", "-") / f"reproduce-{scale}"
         record = {

@@ -81,7 +81,7 @@ def _model(session: Any, stage: str, role: str | None) -> tuple[Any, Any]:
 def _write(model: Any, column: Any, kind: str, output: Path) -> None:
     import torch
 
-    from kdrun.models.building import build, load_state
+    from kdrun.models.building import restored
 
     output.parent.mkdir(parents=True, exist_ok=True)
     if kind == "safetensors":
@@ -90,14 +90,13 @@ def _write(model: Any, column: Any, kind: str, output: Path) -> None:
         meta = {"kdrun": json.dumps(dict(model.spec))}
         save_file({k: v.contiguous().clone() for k, v in model.state.items()}, output, metadata=meta)
         return
-    module = build(model.spec)
-    load_state(module, model.state, source="the stored model")
+    module = restored(model.spec, model.state)
     example = torch.zeros((2, *column.shape), dtype=column.dtype)
     batch = {0: torch.export.Dim("batch", min=1)}
     if kind == "torch":
-        torch.export.save(torch.export.export(module.eval(), (example,), dynamic_shapes=(batch,)), output)
+        torch.export.save(torch.export.export(module, (example,), dynamic_shapes=(batch,)), output)
         return
     try:
-        torch.onnx.export(module.eval(), (example,), str(output), dynamo=True, dynamic_shapes=(batch,), verbose=False)
+        torch.onnx.export(module, (example,), str(output), dynamo=True, dynamic_shapes=(batch,), verbose=False)
     except ImportError as error:
         raise InputError(f"ONNX export needs an extra: pip install 'kdrun[onnx]' ({error})") from None

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kdrun.commands.arguments import chosen, parse, recipe_parser
 from kdrun.commands.check_ import check_statements
 from kdrun.config.miniature import still_small
+from kdrun.report.plan_table import plan_lines, plan_table, plan_total
+
+if TYPE_CHECKING:
+    from kdrun.engine.plan import Plan
+    from kdrun.engine.session import Session
 
 __all__ = ["main"]
 
@@ -41,53 +46,18 @@ def _print_small(values: Sequence[tuple[str, Any, str]], scale: str) -> None:
         print(f"  {key}: {value}  ({where})")
 
 
-def _print(session: Any, found: Any, *, shapes: bool) -> None:
+def _print(session: Session, found: Plan, *, shapes: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    header, rows = plan_table(found, session.store.contains)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("stage", "kind", "parameters", "FLOPs a step", "steps", "weights and state", "key", "stored"):
+    for title in header:
         table.add_column(title, justify="left" if title in ("stage", "kind", "key", "stored") else "right")
-    for stage in found.stages:
-        table.add_row(
-            stage.name,
-            stage.kind,
-            " ".join(f"{role} {_si(count)}" for role, count in stage.parameters.items()),
-            "not planned" if stage.unplanned else "" if stage.flops is None else _si(stage.flops),
-            f"{stage.steps:,}" if stage.steps else "",
-            f"{_si(stage.memory)}B" if stage.memory else "",
-            stage.key[:10],
-            "yes" if session.store.contains(stage.key) else "no",
-        )
+    for row in rows:
+        table.add_row(*row)
     console = Console(width=None if Console().is_terminal else 160)
     console.print(table)
-    for stage in found.stages:
-        for note in stage.notes:
-            console.print(f"{stage.name}: {note}", highlight=False)
-        if shapes:
-            for name, shape in stage.shapes.items():
-                console.print(f"  {stage.name}.{name}: {shape}", highlight=False)
-    console.print(_total(found))
-
-
-def _total(found: Any) -> str:
-    """FLOPs of all training steps, or that some or all of them are not planned."""
-    training = [stage for stage in found.stages if stage.kind == "train"]
-    unplanned = [s for s in training if s.unplanned or (s.flops and s.steps is None)]
-    if not training:
-        return "nothing is trained"
-    if len(unplanned) == len(training):
-        return f"training in all: not planned ({len(training)} stages wait for what is known only when others have run)"
-    more = f", and {len(unplanned)} stages that are not planned" if unplanned else ""
-    return f"training in all: {_si(found.total_flops)}FLOPs{more}"
-
-
-def _si(value: float | None) -> str:
-    """A count with a unit prefix: 1.5M."""
-    if value is None:
-        return ""
-    for unit in ("", "k", "M", "G", "T", "P", "E"):
-        if abs(value) < 1000:
-            return f"{value:.3g}{unit}" if unit or value != int(value) else f"{int(value)}"
-        value /= 1000
-    return f"{value:.3g}Z"
+    for line in plan_lines(found, shapes=shapes):
+        console.print(line, highlight=False)
+    console.print(plan_total(found))

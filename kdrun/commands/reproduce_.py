@@ -33,8 +33,8 @@ def main(arguments: Sequence[str]) -> int:
         reporter.close()
     found = _judged(study, measured)
     print(found)
-    page = found.write(study.base.config.get("runs") or "runs")
-    print(f"\nreport: {page.resolve() if sys.stdout.isatty() else page}")
+    page = found.written(study.base.config.get("runs") or "runs").page
+    print(f"\nreport: {page.resolve() if page and sys.stdout.isatty() else page}")
     for label, failure in found.failures.items():
         print(f"kdrun: {label} failed: {failure}", file=sys.stderr)
     if found.failures:

@@ -95,6 +95,10 @@ class Executor:
             self._results[name] = self._obtain(self.graph.nodes[name])
         return self._results[name]
 
+    def forget(self) -> None:
+        """Let go of all results; who asks again reads them from the store."""
+        self._results.clear()
+
     def _obtain(self, node: Node) -> Result:
         key = self.keys[node.name]
         found = self._read(node, key)

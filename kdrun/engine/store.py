@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from kdrun.errors import CorruptArtifact, StoreError
 from kdrun.runtime.artifacts import Artifact, Data, Model, Table, Tensors, Value
 from kdrun.runtime.files import atomic_folder, remove_leftovers, sha256, store_errors
 
-__all__ = ["Entry", "Store", "default_root"]
+__all__ = ["Entry", "Store", "arrow_table", "default_root"]
 
 FORMAT = 1
 
@@ -67,6 +67,10 @@ class Store:
     def contains(self, key: str) -> bool:
         """Whether a complete result is there."""
         return (self._folder(key) / "manifest.json").is_file()
+
+    def kinds(self, key: str) -> dict[str, str]:
+        """What a complete result holds: by field, ``model``, ``tensors``, ``table``, ``data`` or ``value``."""
+        return {name: described["type"] for name, described in self._manifest(self._folder(key), key)["fields"].items()}
 
     def write(self, key: str, fields: Mapping[str, Artifact], description: Mapping[str, Any]) -> None:
         """Store the result of a stage: all of it, or nothing."""
@@ -210,13 +214,21 @@ def _tensors(tensors: Mapping[str, Any], path: Path) -> list[str]:
     return [path.name]
 
 
+def arrow_table(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Rows of scalars as a ``pyarrow.Table``, with None where a row lacks a column."""
+    import pyarrow as pa
+
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
+
+
 def _parquet(rows: list[dict[str, Any]], path: Path) -> list[str]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = {name: pa.array([row.get(name) for row in rows]) for name in names}
-    table = pa.table(columns) if names else pa.table({"empty": pa.array([None] * len(rows), pa.null())})
+    table = arrow_table(rows)
+    if not table.num_columns:
+        table = pa.table({"empty": pa.array([None] * len(rows), pa.null())})
     pq.write_table(table, path, compression="zstd")
     return [path.name]
 

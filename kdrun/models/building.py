@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
     from kdrun.data.dataset import DataInfo
 
-__all__ = ["build", "is_resolved", "load_state", "load_weights", "resolve", "sizes_from_data", "uses_batch_statistics"]
+__all__ = [
+    "build",
+    "is_resolved",
+    "load_state",
+    "load_weights",
+    "resolve",
+    "restored",
+    "sizes_from_data",
+    "uses_batch_statistics",
+]
 
 INPUT_COLUMNS = ("image", "input", "features", "tokens", "series")
 """Columns that a model reads, the first that a data set has."""
@@ -91,6 +100,18 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], *, source: str) -
             f"{source} is of another architecture: {example} ({len(missing)} missing, {len(surplus)} surplus)"
         )
     module.load_state_dict(state)
+
+
+def restored(spec: Mapping[str, Any], state: Mapping[str, Tensor] | None) -> nn.Module:
+    """A stored model as a module on the CPU, in eval mode, with its weights. torch's global random streams stay as they are.
+
+    Raises ``InputError`` for one without weights: a model as it is configured, before any stage has trained it.
+    """
+    if state is None:
+        raise InputError(f"model '{spec['model']}' was not trained: name the stage that trains it")
+    module = build(spec, seed=(0, "restored"))
+    load_state(module, state, source=f"the stored model '{spec['model']}'")
+    return module.eval()
 
 
 def load_weights(module: nn.Module, path: str, *, key: str | None = None) -> None:

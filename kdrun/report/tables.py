@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from html import escape
+from typing import Any
 
 from kdrun.claims import Verdict, mean_interval
 from kdrun.claims.verdicts import Results
 
-__all__ = ["arm_table", "format_interval", "headline", "number", "verdict_lines"]
+__all__ = ["arm_table", "format_interval", "headline", "html_table", "number", "text_table", "verdict_lines"]
 
 MARKS = {"reproduced": "✓", "contradicted": "✗", "undecided": "?"}
 
@@ -57,6 +59,16 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(str(r[i])) for r in [header, *rows]) for i in range(len(header))]
     lines = ["  ".join(str(c).ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in [header, *rows]]
     return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+
+
+def html_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """The same as HTML."""
+
+    def line(cells: Sequence[Any], tag: str) -> str:
+        return f"<tr>{''.join(f'<{tag}>{escape(str(cell))}</{tag}>' for cell in cells)}</tr>"
+
+    body = "".join(line(row, "td") for row in rows)
+    return f"<table><thead>{line(header, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
 def verdict_lines(verdicts: Sequence[Verdict]) -> list[str]:

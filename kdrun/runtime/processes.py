@@ -22,7 +22,7 @@ import yaml
 
 from kdrun.errors import Diverged, InputError
 
-__all__ = ["MEETING", "Group", "Line", "launched"]
+__all__ = ["MEETING", "Group", "Line", "dismiss", "launched"]
 
 IDLE = timedelta(days=365)
 """How long the others wait for the next train stage."""
@@ -156,6 +156,12 @@ class Group:
 
 
 _group: Group | None = None
+
+
+def dismiss() -> None:
+    """Send the other processes home, if there are any."""
+    if _group is not None:
+        _group.close()
 
 
 def _watch(helper: subprocess.Popen[bytes]) -> None:

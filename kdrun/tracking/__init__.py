@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from kdrun.registry import catalog
+from kdrun.registry.catalog import catalog
 
 __all__ = ["Fanout", "Tracker", "start_trackers"]
 
