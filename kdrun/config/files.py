@@ -102,9 +102,17 @@ def _place(path: Path, error: Any) -> str:
     return f"{short(path)}:{mark.line + 1}" if mark is not None else short(path)
 
 
-@functools.lru_cache(maxsize=256)
 def tree(path: Path) -> yaml.Node | None:
     """The file's tree of nodes, which know their lines; None if it cannot be read."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return _tree(path, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=256)
+def _tree(path: Path, changed: int, size: int) -> yaml.Node | None:
     try:
         return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except (OSError, yaml.YAMLError, UnicodeDecodeError):

@@ -1,0 +1,59 @@
+"""Reproducing from Python: verdicts, a table an arm, single runs, the page."""
+
+from __future__ import annotations
+
+import pytest
+
+import kdrun
+from kdrun.api.reproduction import Reproduction
+from kdrun.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def reproduced(shared_store) -> Reproduction:
+    return kdrun.reproduce("kd", scale="smoke", seeds=2, store=shared_store)
+
+
+def test_it_reads_as_the_command_prints(reproduced, shared_store, kdrun) -> None:
+    answer = kdrun("reproduce", "kd", "scale=smoke", "seeds=2", f"store={shared_store}", "--quiet")
+    assert answer.out.rsplit("\n\nreport:", 1)[0] == str(reproduced)
+    assert [v.name for v in reproduced.verdicts] == ["beats_scratch", "beats_smoothing"]
+    assert reproduced.page is None
+
+
+def test_each_arm_has_a_table_with_a_row_a_seed(reproduced) -> None:
+    pytest.importorskip("pandas")
+    assert list(reproduced.tables) == ["kd", "scratch", "label_smoothing"]
+    table = reproduced.tables["kd"]
+    assert list(table.index) == [0, 1]
+    assert reproduced.means.loc["kd", "test.accuracy"] == pytest.approx(table["test.accuracy"].mean())
+
+
+def test_a_run_of_it_is_a_run(reproduced, finished) -> None:
+    assert reproduced.run("kd", 0).metrics == finished.metrics
+    assert reproduced.run("kd", 0).model("fit_student") is not None
+    with pytest.raises(InputError, match="no run of arm 'kd' at seed 7; arms: kd, scratch"):
+        reproduced.run("kd", 7)
+
+
+def test_some_arms_are_judged_on_nothing_and_records_come_where_they_are_wanted(shared_store, tmp_path, capfd) -> None:
+    found = kdrun.reproduce(
+        "kd", scale="smoke", seeds=[1], arms=["scratch"], store=shared_store, runs=tmp_path / "records"
+    )
+    assert list(found.tables) == ["scratch"]
+    assert list(found.verdicts) == []
+    assert found.page == tmp_path / "records/distillation-kd/reproduce-smoke/report.html"
+    assert found.page.is_file()
+    assert capfd.readouterr() == ("", "")
+    with pytest.raises(InputError, match="no arm 'scrach'"):
+        kdrun.reproduce("kd", arms=["scrach"])
+
+
+def test_a_run_that_fails_is_told_and_the_others_stand(tmp_path, shared_store) -> None:
+    found = kdrun.reproduce("kd", {"arms.scratch.optimizer.lr": 1e30}, scale="smoke", seeds=[0], store=shared_store)
+    assert list(found.failures) == ["[scratch seed 0]"]
+    assert "[scratch seed 0] failed" in repr(found)
+    assert found.results["scratch"] == {}
+    with pytest.raises(type(found.failures["[scratch seed 0]"])):
+        found.run("scratch", 0)
+    assert "<table>" in found._repr_html_()
