@@ -7,7 +7,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional as F
 
 from kdrun.errors import InputError
@@ -88,6 +87,22 @@ def sinusoidal(positions: Tensor, dim: int, *, temperature: float = 1e4) -> Tens
     return torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], -1).flatten(-3)
 
 
+@torch.library.custom_op("kdrun::places_in_use", mutates_args=())
+def _places_in_use(real: torch.Tensor, least: int) -> torch.Tensor:
+    """An empty row as long as the elements up to the last one that counts in this batch, and no shorter than ``least``.
+
+    ``real`` [batch, elements] (bool). Planning and ``torch.compile``, for which lengths are fixed, take all elements: what lies
+    behind the last one changes no estimate.
+    """
+    last = (real * torch.arange(1, real.shape[1] + 1, device=real.device)).amax()
+    return real.new_empty(max(int(last), least))
+
+
+@_places_in_use.register_fake
+def _(real: Tensor, least: int) -> Tensor:
+    return real.new_empty(real.shape[1])
+
+
 @model(name="set_prediction_transformer", outputs=("estimates", "states", "existence", "memory"))
 class SetPredictionTransformer(nn.Module):
     """From a list of point measurements to the set of present states: a two-stage, refining detection transformer.
@@ -154,7 +169,7 @@ class SetPredictionTransformer(nn.Module):
         if elements < self.queries:
             raise InputError(f"{self.queries} queries are taken from as many elements or more, got {elements}")
         real = measurements[..., -1] >= 0 if mask is None else mask
-        length = self._length(real)
+        length = len(_places_in_use(real, self.queries))
         measurements, real = measurements[:, :length], real[:, :length]
         scaled = measurements[..., :-1] / self.field
         code = self.time(measurements[..., -1].clamp_min(0).long())
@@ -178,13 +193,6 @@ class SetPredictionTransformer(nn.Module):
             "existence": torch.stack(logits, 1),
             "memory": F.pad(memory, (0, 0, 0, elements - length)),
         }
-
-    def _length(self, real: Tensor) -> int:
-        """Elements up to the last one that counts in this batch, and no fewer than queries."""
-        if isinstance(real, FakeTensor) or torch.compiler.is_compiling():
-            return real.shape[1]
-        last = (real * torch.arange(1, real.shape[1] + 1, device=real.device)).amax()
-        return max(int(last), self.queries)
 
     def _position(self, logit: Tensor) -> Tensor:
         return (logit.sigmoid() - 0.5) * self.field

@@ -67,3 +67,23 @@ def test_the_encoder_learns_through_queries_made_of_its_features() -> None:
         reached[content] = module.select[0].weight.grad
     assert reached["place"] is None or not reached["place"].any()
     assert reached["memory"].any()
+
+
+def test_plans_and_compiled_networks_take_whole_sets_and_say_the_same() -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    module = build(SPEC, seed=(0,)).eval()
+    rows = split(4).rows()["measurements"][:, :20].clone()
+    rows[:, 9:, 2] = -1  # nothing behind the ninth element
+    lengths = []
+    hook = module.encoder[0].register_forward_hook(lambda layer, inputs, output: lengths.append(output.shape[1]))
+    found = module(rows)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        planned = module(mode.from_tensor(rows))
+    hook.remove()
+    assert lengths == [9, 20]
+    assert {n: v.shape for n, v in planned.items()} == {n: v.shape for n, v in found.items()}
+    whole = torch.compile(module, backend="eager", fullgraph=True)(rows)
+    for name in ("estimates", "states", "existence"):
+        assert torch.allclose(whole[name], found[name], atol=1e-5)
+    assert not found["memory"][:, 9:].any()
