@@ -73,38 +73,42 @@ class FactBank:
         valid_entities: Unsigned = 50,
         seed: Unsigned = 0,
     ) -> None:
-        self.entities, self.attributes, self.templates = (
-            entities,
-            list(attributes),
-            list(TEMPLATES if templates is None else templates),
-        )
+        self.entities, self.attributes = entities, list(attributes)
+        self.templates = list(TEMPLATES if templates is None else templates)
         self.values = list(values) if isinstance(values, list) else [values] * len(self.attributes)
-        self.name_tokens, self.value_tokens = name_tokens, value_tokens
+        self.name_tokens, self.value_tokens, self.value_symbols = name_tokens, value_tokens, value_symbols
         self.cues, self.fillers, self.cued, self.lines, self.seed = cues, fillers, cued, lines, seed
         self.parts = (train_entities, valid_entities, entities - train_entities - valid_entities)
-        if not self.attributes or len(self.values) != len(self.attributes):
-            raise DataError(f"{len(self.attributes)} attributes need as many numbers of values", key="data.values")
-        if len(self.attributes) > cues:
-            raise DataError(f"{len(self.attributes)} attributes need as many cue words, got {cues}", key="data.cues")
-        if entities > name_symbols**name_tokens:
+        self._refuse_too_few(name_symbols)
+        self._refuse_templates()
+        self.words = self._vocabulary(name_symbols)
+        self.ids = {word: i for i, word in enumerate(self.words)}
+
+    def _refuse_too_few(self, name_symbols: int) -> None:
+        """Raise ``DataError`` where there are too few words, values or entities to tell things apart."""
+        attributes, entities, symbols = len(self.attributes), self.entities, self.value_symbols
+        if not attributes or len(self.values) != attributes:
+            raise DataError(f"{attributes} attributes need as many numbers of values", key="data.values")
+        if attributes > self.cues:
+            raise DataError(f"{attributes} attributes need as many cue words, got {self.cues}", key="data.cues")
+        if entities > name_symbols**self.name_tokens:
             raise DataError(
-                f"{name_symbols}^{name_tokens} names are too few for {entities} entities", key="data.name_symbols"
+                f"{name_symbols}^{self.name_tokens} names are too few for {entities} entities", key="data.name_symbols"
             )
         if self.parts[2] < 1:
             raise DataError(f"{entities} entities leave none to test on", key="data.entities")
+        if self.value_tokens > 1 and symbols is None:
+            raise DataError("values of several words need their number of symbols", key="data.value_symbols")
+        if symbols is not None and max(self.values) > symbols**self.value_tokens:
+            raise DataError(f"{symbols}^{self.value_tokens} values are too few", key="data.value_symbols")
+
+    def _refuse_templates(self) -> None:
         wrong = [t for t in self.templates if t.split().count("{name}") != 1 or not t.endswith(" {value} .")]
         if wrong or not self.templates:
             raise DataError(
                 f"a template has one {{name}} and ends in '{{value}} .', not: {(wrong or ['none given'])[0]!r}",
                 key="data.templates",
             )
-        if value_tokens > 1 and value_symbols is None:
-            raise DataError("values of several words need their number of symbols", key="data.value_symbols")
-        self.value_symbols = value_symbols
-        if value_symbols is not None and max(self.values) > value_symbols**value_tokens:
-            raise DataError(f"{value_symbols}^{value_tokens} values are too few", key="data.value_symbols")
-        self.words = self._vocabulary(name_symbols)
-        self.ids = {word: i for i, word in enumerate(self.words)}
 
     def _vocabulary(self, name_symbols: int) -> list[str]:
         plain = [w for t in self.templates for w in t.split() if w[0] != "{"]

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import ndtri
 from torch import Tensor
 
 from kdrun.data.dataset import Column, DataInfo
+from kdrun.data.draws import Draws, poisson_table
 from kdrun.data.generated import GeneratedDataset
 from kdrun.errors import DataError
 from kdrun.registry import data
@@ -156,98 +156,84 @@ class PointTargetScenes:
         )
 
 
-class _Draws:
-    """Random numbers of several scenes at once: each scene has a stream of its own, read in the same order."""
+@dataclass
+class _Targets:
+    """The targets of several scenes at one moment, in a row of slots each.
 
-    def __init__(self, numbers: Array, stream: int, attempt: int, count: int) -> None:
-        self.values = np.empty((len(numbers), count))
-        for row, number in enumerate(numbers.tolist()):
-            bits = np.random.Philox(key=[stream, number], counter=[0, 0, 0, attempt])
-            np.random.Generator(bits).random(out=self.values[row])
-        self.place = 0
+    ``place`` and ``velocity`` [scenes, slots, 2]; ``alive`` [scenes, slots] (bool), ``number`` [scenes, slots] that each target has
+    had since it appeared, ``born`` [scenes] how many have appeared.
+    """
 
-    def uniform(self, *shape: int) -> Array:
-        """Uniform numbers [scenes, *shape] in [0, 1)."""
-        count = math.prod(shape)
-        taken = self.values[:, self.place : self.place + count]
-        self.place += count
-        return taken.reshape(len(taken), *shape)
-
-    def normal(self, *shape: int) -> Array:
-        return ndtri(np.maximum(self.uniform(*shape), 1e-300))
-
-    def poisson(self, mean: float, *, least: int = 0) -> Array:
-        """Poisson numbers [scenes], given that they are ``least`` or more."""
-        table = _poisson_table(mean)
-        below = table[least - 1] if least else 0.0
-        return np.searchsorted(table, below + (1 - below) * self.uniform(1)[:, 0], side="right")
-
-
-@functools.cache
-def _poisson_table(mean: float) -> Array:
-    """Cumulative probabilities of 0, 1, 2 … up to where less than 1e-12 is left."""
-    count = int(mean + 12 * math.sqrt(mean) + 24)
-    logs = np.arange(count) * math.log(mean) if mean else np.where(np.arange(count) == 0, 0.0, -np.inf)
-    factorials = np.cumsum(np.log(np.maximum(np.arange(count), 1)))
-    table = np.cumsum(np.exp(logs - factorials - mean))
-    table = table[: int(np.searchsorted(table, 1 - 1e-12)) + 1]
-    table[-1] = 1.0
-    return table
+    place: Array
+    velocity: Array
+    alive: Array
+    number: Array
+    born: Array
 
 
 def _simulate(
     model: PointTargetModel, numbers: Array, stream: int, attempt: int, slots: int, length: int
 ) -> tuple[Mapping[str, Array], Array]:
     """One draw of each scene, as columns, and which of them may stand."""
-    most_clutter = len(_poisson_table(model.clutter))
+    most_clutter = len(poisson_table(model.clutter))
     needed = 1 + 4 * slots + model.steps * (2 + 13 * slots + 3 * most_clutter)
-    draws = _Draws(numbers, stream, attempt, needed)
-    transition, covariance = motion(model)
-    root = np.linalg.cholesky(covariance) if model.process_noise else np.zeros((2, 2))
-    scenes, half, speed = len(numbers), model.field / 2, math.sqrt(model.velocity_variance)
+    draws = Draws(numbers, stream, attempt, needed)
     order = np.arange(slots)
     alive = order < draws.poisson(model.initial, least=1)[:, None]
-    identity = np.broadcast_to(order, (scenes, slots)).copy()
-    born = alive.sum(1)
-    place = (draws.uniform(slots, 2) - 0.5) * model.field
-    velocity = speed * draws.normal(slots, 2)
+    targets = _Targets(
+        *_appearing(model, draws, slots), alive, np.broadcast_to(order, alive.shape).copy(), alive.sum(1)
+    )
     seen: list[tuple[Array, Array, Array]] = []
     for step in range(model.steps):
-        noise = draws.normal(slots, 2, 2) @ root.T  # per axis: (position, velocity)
-        place, velocity = place + transition[0, 1] * velocity + noise[..., 0], velocity + noise[..., 1]
-        alive &= (np.abs(place) <= half).all(2)
-        births = draws.poisson(model.births)
-        new_place, new_velocity = (draws.uniform(slots, 2) - 0.5) * model.field, speed * draws.normal(slots, 2)
-        if step < model.steps - 2:
-            rank = np.cumsum(~alive, 1)  # 1 at the first free slot
-            new = ~alive & (rank <= births[:, None])
-            place, velocity = (
-                np.where(new[..., None], new_place, place),
-                np.where(new[..., None], new_velocity, velocity),
-            )
-            identity = np.where(new, born[:, None] + rank - 1, identity)
-            born, alive = born + new.sum(1), alive | new
-        alive &= draws.uniform(slots) >= model.deaths
-        detected = alive & (draws.uniform(slots) < model.detection)
-        false = np.arange(most_clutter) < draws.poisson(model.clutter)[:, None]
-        points = np.concatenate(
-            [
-                place + model.measurement_noise * draws.normal(slots, 2),
-                (draws.uniform(most_clutter, 2) - 0.5) * model.field,
-            ],
-            1,
-        )
-        real = np.concatenate([detected, false], 1)
-        origin = np.concatenate([identity, np.full((scenes, most_clutter), CLUTTER)], 1)
-        shuffled = np.argsort(draws.uniform(slots + most_clutter), 1)
-        seen.append(
-            (
-                np.take_along_axis(points, shuffled[..., None], 1),
-                np.take_along_axis(real, shuffled, 1),
-                np.take_along_axis(origin, shuffled, 1),
-            )
-        )
-    return _columns(seen, place, alive, length)
+        _move(targets, model, draws, births=step < model.steps - 2)
+        seen.append(_measured(targets, model, draws, most_clutter))
+    return _columns(seen, targets.place, targets.alive, length)
+
+
+def _appearing(model: PointTargetModel, draws: Draws, slots: int) -> tuple[Array, Array]:
+    """Places anywhere on the field and velocities of new targets, one a slot."""
+    place = (draws.uniform(slots, 2) - 0.5) * model.field
+    return place, math.sqrt(model.velocity_variance) * draws.normal(slots, 2)
+
+
+def _move(targets: _Targets, model: PointTargetModel, draws: Draws, *, births: bool) -> None:
+    """One step: targets move, vanish outside, appear in free slots if ``births``, and die."""
+    slots = targets.alive.shape[1]
+    transition, covariance = motion(model)
+    root = np.linalg.cholesky(covariance) if model.process_noise else np.zeros((2, 2))
+    noise = draws.normal(slots, 2, 2) @ root.T  # per axis: (position, velocity)
+    targets.place = targets.place + transition[0, 1] * targets.velocity + noise[..., 0]
+    targets.velocity = targets.velocity + noise[..., 1]
+    targets.alive &= (np.abs(targets.place) <= model.field / 2).all(2)
+    count = draws.poisson(model.births)
+    place, velocity = _appearing(model, draws, slots)
+    if births:
+        rank = np.cumsum(~targets.alive, 1)  # 1 at the first free slot
+        new = ~targets.alive & (rank <= count[:, None])
+        targets.place = np.where(new[..., None], place, targets.place)
+        targets.velocity = np.where(new[..., None], velocity, targets.velocity)
+        targets.number = np.where(new, targets.born[:, None] + rank - 1, targets.number)
+        targets.born, targets.alive = targets.born + new.sum(1), targets.alive | new
+    targets.alive &= draws.uniform(slots) >= model.deaths
+
+
+def _measured(
+    targets: _Targets, model: PointTargetModel, draws: Draws, most_clutter: int
+) -> tuple[Array, Array, Array]:
+    """Points [scenes, slots + clutter, 2], which of them are measured (bool) and the target that each comes from, in random order."""
+    scenes, slots = targets.alive.shape
+    detected = targets.alive & (draws.uniform(slots) < model.detection)
+    false = np.arange(most_clutter) < draws.poisson(model.clutter)[:, None]
+    true = targets.place + model.measurement_noise * draws.normal(slots, 2)
+    points = np.concatenate([true, (draws.uniform(most_clutter, 2) - 0.5) * model.field], 1)
+    real = np.concatenate([detected, false], 1)
+    origin = np.concatenate([targets.number, np.full((scenes, most_clutter), CLUTTER)], 1)
+    order = np.argsort(draws.uniform(slots + most_clutter), 1)
+    return (
+        np.take_along_axis(points, order[..., None], 1),
+        np.take_along_axis(real, order, 1),
+        np.take_along_axis(origin, order, 1),
+    )
 
 
 def _columns(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -47,42 +49,43 @@ class ConvolutionalNetwork(nn.Module):
         image_size: Size = "auto",
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        size, before = int(image_size), int(in_channels)
-        for i, width in enumerate(channels):
-            halve = size > 2 and (i in downsample if isinstance(downsample, list) else downsample and i > 0)
-            size = size // 2 if halve else size
-            convolution = nn.Conv2d(
-                before, width, kernel_size, padding=kernel_size // 2, bias=False, padding_mode=padding
-            )
-            smaller = nn.MaxPool2d(2) if halve else nn.Identity()
-            normalize = nn.BatchNorm2d(width) if norm == "batch" else nn.GroupNorm(max(width // 8, 1), width)
-            layers.append(nn.Sequential(smaller, convolution, normalize, nn.ReLU()))
-            before = width
-        self.blocks = nn.Sequential(*layers)
-        pools = {"mean": nn.AdaptiveAvgPool2d(1), "max": nn.AdaptiveMaxPool2d(1), "none": nn.Identity()}
-        self.pool = pools[pool]
-        before *= size**2 if pool == "none" else 1
-        up: list[nn.Module] = []
-        for width in hidden:
-            up += [nn.Linear(before, width), nn.ReLU()]
-            before = width
-        self.up = nn.Sequential(*up)
-        self.head = nn.Linear(before, int(num_classes))
-        levels = {f"map_{i + 1}": f"blocks.{i}" for i in range(len(channels))}
-        before_relu = {f"map_{i + 1}_pre": f"blocks.{i}.2" for i in range(len(channels))}
-        self.tap_points = {
-            "feature": "head:input",
-            "head": "head",
-            "pooled": "up:input",
-            "map": f"blocks.{len(channels) - 1}",
-            **levels,
-            **before_relu,
-        }
+        maps = [int(in_channels), *channels]
+        self.blocks, size = _blocks(
+            maps,
+            int(image_size),
+            lambda i: i in downsample if isinstance(downsample, list) else downsample and i > 0,
+            {"kernel_size": kernel_size, "padding": kernel_size // 2, "padding_mode": padding},
+            norm,
+        )
+        self.pool = {"mean": nn.AdaptiveAvgPool2d(1), "max": nn.AdaptiveMaxPool2d(1), "none": nn.Identity()}[pool]
+        widths = [maps[-1] * (size**2 if pool == "none" else 1), *hidden]
+        layers = [(nn.Linear(before, width), nn.ReLU()) for before, width in itertools.pairwise(widths)]
+        self.up = nn.Sequential(*itertools.chain.from_iterable(layers))
+        self.head = nn.Linear(widths[-1], int(num_classes))
+        blocks = [f"blocks.{i}" for i in range(len(channels))]
+        self.tap_points = {"feature": "head:input", "head": "head", "pooled": "up:input"}
+        self.tap_points["map"] = f"blocks.{len(channels) - 1}"
+        self.tap_points |= {f"map_{i}": path for i, path in enumerate(blocks, 1)}
+        self.tap_points |= {f"map_{i}_pre": f"{path}.2" for i, path in enumerate(blocks, 1)}
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits [batch, classes] of images [batch, channels, height, width]."""
         return self.head(self.up(self.pool(self.blocks(image)).flatten(1)))
+
+
+def _blocks(
+    widths: Sequence[int], size: int, halves: Callable[[int], bool], options: dict[str, Any], norm: str
+) -> tuple[nn.Sequential, int]:
+    """Blocks from one of ``widths`` to the next for maps of ``size`` pixels, and the size of the last map."""
+    blocks = nn.Sequential()
+    for i, (before, width) in enumerate(itertools.pairwise(widths)):
+        halve = size > 2 and halves(i)
+        size = size // 2 if halve else size
+        smaller = nn.MaxPool2d(2) if halve else nn.Identity()
+        convolution = nn.Conv2d(before, width, bias=False, **options)
+        normalize = nn.BatchNorm2d(width) if norm == "batch" else nn.GroupNorm(max(width // 8, 1), width)
+        blocks.append(nn.Sequential(smaller, convolution, normalize, nn.ReLU()))
+    return blocks, size
 
 
 @model(name="mlp")
