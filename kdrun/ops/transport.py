@@ -63,8 +63,11 @@ def _weights(given: Tensor | None, count: int, like: Tensor) -> Tensor:
     return given.to(like)
 
 
-def _solve(cost: Tensor, a: Tensor, b: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Plan and duals of float64 tensors on the CPU."""
+@torch.library.custom_op("kdrun::optimal_transport", mutates_args=())
+def _solve(
+    cost: torch.Tensor, a: torch.Tensor, b: torch.Tensor, epsilon: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Plan and duals of float64 tensors on the CPU; planning and ``torch.compile`` know their shapes alone."""
     try:
         import ot
     except ImportError:
@@ -88,6 +91,11 @@ def _solve(cost: Tensor, a: Tensor, b: Tensor, epsilon: float) -> tuple[Tensor, 
     f = epsilon * (log["log_u"] - a.clamp_min(tiny).log())
     g = epsilon * (log["log_v"] - b.clamp_min(tiny).log())
     return plan, f, g
+
+
+@_solve.register_fake
+def _(cost: Tensor, a: Tensor, b: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(cost), torch.empty_like(a), torch.empty_like(b)
 
 
 @op(extra="transport", requires=("POT",))
