@@ -21,7 +21,14 @@ Named = dict[str, Tensor]
 
 @gradient
 def clip_norm(gradients: Named, parameters: Named, *, max_norm: Positive) -> Named:
-    """Scale all gradients so that their joint L2 norm is at most ``max_norm``."""
+    """Scale all gradients so that their joint L2 norm is at most ``max_norm``.
+
+    ``g · min(1, max_norm / (norm + 1e-6))``; one factor for all, so that the direction stays.
+
+    >>> gradients = {"net.weight": torch.tensor([3.0]), "net.bias": torch.tensor([4.0])}  # together of norm 5
+    >>> optim.clip_norm(gradients, gradients, max_norm=1.0)
+    {'net.weight': tensor([0.6000]), 'net.bias': tensor([0.8000])}
+    """
     norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients.values()]))
     factor = (max_norm / (norm + 1e-6)).clamp_max(1.0)
     return {name: g * factor for name, g in gradients.items()}
@@ -29,28 +36,47 @@ def clip_norm(gradients: Named, parameters: Named, *, max_norm: Positive) -> Nam
 
 @gradient
 def clip_value(gradients: Named, parameters: Named, *, max_value: Positive) -> Named:
-    """Clamp every entry to [-max_value, max_value]."""
+    """Clamp every entry of every gradient to [-max_value, max_value].
+
+    >>> gradients = {"net.weight": torch.tensor([3.0, -0.5])}
+    >>> optim.clip_value(gradients, gradients, max_value=1.0)
+    {'net.weight': tensor([ 1.0000, -0.5000])}
+    """
     return {name: g.clamp(-max_value, max_value) for name, g in gradients.items()}
 
 
 @gradient
 def sign(gradients: Named, parameters: Named) -> Named:
-    """Replace every entry by its sign."""
+    """Replace every entry of every gradient by its sign: -1, 0 or 1.
+
+    >>> gradients = {"net.weight": torch.tensor([3.0, -0.5, 0.0])}
+    >>> optim.sign(gradients, gradients)
+    {'net.weight': tensor([ 1., -1.,  0.])}
+    """
     return {name: g.sign() for name, g in gradients.items()}
 
 
 @gradient
 def mask(gradients: Named, parameters: Named, masks: Mapping[str, Tensor]) -> Named:
-    """Multiply gradients by masks of the same names and shapes; those without a mask stay as they are."""
+    """Multiply gradients by masks of the same names and shapes; those without a mask stay as they are.
+
+    >>> gradients = {"net.weight": torch.tensor([3.0, 4.0]), "net.bias": torch.tensor([5.0])}
+    >>> optim.mask(gradients, gradients, {"net.weight": torch.tensor([1.0, 0.0])})
+    {'net.weight': tensor([3., 0.]), 'net.bias': tensor([5.])}
+    """
     return {name: g * masks[name] if name in masks else g for name, g in gradients.items()}
 
 
 @gradient
 def subspace_projection(gradients: Named, parameters: Named, bases: Mapping[str, Tensor]) -> Named:
-    """Remove the part that lies in a stored subspace of a layer's inputs (Saha, Garg & Roy, 2021, GPM).
+    """Remove the part of gradients that lies in a stored subspace of a layer's inputs (Saha, Garg & Roy, 2021, GPM).
 
-    ``bases`` maps a parameter's name to an orthonormal basis [inputs, rank]; its gradient, read as a matrix
-    [outputs, inputs], becomes ``g - g B Bᵀ``. Parameters without a basis stay as they are.
+    ``bases`` maps a parameter's name to an orthonormal basis B [inputs, rank]; its gradient, read as a matrix [outputs,
+    inputs], becomes ``g - g B Bᵀ``. Parameters without a basis stay as they are.
+
+    >>> gradients = {"net.weight": torch.tensor([[3.0, 4.0]])}
+    >>> optim.subspace_projection(gradients, gradients, {"net.weight": torch.tensor([[1.0], [0.0]])})
+    {'net.weight': tensor([[0., 4.]])}
     """
     projected = dict(gradients)
     for name, basis in bases.items():
@@ -62,9 +88,14 @@ def subspace_projection(gradients: Named, parameters: Named, bases: Mapping[str,
 
 @gradient
 def reference_projection(gradients: Named, parameters: Named, reference: Mapping[str, Tensor]) -> Named:
-    """Project onto the half-space of a reference gradient (Chaudhry et al., 2019, A-GEM).
+    """Project gradients onto the half-space of a reference gradient (Chaudhry et al., 2019, A-GEM).
 
-    Unchanged where the joint inner product with ``reference`` is not negative.
+    ``g - (<g, r> / <r, r>) r`` where the inner product over all parameters that ``reference`` r names is negative, else
+    g: a step that does not raise the reference's loss. ``reference`` maps names to gradients of the same shapes.
+
+    >>> gradients = {"net.weight": torch.tensor([1.0, -2.0])}
+    >>> optim.reference_projection(gradients, gradients, {"net.weight": torch.tensor([0.0, 1.0])})
+    {'net.weight': tensor([1., 0.])}
     """
     names = [n for n in gradients if n in reference]
     inner = sum((gradients[n] * reference[n]).sum() for n in names)

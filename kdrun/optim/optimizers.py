@@ -23,7 +23,17 @@ def sgd(
     nesterov: bool = False,
     dampening: float = 0.0,
 ) -> torch.optim.Optimizer:
-    """Stochastic gradient descent with momentum."""
+    """Stochastic gradient descent with momentum, on parameters or parameter groups.
+
+    ``v ← momentum·v + (1 - dampening)·(g + weight_decay·p); p ← p - lr·v``, where the first v is the gradient; with
+    ``nesterov`` the step is ``g + momentum·v`` instead of v.
+
+    >>> weight = torch.tensor([1.0], requires_grad=True)
+    >>> weight.grad = torch.tensor([2.0])
+    >>> optim.sgd([weight], lr=0.25).step()
+    >>> weight.detach()
+    tensor([0.5000])
+    """
     return torch.optim.SGD(
         parameters,
         lr=lr,
@@ -44,7 +54,14 @@ def adam(
     eps: Positive = 1e-8,
     weight_decay: NonNegative = 0.0,
 ) -> torch.optim.Optimizer:
-    """Adam (Kingma & Ba, 2015); weight decay enters the gradient."""
+    """Adam (Kingma & Ba, 2015), on parameters or parameter groups; weight decay enters the gradient.
+
+    >>> weight = torch.tensor([1.0], requires_grad=True)
+    >>> weight.grad = torch.tensor([20.0])
+    >>> optim.adam([weight], lr=0.1).step()
+    >>> weight.detach()  # the first step has the length of the rate, whatever the gradient's
+    tensor([0.9000])
+    """
     return _adaptive(torch.optim.Adam, parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
 
@@ -57,7 +74,14 @@ def adamw(
     eps: Positive = 1e-8,
     weight_decay: NonNegative = 0.01,
 ) -> torch.optim.Optimizer:
-    """Adam with decoupled weight decay (Loshchilov & Hutter, 2019)."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter, 2019), on parameters or parameter groups.
+
+    >>> weight = torch.tensor([1.0], requires_grad=True)
+    >>> weight.grad = torch.tensor([0.0])
+    >>> optim.adamw([weight], lr=0.1, weight_decay=0.5).step()
+    >>> weight.detach()  # 1 - 0.1 · 0.5
+    tensor([0.9500])
+    """
     return _adaptive(torch.optim.AdamW, parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
 
@@ -72,6 +96,10 @@ def torch_optimizer(
     """Any optimizer of ``torch.optim`` by its class name, with further ``options``.
 
     Raises ``InputError`` for an unknown name or an option that it does not take.
+
+    >>> weight = torch.tensor([1.0], requires_grad=True)
+    >>> type(optim.torch_optimizer([weight], name="RMSprop", lr=0.1, options={"alpha": 0.9})).__name__
+    'RMSprop'
     """
     known: dict[str, Any] = {
         n: c for n, c in vars(torch.optim).items() if isinstance(c, type) and issubclass(c, torch.optim.Optimizer)

@@ -50,13 +50,25 @@ class Progress:
 
 @schedule
 def constant(progress: Progress, *, value: float = 1.0) -> float:
-    """Always ``value``."""
+    """Always ``value``.
+
+    >>> optim.constant(optim.Progress(step=30, steps=100, epoch=3, epochs=10, steps_per_epoch=10), value=0.5)
+    0.5
+    """
     return value
 
 
 @schedule
 def cosine(progress: Progress, *, final: Fraction = 0.0, warmup_epochs: NonNegative = 0.0, per: Per = "step") -> float:
-    """Half a cosine from 1 to ``final`` (Loshchilov & Hutter, 2017, eq. 5, without restarts), after a linear warm-up."""
+    """Half a cosine from 1 to ``final`` (Loshchilov & Hutter, 2017, eq. 5, without restarts), after a linear warm-up.
+
+    ``final + (1 - final) · ½ (1 + cos(π t))`` with t the share that lies behind of what follows the warm-up, which
+    rises to 1 over ``warmup_epochs``; by ``step``, or by whole ``epoch``.
+
+    >>> times = [optim.Progress(step, 100, step // 10, 10, 10) for step in (0, 50, 99)]
+    >>> [round(optim.cosine(progress), 3) for progress in times]
+    [1.0, 0.5, 0.0]
+    """
     done = progress.epochs_done(per)
     if done < warmup_epochs:
         share = 1 / progress.steps_per_epoch if per == "step" else 1.0
@@ -67,32 +79,56 @@ def cosine(progress: Progress, *, final: Fraction = 0.0, warmup_epochs: NonNegat
 
 @schedule
 def step(progress: Progress, *, milestones: list[float], gamma: Positive = 0.1) -> float:
-    """``gamma`` to the power of the milestones (in epochs) that have been reached."""
+    """``gamma`` to the power of the ``milestones`` (in epochs) that have been reached.
+
+    >>> times = [optim.Progress(10 * epoch, 100, epoch, 10, 10) for epoch in (0, 5, 8)]
+    >>> [optim.step(progress, milestones=[5, 8], gamma=0.5) for progress in times]
+    [1.0, 0.5, 0.25]
+    """
     return gamma ** sum(progress.epoch >= m for m in milestones)
 
 
 @schedule
 def linear_warmup(progress: Progress, *, epochs: Positive, per: Per = "epoch") -> float:
-    """From 0 at the start to 1 after ``epochs``, then 1."""
+    """From 0 at the start to 1 after ``epochs``, then 1; by whole ``epoch``, or by ``step``.
+
+    >>> times = [optim.Progress(step, 100, step // 10, 10, 10) for step in (0, 10, 90)]
+    >>> [optim.linear_warmup(progress, epochs=2.0) for progress in times]
+    [0.0, 0.5, 1.0]
+    """
     return min(1.0, progress.epochs_done(per) / epochs)
 
 
 @schedule
 def linear(progress: Progress, *, start: float = 1.0, end: float = 0.0, per: Per = "step") -> float:
-    """A straight line from ``start`` to ``end`` over all of training."""
+    """A straight line from ``start`` to ``end`` over all of training; by ``step``, or by whole ``epoch``.
+
+    >>> times = [optim.Progress(step, 100, step // 10, 10, 10) for step in (0, 50, 75)]
+    >>> [optim.linear(progress) for progress in times]
+    [1.0, 0.5, 0.25]
+    """
     return start + (end - start) * progress.fraction(per)
 
 
 @schedule
 def staircase(progress: Progress, *, start: float = 1.0, end: float = 0.0, stairs: Count = 10) -> float:
-    """From ``start`` to ``end`` over all of training in equal falls after equal times; the last stair stands at ``end``."""
+    """From ``start`` to ``end`` over all of training in equal falls after equal times; the last stair stands at ``end``.
+
+    >>> times = [optim.Progress(step, 100, step // 10, 10, 10) for step in (0, 33, 34, 99)]
+    >>> [optim.staircase(progress, stairs=2) for progress in times]
+    [1.0, 1.0, 0.5, 0.0]
+    """
     done = min(math.floor(progress.fraction("step") * (stairs + 1)), stairs)
     return start + (end - start) * done / stairs
 
 
 @schedule
 def exponential(progress: Progress, *, gamma: Positive, per: Per = "epoch") -> float:
-    """``gamma`` to the power of the epochs that lie behind."""
+    """``gamma`` to the power of the epochs that lie behind; whole ones, or by ``step`` with their fractions.
+
+    >>> optim.exponential(optim.Progress(step=30, steps=100, epoch=3, epochs=10, steps_per_epoch=10), gamma=0.5)
+    0.125
+    """
     return gamma ** progress.epochs_done(per)
 
 
@@ -102,7 +138,12 @@ def torch_scheduler(
 ) -> float:
     """Any scheduler of ``torch.optim.lr_scheduler`` by its class name, with its ``options``, as a factor.
 
-    Raises ``InputError`` for an unknown name or options that it does not take.
+    It is stepped once an ``epoch`` or once a ``step``. Raises ``InputError`` for an unknown name or options that it
+    does not take.
+
+    >>> progress = optim.Progress(step=30, steps=100, epoch=3, epochs=10, steps_per_epoch=10)
+    >>> optim.torch_scheduler(progress, name="StepLR", options={"step_size": 2, "gamma": 0.5})
+    0.5
     """
     return _factors(name, json.dumps(options or {}, sort_keys=True))(
         progress.epoch if per == "epoch" else progress.step
@@ -138,7 +179,14 @@ def _factors(name: str, options: str) -> Callable[[int], float]:
 def after(
     progress: Progress, *, steps: Unsigned | None = None, epochs: NonNegative | None = None, value: float = 1.0
 ) -> float:
-    """0 until ``steps`` steps or ``epochs`` epochs lie behind, then ``value``."""
+    """0 until ``steps`` steps or ``epochs`` epochs lie behind, then ``value``.
+
+    Raises ``InputError`` unless exactly one of them is given.
+
+    >>> times = [optim.Progress(step, 100, step // 10, 10, 10) for step in (19, 20)]
+    >>> [optim.after(progress, epochs=2.0) for progress in times]
+    [0.0, 1.0]
+    """
     if (steps is None) == (epochs is None):
         raise InputError("the schedule 'after' takes either steps or epochs")
     reached = progress.step >= steps if steps is not None else progress.epochs_done("step") >= (epochs or 0)
@@ -150,6 +198,10 @@ def gaussian_fade(progress: Progress, *, until: Positive, scale: Positive, sharp
     """``1 - exp(-sharpness·((e + 1)/scale - 1)²)`` in epoch e = 1, 2, … before ``until``, then 0 (Tang et al., 2023).
 
     ``until`` and ``scale`` are in epochs.
+
+    >>> times = [optim.Progress(10 * epoch, 100, epoch, 10, 10) for epoch in (0, 4, 9)]
+    >>> [round(optim.gaussian_fade(progress, until=8.0, scale=10.0), 4) for progress in times]
+    [0.9592, 0.5507, 0.0]
     """
     epoch = progress.epoch + 1
     return 1 - math.exp(-sharpness * ((epoch + 1) / scale - 1) ** 2) if epoch < until else 0.0
@@ -159,5 +211,12 @@ def gaussian_fade(progress: Progress, *, until: Positive, scale: Positive, sharp
 def inverse_power(
     progress: Progress, *, rate: NonNegative = 10.0, power: NonNegative = 0.75, per: Per = "step"
 ) -> float:
-    """``(1 + rate·t)^-power`` of the share t of training that lies behind: usual in domain adaptation (Ganin et al., 2016)."""
+    """``(1 + rate·t)^-power`` of the share t of training that lies behind (Ganin et al., 2016).
+
+    Usual in domain adaptation. By ``step``, or by whole ``epoch``.
+
+    >>> times = [optim.Progress(step, 100, step // 10, 10, 10) for step in (0, 50)]
+    >>> [round(optim.inverse_power(progress), 4) for progress in times]
+    [1.0, 0.2608]
+    """
     return (1 + rate * progress.fraction(per)) ** -power

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import gradcheck
 
 from kdrun.ops.transport import (
@@ -118,3 +119,21 @@ def test_the_dual_gradient_forgets_constants_and_lone_sources() -> None:
         dual_source_gradient(f, source, sources=2), dual_source_gradient(f + 7, source, sources=2), atol=1e-12
     )
     assert dual_source_gradient(f, torch.zeros(5, dtype=torch.int64), sources=2).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.3])
+def test_transport_is_planned_and_compiled_as_a_whole(epsilon: float) -> None:
+    """Shapes are found without costs, and a compiled step gives what a plain one gives, value and gradient."""
+    with FakeTensorMode():
+        found = optimal_transport(torch.empty(4, 6), epsilon=epsilon)
+        assert [tuple(found[name].shape) for name in ("value", "plan", "f", "g")] == [(), (4, 6), (4,), (6,)]
+
+    def value(cost: torch.Tensor) -> torch.Tensor:
+        return optimal_transport(cost, epsilon=epsilon)["value"]
+
+    gradients = []
+    for function in (value, torch.compile(value, backend="eager", fullgraph=True)):
+        cost = points(4, 6).square().requires_grad_()
+        function(cost).backward()
+        gradients.append(cost.grad)
+    assert torch.equal(*gradients)

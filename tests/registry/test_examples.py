@@ -1,4 +1,4 @@
-"""Every op and metric shows itself: the examples of their docstrings run and print what they say."""
+"""Ops, metrics and what optimizes show themselves: the examples of their docstrings run and print what they say."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import re
 import pytest
 import torch
 
-from kdrun import metrics, ops
+from kdrun import metrics, ops, optim
 from kdrun.registry import Part, catalog
 
-PARTS = [part for part in catalog() if part.kind in ("op", "metric") and part.module.startswith("kdrun.")]
-NAMES = {"torch": torch, "ops": ops, "metrics": metrics}
+FACES = {"op": "ops", "metric": "metrics", **dict.fromkeys(("optimizer", "schedule", "gradient"), "optim")}
+PARTS = [part for part in catalog() if part.kind in FACES and part.module.startswith("kdrun.")]
+NAMES = {"torch": torch, "ops": ops, "metrics": metrics, "optim": optim}
 NUMBER = re.compile(r"(?<![\w.])-?(?:\d+\.?\d*(?:e[-+]?\d+)?|inf|nan)(?!\w)")
 
 
@@ -52,4 +53,4 @@ def test_the_example_prints_what_it_says(part: Part) -> None:
 def test_the_part_has_an_example_that_calls_it_and_shows_a_value(part: Part) -> None:
     shown = examples(part).examples
     assert any(example.want for example in shown), f"{part.kind} {part.name} has no example"
-    assert any(f"{part.kind}s.{part.name}(" in example.source for example in shown)
+    assert any(f"{FACES[part.kind]}.{part.name}(" in example.source for example in shown)
