@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a model that is not there is missed at once, not after retries
 
 
 @dataclass(frozen=True)
