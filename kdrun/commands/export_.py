@@ -9,6 +9,7 @@ from typing import Any
 
 from kdrun.commands.arguments import Parser, experiment, parse
 from kdrun.errors import InputError, nearest
+from kdrun.graph.types import fields_of_node
 
 __all__ = ["main"]
 
@@ -21,17 +22,17 @@ def main(arguments: Sequence[str]) -> int:
         "recipe", metavar="run", help="a run's folder (kdrun runs lists them), or a recipe that was run"
     )
     parser.add_argument("overrides", nargs="*", help="with a recipe: arm=, scale= and what else was said when it ran")
-    parser.add_argument("--stage", default="fit_student", help="the train stage (default: fit_student)")
+    parser.add_argument("--stage", default="fit_student", help="a stage that gives a model (default: fit_student)")
     parser.add_argument("--role", help="which of its models (default: its main one)")
     parser.add_argument("--format", choices=FORMATS, default="safetensors")
     parser.add_argument("--output", help="the file to write (default: RUN/STAGE.EXTENSION)")
     options = parse(parser, arguments)
     folder = Path(options.recipe)
     session = _session(folder, options)
-    stages = [n.name for n in session.graph.stages() if n.part == "train"]
+    stages = [n.name for n in session.graph.stages() if fields_of_node(n).default == "model"]
     if options.stage not in stages:
         raise InputError(
-            f"{folder} has no train stage '{options.stage}'{nearest(options.stage, stages)}; it has: {', '.join(stages)}"
+            f"{folder} has no stage that gives a model called '{options.stage}'{nearest(options.stage, stages)}; it has: {', '.join(stages)}"
         )
     model, column = _model(session, options.stage, options.role)
     extension = {"safetensors": "safetensors", "torch": "pt2", "onnx": "onnx"}[options.format]

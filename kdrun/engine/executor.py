@@ -10,23 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdrun.engine.results import Result, as_result, value_of
+from kdrun.engine.sources import Sources, entry
 from kdrun.engine.store import Store
-from kdrun.errors import CorruptArtifact, InputError, KdrunError
+from kdrun.errors import CorruptArtifact, KdrunError
 from kdrun.grammar.nodes import SOURCES, Graph, Node, Ref
 from kdrun.graph.check import ENGINE_KEYS
 from kdrun.graph.keys import Keys
 from kdrun.graph.types import part_of
-from kdrun.registry import Part, catalog
-from kdrun.runtime.artifacts import Artifact, Data, Model, OptimizerSpec, Table, Tensors, Value
+from kdrun.runtime.artifacts import Model, OptimizerSpec, Table
 from kdrun.runtime.progress import QuietReporter, Reporter
 
 if TYPE_CHECKING:
-    from kdrun.data.dataset import Dataset
     from kdrun.runtime.hardware import Hardware
 
-__all__ = ["Executor", "load_data"]
-
-Result = dict[str, Artifact]
+__all__ = ["Executor"]
 
 
 @dataclass
@@ -40,6 +38,7 @@ class Executor:
     config: Mapping[str, Any] = field(default_factory=dict)
     reporter: Reporter = field(default_factory=QuietReporter)
     checkpoint_seconds: float = 60.0
+    sources: Sources = field(default_factory=Sources)
     counts: dict[str, int] = field(default_factory=lambda: {"computed": 0, "cached": 0})
     seconds: dict[str, float] = field(default_factory=dict)
     _results: dict[str, Result] = field(default_factory=dict)
@@ -127,7 +126,7 @@ class Executor:
 
     def _compute(self, node: Node, key: str) -> Result:
         started = time.monotonic()
-        if node.part != "train":
+        if not self._is_shared(node):
             self.reporter.stage_started(node.name)
         try:
             with self._together(node):
@@ -142,9 +141,13 @@ class Executor:
         self.reporter.stage_finished(node.name, self.seconds[node.name])
         return result
 
+    def _is_shared(self, node: Node) -> bool:
+        """Whether several processes run the stage together, each reporting its steps."""
+        return bool(part_of(node).options.get("together"))
+
     def _together(self, node: Node) -> Any:
-        """The other processes of the group, if there is one, at the same train stage."""
-        if node.part != "train" or self.hardware.processes == 1:
+        """The other processes of the group, if there is one, at the same stage."""
+        if not self._is_shared(node) or self.hardware.processes == 1:
             return contextlib.nullcontext()
         from kdrun.runtime.processes import Group
 
@@ -184,7 +187,7 @@ class Executor:
             )
         except ImportError as error:
             raise part.lacking(error) from error
-        return _as_result(returned, part, context)
+        return as_result(returned, context)
 
     def _checkpoints(self, key: str) -> Any:
         from kdrun.runtime.checkpoints import Checkpoints
@@ -213,112 +216,8 @@ class Executor:
         if node.verb == "optimizer":
             return OptimizerSpec({"optimizer": node.part, **node.params})
         if node.verb == "data":
-            return _field_of_data(load_data(node, self.keys[node.name]), ref, node)
-        return self._stage_value(node, ref)
-
-    def _stage_value(self, node: Node, ref: Ref) -> Any:
-        result = self.result(node.name)
-        name, rest = _split(ref.field, result, main_role(node))
-        artifact = result.get(name)
-        if artifact is None:
-            known = ", ".join(k for k in result if k)
-            raise InputError(f"'{node.name}' has no field '{'.'.join(ref.field)}'; it has: {known}", key=node.key)
-        value: Any
-        if isinstance(artifact, Tensors):
-            value = artifact.values[""] if set(artifact.values) == {""} else artifact.values
-        elif isinstance(artifact, Data):
-            value = self._dataset(artifact)
-        elif isinstance(artifact, Table):
-            value = artifact.rows
-        elif isinstance(artifact, Value):
-            value = artifact.value
-        else:
-            value = artifact
-        for piece in rest:
-            value = value[int(piece)] if piece.isdigit() and not isinstance(value, Mapping) else value[piece]
-        return value
-
-    def _dataset(self, artifact: Data) -> Dataset:
-        from kdrun.data.dataset import Column, DataInfo, MemoryDataset
-        from kdrun.grammar.nodes import parse_node
-
-        if not artifact.source:
-            columns = {n: Column(tuple(c.shape[1:]), c.dtype) for n, c in artifact.columns.items()}
-            return MemoryDataset(artifact.columns, DataInfo(columns, classes=artifact.classes))
-        node = parse_node("data", dict(artifact.source), key="data", verbs=("data",))
-        base: Any = load_data(node, str(artifact.source))
-        for piece in artifact.split.split("."):
-            base = base[int(piece)] if isinstance(base, list) else base[piece]
-        if artifact.indices is not None:
-            base = base.select(artifact.indices)
-        return base.with_columns(artifact.columns, classes=artifact.classes) if artifact.columns else base
-
-
-_loaded: dict[str, Mapping[str, Any]] = {}
-
-
-def load_data(node: Node, key: str) -> Mapping[str, Dataset]:
-    """Load a data source once a process; training splits carry the configured augmentation."""
-    if key not in _loaded:
-        own = {k: v for k, v in node.params.items() if k not in ENGINE_KEYS["data"]}
-        try:
-            splits = dict(part_of(node).load()(**own).load())
-        except ImportError as error:
-            raise part_of(node).lacking(error) from error
-        except KdrunError as error:
-            error.key = error.key or node.key
-            raise
-        transforms = tuple(_transform(t) for t in node.params.get("augment") or [])
-        _loaded[key] = {n: _declared(d, n, transforms, {"data": node.part, **node.params}) for n, d in splits.items()}
-    return _loaded[key]
-
-
-def _declared(value: Any, path: str, transforms: tuple[Any, ...], source: Mapping[str, Any]) -> Any:
-    """Data sets at ``path`` know where they come from; those to train on carry the transforms."""
-    if isinstance(value, list):
-        return [_declared(one, f"{path}.{i}", transforms, source) for i, one in enumerate(value)]
-    if isinstance(value, Mapping):
-        return {name: _declared(one, f"{path}.{name}", transforms, source) for name, one in value.items()}
-    held_out = {"valid", "test"} & set(path.split("."))
-    kept = value.with_transforms(transforms) if transforms and not held_out else value
-    kept.origin = (source, path)
-    return kept
-
-
-def _transform(content: Mapping[str, Any]) -> Any:
-    part = catalog().get("transform", content["transform"])
-    function = part.load()
-    options = {k: v for k, v in content.items() if k != "transform"}
-    if "generator" in part.injected:
-        return lambda batch, generator: function(batch, generator=generator, **options)
-    return lambda batch, generator: function(batch, **options)
-
-
-def _field_of_data(splits: Mapping[str, Any], ref: Ref, node: Node) -> Any:
-    value: Any = splits
-    for piece in ref.field:
-        value = value[int(piece)] if isinstance(value, list) else value[piece]
-    return value
-
-
-def main_role(node: Node) -> str:
-    """The field a reference without field means: for ``train``, the first model handed in that an update trains."""
-    if node.verb != "stage" or node.by is not None or node.part != "train":
-        return ""
-    from kdrun.grammar.steps import parse_step
-
-    trained = parse_step(node.params["step"], key=f"{node.key}.step").trained()
-    inputs = node.inputs if isinstance(node.inputs, dict) else {}
-    return next((role for role in inputs if role in trained), trained[0] if trained else "")
-
-
-def _split(field: tuple[str, ...], result: Result, main: str) -> tuple[str, tuple[str, ...]]:
-    """The longest prefix of ``field`` that names an artifact, and what is left to look up inside it."""
-    for cut in range(len(field), 0, -1):
-        name = ".".join(field[:cut])
-        if name in result:
-            return name, field[cut:]
-    return main, field
+            return entry(self.sources.splits(node), ref.field)
+        return value_of(ref, node, self.result(node.name), self.sources)
 
 
 def _sizes(values: Mapping[str, Any]) -> dict[str, int]:
@@ -340,46 +239,3 @@ def _fitting(value: Any, annotation: str, context: Any, name: str) -> Any:
             return [context.module(v, role=f"{name}.{i}") for i, v in enumerate(value)]
         return context.module(value, role=name)
     return value
-
-
-def _as_result(returned: Any, part: Part, context: Any) -> Result:
-    """Turn what a part returned into artifacts."""
-    from torch import Tensor, nn
-
-    from kdrun.data.dataset import Dataset
-
-    if isinstance(returned, Tensor):
-        return {"": Tensors({"": returned.detach().cpu()})}
-    if isinstance(returned, nn.Module):
-        return {"": context.model(returned)}
-    if isinstance(returned, Dataset):
-        return {"": _data_artifact(returned)}
-    if isinstance(returned, list) and part.kind == "partition":
-        return _parts(returned)
-    if isinstance(returned, list):
-        return {"": Table(returned)}
-    if isinstance(returned, dict) and returned and all(isinstance(v, Tensor) for v in returned.values()):
-        return {"": Tensors({k: v.detach().cpu() for k, v in returned.items()})}
-    if isinstance(returned, dict) and all(isinstance(v, Artifact) for v in returned.values()):
-        return returned
-    if isinstance(returned, dict):
-        return {name: _as_result(value, part, context)[""] for name, value in returned.items()}
-    return {"": Value(returned)}
-
-
-def _parts(parts: list[Any]) -> Result:
-    """A partition's data sets by number, or by number and name: ``0.train``."""
-    found: Result = {}
-    for i, one in enumerate(parts):
-        for name, data in one.items() if isinstance(one, dict) else [("", one)]:
-            found[f"{i}.{name}" if name else str(i)] = _data_artifact(data)
-    return found
-
-
-def _data_artifact(data: Dataset) -> Data:
-    if data.origin is None:
-        return Data({}, "", None, data.rows(), data.info.classes)
-    source, split = data.origin
-    columns = {name: data.column(name) for name in sorted(data.changed)}
-    index = data.positions if hasattr(data, "positions") else data.column("index")
-    return Data(dict(source), split, index, columns, data.info.classes)

@@ -8,11 +8,13 @@ from typing import Any
 
 from kdrun.config.experiment import Experiment
 from kdrun.engine.executor import Executor
+from kdrun.engine.sources import Sources
 from kdrun.engine.store import Store, default_root
 from kdrun.errors import InputError, KdrunError
-from kdrun.grammar.nodes import Graph, Node
+from kdrun.grammar.nodes import Graph
 from kdrun.graph.check import check
 from kdrun.graph.keys import Keys
+from kdrun.graph.types import fields_of_node
 from kdrun.registry import catalog
 from kdrun.runtime.measurements import Measurements
 from kdrun.runtime.progress import Reporter
@@ -37,8 +39,15 @@ class Session:
     Raises ``InputError``, with file and line, for anything wrong in the configuration.
     """
 
-    def __init__(self, experiment: Experiment, reporter: Reporter | None = None, *, graph: Graph | None = None) -> None:
-        """``graph``: what checking gave for the same configuration at another seed."""
+    def __init__(
+        self,
+        experiment: Experiment,
+        reporter: Reporter | None = None,
+        *,
+        graph: Graph | None = None,
+        sources: Sources | None = None,
+    ) -> None:
+        """``graph``: what checking gave for the same configuration at another seed; ``sources``: data that other runs have loaded."""
         self.experiment = experiment
         self.config = experiment.config
         try:
@@ -57,6 +66,7 @@ class Session:
             self.config,
             reporter or Reporter(),
             float(self.config.get("checkpoint_seconds", 60)),
+            sources if sources is not None else Sources(),
         )
         self._prepared = False
 
@@ -97,36 +107,27 @@ class Session:
         return Outcome(Measurements.of_tables(tables), curves, counts, seconds, self._costs())
 
     def _costs(self) -> dict[str, float]:
-        """FLOPs of one epoch of every train stage, and under "" those of all training."""
-        found: dict[str, float] = {}
-        whole = 0.0
-        for node in self.graph.stages():
-            key = self.keys[node.name]
-            if node.part == "train" and self.store.contains(key):
-                row = self.store.read(key, fields=["cost"])["cost"].rows[0]  # type: ignore[attr-defined]
-                found[node.name] = row["flops_per_row"] * row["rows"]
-                whole += row["flops_per_row"] * _rows_trained(node, row["rows"])
+        """FLOPs of one epoch of every stage that trains, and under "" those of all training."""
+        costs = {name: rows[0] for name, rows in self._tables("cost").items()}
+        found = {name: row["flops_per_row"] * row["rows"] for name, row in costs.items()}
+        whole = sum(row["flops_per_row"] * row["rows_seen"] for row in costs.values())
         return {**found, "": whole} if found else {}
 
     def _curves(self) -> list[dict[str, Any]]:
-        """The training log of every train stage, as rows with the stage's name."""
-        rows = []
+        """The log of every stage that trains, as rows with the stage's name."""
+        return [{"stage": name, **row} for name, rows in self._tables("log").items() for row in rows]
+
+    def _tables(self, field: str) -> dict[str, list[dict[str, Any]]]:
+        """The rows of a table that stages of a kind give beside their value, by stage, of those in the store."""
+        found = {}
         for node in self.graph.stages():
             key = self.keys[node.name]
-            if node.part == "train" and self.store.contains(key):
-                log = self.store.read(key, fields=["log"])["log"]
-                rows += [{"stage": node.name, **row} for row in log.rows]  # type: ignore[attr-defined]
-        return rows
+            if fields_of_node(node).named.get(field) == "table" and self.store.contains(key):
+                found[node.name] = self.store.read(key, fields=[field])[field].rows  # type: ignore[attr-defined]
+        return found
 
 
 def _whole(seed: Any) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise InputError(f"a seed is a whole number, got {seed!r}", key="seed")
     return seed
-
-
-def _rows_trained(node: Node, rows: int) -> int:
-    """How many rows a train stage sees in all."""
-    if node.params.get("steps") is not None:
-        return int(node.params["steps"]) * int(node.params.get("batch_size", 64))
-    return rows * int(node.params.get("epochs") or 1)

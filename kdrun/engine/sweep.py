@@ -17,6 +17,7 @@ from typing import Any
 
 from kdrun.config.experiment import Experiment
 from kdrun.engine.session import Outcome, Session
+from kdrun.engine.sources import Sources
 from kdrun.errors import KdrunError, RunError
 from kdrun.grammar.nodes import Graph
 from kdrun.runtime.processes import launched
@@ -36,9 +37,9 @@ class Job:
     experiment: Experiment
     planned: bool = False
 
-    def run(self, reporter: Reporter) -> Outcome:
+    def run(self, reporter: Reporter, sources: Sources | None = None) -> Outcome:
         """Raises what is wrong with the configuration, and ``RunError``."""
-        session = Session(self.experiment, reporter)
+        session = Session(self.experiment, reporter, sources=sources)
         session.prepare(planned=self.planned)
         return session.run()
 
@@ -126,10 +127,10 @@ def run_all(
         reporter.message(f"{job.label} failed: {error}")
 
     if workers <= 1:
-        outcomes = {}
+        outcomes, sources = {}, Sources()
         for job in jobs:
             try:
-                outcomes[job.label] = job.run(_Labelled(reporter, job.label))
+                outcomes[job.label] = job.run(_Labelled(reporter, job.label), sources)
             except KdrunError as error:
                 failed(job, error)
             else:
@@ -178,6 +179,7 @@ class _Remote(Reporter):
 
 
 _events: Any = None
+_sources = Sources()
 
 
 def _begin(events: Any) -> None:
@@ -195,7 +197,7 @@ def _end_with_parent() -> None:
 
 def _work(job: Job) -> Outcome:
     try:
-        return job.run(_Remote(_events, job.label))
+        return job.run(_Remote(_events, job.label), _sources)
     except KdrunError as error:
         raise RuntimeError(f"{type(error).__name__}\x1f{error.exit_code}\x1f{error}") from None
 

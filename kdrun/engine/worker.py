@@ -11,6 +11,7 @@ import threading
 from kdrun.config.experiment import Experiment
 from kdrun.config.resolvers import register
 from kdrun.engine.session import Session
+from kdrun.engine.sources import Sources
 from kdrun.errors import Diverged
 from kdrun.runtime.processes import MEETING, Line, launched
 from kdrun.runtime.progress import QuietReporter
@@ -30,8 +31,9 @@ def serve() -> None:
         meeting = dist.TCPStore("127.0.0.1", int(os.environ[MEETING]), size, is_master=False)
     line = Line(rank, size, meeting)
     register()
+    sources = Sources()
     while (task := line.hear()) is not None:
-        session = Session(Experiment("", task["config"]), QuietReporter())
+        session = Session(Experiment("", task["config"]), QuietReporter(), sources=sources)
         with contextlib.suppress(Diverged):  # the first process says so
             session.executor.take_part(task["node"])
     line.leave()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kdrun.errors import InputError, nearest
-from kdrun.grammar.nodes import Node, Ref, parse_node
+from kdrun.grammar.nodes import Node, parse_node
 from kdrun.grammar.turns import Phase, parse_phases
 
 __all__ = ["CALL_WORDS", "Step", "StepNode", "Update", "parse_step"]
@@ -268,10 +268,3 @@ def _transforms(content: Any, key: str) -> Iterator[Mapping[str, Any]]:
         if not isinstance(item, dict) or not isinstance(item.get("gradient"), str):
             raise InputError("a gradient transform reads {gradient: name, ...}", key=f"{key}.{i}")
         yield item
-
-
-def step_refs(step: Step) -> Iterator[tuple[Ref, str]]:
-    """Every reference in the step with the key it stands at."""
-    for node in step.nodes.values():
-        for ref in node.node.refs():
-            yield ref, f"{node.node.key}.from"

@@ -12,7 +12,6 @@ from typing import Any
 
 from kdrun.errors import InputError
 from kdrun.grammar.nodes import Graph, Node, Ref
-from kdrun.grammar.steps import parse_step
 from kdrun.graph.check import ENGINE_KEYS, nested_parts
 from kdrun.graph.types import part_of
 from kdrun.registry import Part, catalog
@@ -73,7 +72,7 @@ class Keys:
         }
         if node.verb in ("stage", "op"):
             content["numerics"] = self.numerics
-        if node.verb == "stage" and node.part == "train" and self.processes > 1:
+        if part.options.get("together") and self.processes > 1:
             content["processes"] = self.processes
         if self._is_random(node, part):
             content["seed"] = self.seed_of(node)
@@ -82,11 +81,12 @@ class Keys:
         return content
 
     def _is_random(self, node: Node, part: Part) -> bool:
-        """Whether a stage draws random numbers: it has a step, its part takes a generator, or a model is new."""
+        """Whether a stage draws random numbers: its part takes a generator or a context and says no other, or a model is new."""
         if node.verb not in ("stage", "op"):
             return False
         new = any(self.graph.nodes[ref.name].verb == "model" for ref in node.refs())
-        return new or bool({"step", "scores"} & set(node.params)) or "generator" in part.injected
+        stated = part.options.get("random", bool({"generator", "context"} & part.injected))
+        return new or bool(node.params.get(stated) if isinstance(stated, str) else stated)
 
     def _inputs(self, node: Node) -> Any:
         def one(item: Ref | list[Ref]) -> Any:
@@ -99,25 +99,13 @@ class Keys:
         return [one(item) for item in node.inputs]
 
     def _used(self, node: Node) -> Iterator[Part]:
-        """Parts named inside a node's parameters, those of its step included."""
-        for kind, name, _, key in nested_parts(node.params, node.key):
-            yield catalog().get(kind, name, key=key)
-        if isinstance(node.params.get("refresh"), dict):
-            yield catalog().get("op", node.params["refresh"]["op"], key=node.key)
-        for name, score in (node.params.get("scores") or {}).items():
-            for body in score.get("nodes", {}).values():
-                if "op" in body:
-                    yield catalog().get("op", body["op"], key=f"{node.key}.scores.{name}")
-        if isinstance(node.params.get("step"), dict):
-            step = parse_step(node.params["step"], key=f"{node.key}.step")
-            for op_node in [*(n.node for n in step.nodes.values()), *step.state.values()]:
-                if op_node.verb == "op":
-                    yield catalog().get("op", op_node.part, key=op_node.key)
-            for update in step.updates:
-                inline = update.optimizer if isinstance(update.optimizer, Mapping) else {}
-                content = [dict(update.minimize), dict(inline), list(update.gradient)]
-                for kind, name, _, key in nested_parts(content, update.key):
-                    yield catalog().get(kind, name, key=key)
+        """Parts named inside a node's parameters: each parameter says which, or they are found by their kinds."""
+        for parameter, content in node.params.items():
+            key = f"{node.key}.{parameter}"
+            own = catalog().hook("parts_of", parameter) if node.verb == "stage" and content is not None else None
+            found = own.load()(content, key) if own is not None else nested_parts({parameter: content}, node.key)
+            for kind, name, *_ in found:
+                yield catalog().get(kind, name, key=key)
 
 
 def _outside(node: Node, part: Part) -> dict[str, Any]:

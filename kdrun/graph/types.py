@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 from kdrun.errors import InputError, nearest
 from kdrun.grammar.nodes import Graph, Node, Ref
 from kdrun.registry import Part, catalog
 
-__all__ = ["ANNOTATIONS", "expected", "part_of", "value_type"]
+__all__ = ["ANNOTATIONS", "Fields", "expected", "fields_of_node", "part_of", "said", "value_type"]
 
 ANNOTATIONS = {
     "Module": "model",
@@ -18,22 +20,38 @@ ANNOTATIONS = {
     "dict[str, Tensor]": "tensor",
     "Table": "table",
     "list[dict[str, Any]]": "table",
+    "list[Dataset]": "list",
+    "list[dict[str, Dataset]]": "list",
 }
 """Annotations in the signatures of parts, and the type of value each stands for."""
 
 
 @dataclass(frozen=True)
-class _Fields:
-    """Fields of a node's value with their types; ``open`` if others may exist."""
+class Fields:
+    """Fields of a node's value with their types, ``default`` being that of the value itself; ``open`` if others may exist.
+
+    ``main``: the field that a reference to the node alone stands for, where it is one of them.
+    """
 
     default: str
-    named: dict[str, str]
+    named: dict[str, str] = field(default_factory=dict)
     open: bool = False
+    main: str = ""
 
 
 def part_of(node: Node) -> Part:
     """The registered part that does a node's work. Raises ``InputError`` with the nearest name."""
     return catalog().get(node.kind, node.part_name, key=f"{node.key}.{'by' if node.by else node.verb}")
+
+
+def said(mark: str, node: Node) -> Callable[..., Any] | None:
+    """What a stage, one of its parameters or a part says of itself under ``mark`` (``check_of``), if it says anything."""
+    if node.verb != "stage" or node.by is not None:
+        found = catalog().hook(mark, f"{node.kind} {node.part_name}")
+    else:
+        given = [name for name in part_of(node).parameters if node.params.get(name) is not None]
+        found = catalog().hook(mark, node.part, *given)
+    return None if found is None else found.load()
 
 
 def expected(annotation: str) -> set[str] | None:
@@ -45,33 +63,25 @@ def expected(annotation: str) -> set[str] | None:
     return types or None
 
 
-def _fields(node: Node, graph: Graph) -> _Fields:
-    if node.verb == "model":
-        return _Fields("model", {})
-    if node.verb == "optimizer":
-        return _Fields("optimizer", {})
+def fields_of_node(node: Node) -> Fields:
+    """The fields of what a node gives, as far as its part says."""
+    if node.verb in ("model", "optimizer"):
+        return Fields(node.verb)
+    if node.verb == "op":
+        return Fields("tensor", open=True)
     part = part_of(node)
     if node.verb == "data":
         names = dict.fromkeys(part.options.get("fields", ()), "data")
-        return _Fields("dataset", {**names, **dict.fromkeys(dict(part.options.get("items", {})), "list")})
-    if node.verb == "op":
-        return _Fields("tensor", {}, open=True)
-    if node.by is None and node.part == "train":
-        return _train_fields(node)
+        return Fields("dataset", {**names, **dict.fromkeys(dict(part.options.get("items", {})), "list")})
+    own = said("fields_of", node)
+    if own is not None:
+        found: Fields = own(node)
+        return found
     if node.by is None:
-        kind = str(part.options.get("value", "table"))
-        return _Fields(kind, dict(part.options.get("types", {})), open=True)
-    if node.part == "partition":
-        return _Fields("list", {})
+        return Fields(str(part.options.get("value", "table")), dict(part.options.get("types", {})), open=True)
     kind = ANNOTATIONS.get(part.returns, "tensor")
     named = dict.fromkeys(part.options.get("fields", ()), kind)
-    return _Fields(kind, named, open=kind in ("tensor", "data") and not named)
-
-
-def _train_fields(node: Node) -> _Fields:
-    roles = [*(node.inputs if isinstance(node.inputs, dict) else {}), *dict(node.params.get("models") or {})]
-    fields = {**dict.fromkeys(roles, "model"), "log": "table", "cost": "table", "average": "model"}
-    return _Fields("model", {**fields, "chosen": "tensor"} if node.params.get("refresh") else fields)
+    return Fields(kind, named, open=kind in ("tensor", "data") and not named)
 
 
 def value_type(ref: Ref, graph: Graph, *, key: str) -> str:
@@ -82,7 +92,7 @@ def value_type(ref: Ref, graph: Graph, *, key: str) -> str:
     node = graph.nodes.get(ref.name)
     if node is None:
         raise InputError(f"there is no node '{ref.name}'{nearest(ref.name, graph.nodes)}", key=key)
-    fields = _fields(node, graph)
+    fields = fields_of_node(node)
     if not ref.field:
         return fields.default
     first = ref.field[0]

@@ -12,13 +12,13 @@ from kdrun.data.dataset import Dataset
 from kdrun.ops.clustering import one_vs_all_pseudo_label as pseudo_labels
 from kdrun.registry import label, reduce
 from kdrun.runtime.context import Context
-from kdrun.stages.evaluate import outputs_over
+from kdrun.runtime.outputs import outputs_over
 from kdrun.types import Count, Fraction, Positive, Unsigned
 
 __all__ = ["best_ratio", "cluster_number_by_silhouette", "one_vs_all_pseudo_label"]
 
 
-@reduce
+@reduce(random=False)
 def cluster_number_by_silhouette(
     model: Module,
     data: Dataset,
@@ -68,7 +68,7 @@ def best_ratio(features: Tensor, classes: int, candidates: list[float], *, seed:
     return max(scores, key=lambda ratio: scores[ratio])
 
 
-@label
+@label(random=False)
 def one_vs_all_pseudo_label(
     model: Module,
     data: Dataset,

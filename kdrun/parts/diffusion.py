@@ -56,7 +56,7 @@ def class_requests(*, classes: Count, per_class: Count) -> Dataset:
     return MemoryDataset({"label": label}, replace(_info(label=label), classes=classes))
 
 
-@generate
+@generate(random=False)
 def one_call(
     model: Module,
     data: Dataset,
@@ -73,7 +73,7 @@ def one_call(
     return data.with_columns({column: torch.cat(images)})
 
 
-@generate
+@generate(random=False)
 def ddim(
     model: Module,
     data: Dataset,

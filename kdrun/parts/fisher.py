@@ -19,7 +19,7 @@ from kdrun.types import Count
 __all__ = ["diagonal_fisher"]
 
 
-@reduce
+@reduce(random=False)
 def diagonal_fisher(
     model: Module,
     data: Dataset,

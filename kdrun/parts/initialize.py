@@ -8,8 +8,8 @@ from torch.nn import Module
 from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError
 from kdrun.models.building import build
+from kdrun.models.taps import resolve_tap
 from kdrun.registry import initialize
-from kdrun.step.taps import resolve_tap
 
 __all__ = ["copied_weights", "inner_linear", "linear_layer", "opaque", "random_weights"]
 

@@ -10,7 +10,7 @@ from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError
 from kdrun.registry import label
 from kdrun.runtime.context import Context
-from kdrun.stages.evaluate import outputs_over
+from kdrun.runtime.outputs import outputs_over
 from kdrun.types import Count
 
 __all__ = ["column_values", "model_answer", "stacked_features"]
@@ -27,7 +27,7 @@ def column_values(data: Dataset, values: Tensor, *, column: str) -> Dataset:
     return data.with_columns({column: values})
 
 
-@label
+@label(random=False)
 def model_answer(
     model: Module,
     data: Dataset,
@@ -44,7 +44,7 @@ def model_answer(
     return data.with_columns({column: answer}, classes=probabilities.shape[1])
 
 
-@label
+@label(random=False)
 def stacked_features(
     models: list[Module],
     data: Dataset,

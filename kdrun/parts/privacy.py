@@ -16,7 +16,7 @@ from kdrun.data.tokenizers import tokenizer
 from kdrun.errors import InputError
 from kdrun.registry import label
 from kdrun.runtime.context import Context
-from kdrun.stages.evaluate import outputs_over
+from kdrun.runtime.outputs import outputs_over
 from kdrun.types import Count
 
 __all__ = ["privacy_spans"]
@@ -25,7 +25,7 @@ PATTERNS = (r"[0-9](?:[ -]?[0-9])+", r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 """Runs of digits, perhaps parted by blanks or hyphens; addresses of e-mail."""
 
 
-@label
+@label(random=False)
 def privacy_spans(
     data: Dataset,
     model: Module | None = None,

@@ -30,7 +30,7 @@ def parameter_total(model: Module, data: Dataset) -> Tensor:
     return torch.tensor(float(sum(p.numel() for p in model.parameters())))
 
 
-@reduce
+@reduce(random=False)
 def gradient_norm(model: Module, data: Dataset, *, context: Context) -> Tensor:
     """The L2 norm of the gradient of the cross-entropy on the batch, over all weights (Abdelfattah et al., 2021)."""
     image, label = _batch(data, context)
@@ -38,7 +38,7 @@ def gradient_norm(model: Module, data: Dataset, *, context: Context) -> Tensor:
     return torch.stack([g.square().sum() for _, g in pairs]).sum().sqrt()
 
 
-@reduce
+@reduce(random=False)
 def snip(model: Module, data: Dataset, *, context: Context) -> Tensor:
     """``Σ |w · ∂CE/∂w|`` over all weights (Lee, Ajanthan & Torr, 2019)."""
     image, label = _batch(data, context)
@@ -46,7 +46,7 @@ def snip(model: Module, data: Dataset, *, context: Context) -> Tensor:
     return torch.stack([(w * g).abs().sum() for w, g in pairs]).sum().detach()
 
 
-@reduce
+@reduce(random=False)
 def synflow(model: Module, data: Dataset, *, context: Context) -> Tensor:
     """The logarithm of ``Σ w · ∂R/∂w``, R the sum of outputs for an input of ones at absolute weights (Tanaka et al., 2020).
 
@@ -64,7 +64,7 @@ def synflow(model: Module, data: Dataset, *, context: Context) -> Tensor:
     return torch.stack([(w * g).sum() for w, g in pairs]).sum().clamp_min(1e-300).log().detach()
 
 
-@reduce
+@reduce(random=False)
 def naswot(model: Module, data: Dataset, *, context: Context) -> Tensor:
     """``log |det K|``, K how many ReLU units two images of the batch share the state of (Mellor et al., 2021)."""
     image, _ = _batch(data, context)

@@ -12,7 +12,7 @@ from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError, nearest
 from kdrun.registry import reduce
 from kdrun.runtime.context import Context
-from kdrun.stages.evaluate import outputs_over
+from kdrun.runtime.outputs import outputs_over
 from kdrun.types import Count
 
 __all__ = ["class_counts", "class_mean", "column", "linear_weight", "root_mean_square"]

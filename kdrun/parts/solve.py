@@ -16,7 +16,7 @@ from kdrun.types import Positive
 __all__ = ["recursive_ridge", "ridge"]
 
 
-@solve(fields=("inverse", "weight", "learned"))
+@solve(fields=("inverse", "weight", "learned"), random=False)
 def recursive_ridge(
     state: dict[str, Tensor], data: Dataset, *, column: str = "feature", remove: bool = False, context: Context
 ) -> dict[str, Tensor]:
@@ -44,7 +44,7 @@ def recursive_ridge(
     return {"inverse": inverse, "weight": weight, "learned": learned}
 
 
-@solve
+@solve(random=False)
 def ridge(data: Dataset, *, column: str = "feature", ridge: Positive = 1.0, context: Context) -> Tensor:
     """The ridge classifier of ``column`` [rows, features] on one-hot labels, at once: [features, classes], float64."""
     rows = data.rows()

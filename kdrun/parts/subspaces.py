@@ -46,7 +46,7 @@ def _batch(data: Dataset, context: Context, rows: Tensor | None = None) -> tuple
     return tuple(batch[name].to(context.device) for name in ("image", "task", "label"))  # type: ignore[return-value]
 
 
-@reduce
+@reduce(random=False)
 def task_gradient(model: Module, data: Dataset, *, context: Context) -> Named:
     """Gradient of the mean cross-entropy over all rows, by layer: [outputs, inputs] each. Reads image, task and label."""
     image, task, label = _batch(data, context)

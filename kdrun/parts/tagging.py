@@ -16,7 +16,7 @@ from kdrun.ops.spans import first_pieces, mention_starts
 from kdrun.registry import initialize, label, select, solve
 from kdrun.runtime.artifacts import Model
 from kdrun.runtime.context import Context
-from kdrun.stages.evaluate import outputs_over
+from kdrun.runtime.outputs import outputs_over
 from kdrun.types import Count, Fraction
 
 __all__ = [
@@ -45,7 +45,7 @@ def few_shot_by_tag(data: Dataset, *, share: Fraction, column: str = "tags", gen
     return data.select(torch.cat(chosen).unique())
 
 
-@label
+@label(random=False)
 def pseudo_tags(
     model: Module,
     data: Dataset,
@@ -144,7 +144,7 @@ def new_head(model: Module, data: Dataset, *, head: str = "head", context: Conte
     return fresh
 
 
-@solve
+@solve(random=False)
 def set_pair_similarity(
     data: Dataset,
     encoder: Module | None = None,

@@ -14,12 +14,13 @@ from typing import Any
 from kdrun.errors import InputError, nearest
 from kdrun.registry.bases import with_inherited
 from kdrun.registry.face import stub_imports
+from kdrun.registry.kinds import HOOKS
 from kdrun.registry.scan import file_stamp, module_file, module_summary, save_cache
 from kdrun.registry.signature import INJECTED, MISSING, Input, Parameter, Part
 
 __all__ = ["Catalog", "catalog", "catalog_with"]
 
-PACKAGES = ("ops", "models", "data", "metrics", "optim", "parts", "stages", "tracking")
+PACKAGES = ("ops", "models", "data", "metrics", "optim", "parts", "stages", "step", "tracking")
 """Sub-packages of ``kdrun`` that hold parts."""
 
 WITHOUT_EFFECT = (
@@ -39,6 +40,7 @@ class Catalog:
     def __init__(self, plugins: Iterable[str] = ()) -> None:
         self.plugins = {str(plugin): file_stamp(str(plugin)) for plugin in plugins}
         self._parts: dict[tuple[str, str], Part] = {}
+        self._hooks: dict[tuple[str, str], Part] = {}
         root = Path(__file__).parent.parent
         for package in PACKAGES:
             for file in sorted((root / package).rglob("*.py")):
@@ -71,12 +73,13 @@ class Catalog:
     def _read(self, module: str, file: str) -> None:
         for entry in module_summary(module, file)["parts"]:
             part = _part(module, file, with_inherited(module, file, entry))
-            previous = self._parts.get((part.kind, part.name))
+            known = self._hooks if part.kind in HOOKS else self._parts
+            previous = known.get((part.kind, part.name))
             if previous is not None:
                 raise InputError(
                     f"{part.kind} '{part.name}' is registered twice: {previous.file}:{previous.line} and {file}:{part.line}"
                 )
-            self._parts[part.kind, part.name] = part
+            known[part.kind, part.name] = part
 
     def __iter__(self) -> Iterator[Part]:
         return iter(self._parts.values())
@@ -96,6 +99,10 @@ class Catalog:
             hint = near or f"; known: {', '.join(self.names(kind)[:12]) or 'none'}"
             raise InputError(f"no {kind} is called '{name}'{hint}", key=key)
         return part
+
+    def hook(self, mark: str, *targets: str) -> Part | None:
+        """The function that says ``mark`` (``plan_of``) of the first of ``targets`` of which one says it."""
+        return next((found for name in targets if (found := self._hooks.get((mark, name)))), None)
 
     @functools.cache  # noqa: B019 - one catalog lives as long as the process
     def digest(self, kind: str, name: str) -> str:

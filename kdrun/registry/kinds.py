@@ -9,7 +9,22 @@ A decorator may carry literal options, read from the text as well:
 - ``fields``: for data, the names of its splits; for a stage part, the fields of its result;
 - ``types``: for a stage, what fields of its result are (``model``, ``data``, ``tensor``, ``table``);
 - ``columns``: for a stage that makes a table and takes ``metrics`` or ``columns``, ``"open"`` where it adds columns of its own;
-- ``items``: the parameter that tells how many parts a value has: for data by field, for a partition of the whole.
+- ``items``: the parameter that tells how many parts a value has: for data by field, for a partition of the whole;
+- ``random``: whether a stage's result depends on the run's seed, or the parameter that makes it so (default: whether the part
+  takes a generator or a context);
+- ``together``: whether several processes run the stage together, if the hardware group asks for them; it reports its steps.
+
+What a stage or a part must say of itself beside what it does is said by functions with marks of their own, in any module
+that is read (``HOOKS``). They change no stored result, so they are in no key.
+
+- ``@fields_of("train")``: ``(node) -> Fields``, the fields of a stage's value and their types;
+- ``@check_of("train")``: ``(node, graph) -> None``, raises ``InputError`` for what is wrong before anything is imported;
+- ``@parts_of("refresh")``: ``(content, key) -> [(kind, name)]``, the parts that a parameter of stages names;
+- ``@plan_of("train")``: ``(node, values, memo) -> Planned``, what is known of the result before it runs;
+- ``@shape_of("select", "top_k")``: what a part gives on fake tensors, for one that reads their values. It takes what the part takes.
+
+``check_of`` and ``plan_of`` may name a parameter instead of a stage: they then serve all stages that take it and have none of
+their own.
 """
 
 from __future__ import annotations
@@ -17,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
-__all__ = ["BY_KINDS", "KINDS"]
+__all__ = ["BY_KINDS", "HOOKS", "KINDS"]
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -30,8 +45,6 @@ BY_KINDS = (
     "generate",
     "initialize",
     "merge",
-    "compress",
-    "prune",
     "solve",
     "partition",
 )
@@ -46,7 +59,6 @@ KINDS = (
     "transform",
     "sampler",
     "optimizer",
-    "scheduler",
     "schedule",
     "gradient",
     "space",
@@ -54,6 +66,10 @@ KINDS = (
     "tracker",
     *BY_KINDS,
 )
+
+
+HOOKS = ("fields_of", "check_of", "parts_of", "plan_of", "shape_of")
+"""Marks of functions that say something of a stage, a parameter of stages, or a part."""
 
 
 class _Kind:
@@ -78,7 +94,6 @@ metric = _Kind("metric")
 transform = _Kind("transform")
 sampler = _Kind("sampler")
 optimizer = _Kind("optimizer")
-scheduler = _Kind("scheduler")
 schedule = _Kind("schedule")
 gradient = _Kind("gradient")
 space = _Kind("space")
@@ -92,7 +107,13 @@ corrupt = _Kind("corrupt")
 generate = _Kind("generate")
 initialize = _Kind("initialize")
 merge = _Kind("merge")
-compress = _Kind("compress")
-prune = _Kind("prune")
 solve = _Kind("solve")
 partition = _Kind("partition")
+
+
+def _hook(*target: str) -> Callable[[T], T]:
+    """Mark a function as what it says of ``target``: a stage or a parameter of stages, or kind and name of a part."""
+    return lambda inner: inner
+
+
+fields_of = check_of = parts_of = plan_of = shape_of = _hook

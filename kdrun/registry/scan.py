@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from kdrun.errors import InputError
-from kdrun.registry.kinds import KINDS
+from kdrun.registry.kinds import HOOKS, KINDS
 
 __all__ = ["file_stamp", "import_module", "module_file", "module_summary", "save_cache"]
 
@@ -200,9 +200,11 @@ def _parts_of(node: Any, imports: dict[str, list[str]]) -> list[dict[str, Any]]:
         if not isinstance(target, ast.Name):
             continue
         origin = imports.get(target.id, ["", ""])
-        if not origin[0].startswith("kdrun.registry") or origin[1] not in KINDS:
+        if not origin[0].startswith("kdrun.registry") or origin[1] not in (*KINDS, *HOOKS):
             continue
-        options = {k.arg: ast.literal_eval(k.value) for k in call.keywords} if call else {}
+        options = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords} if call else {}
+        if call and call.args:
+            options["name"] = " ".join(ast.literal_eval(argument) for argument in call.args)
         found.append(
             {
                 "kind": origin[1],

@@ -43,7 +43,7 @@ def plan_lines(plan: Plan, *, shapes: bool = False) -> Iterator[str]:
 
 def plan_total(plan: Plan) -> str:
     """FLOPs of all training steps, or that some or all of them are not planned."""
-    training = [stage for stage in plan.stages if stage.kind == "train"]
+    training = [stage for stage in plan.stages if stage.trains]
     unplanned = [s for s in training if s.unplanned or (s.flops and s.steps is None)]
     if not training:
         return "nothing is trained"

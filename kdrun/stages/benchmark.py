@@ -13,7 +13,7 @@ from kdrun.grammar.steps import parse_step
 from kdrun.registry import stage
 from kdrun.runtime.artifacts import Artifact, Table
 from kdrun.runtime.context import Context
-from kdrun.step.roles import Handed, compiler_for
+from kdrun.step.handed import Handed, compiler_for
 from kdrun.types import Count
 
 __all__ = ["benchmark"]
@@ -55,9 +55,7 @@ def benchmark(
             for name, program in programs.items():
                 started = _now(context.device)
                 for batch in batches:
-                    r: list[Any] = [None] * layout.size
-                    for register, value in layout.constants.items():
-                        r[register] = value
+                    r = layout.template()
                     for register, _, column in layout.columns:
                         r[register] = batch.get(column)
                     for function, given, out in program:

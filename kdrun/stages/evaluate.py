@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
-
-import torch
-from torch import Tensor, nn
 
 from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError, nearest
 from kdrun.registry import catalog, stage
-from kdrun.runtime.artifacts import Artifact, Model, Table, Tensors
+from kdrun.runtime.artifacts import Artifact, Model, Table
 from kdrun.runtime.context import Context
-from kdrun.step.taps import tap
+from kdrun.runtime.outputs import outputs_over
 from kdrun.types import Count
 
-__all__ = ["evaluate", "named_scores", "outputs_over", "predict"]
+__all__ = ["evaluate", "named_scores"]
 
 
-@stage(value="table")
+@stage(value="table", random=False)
 def evaluate(
     model: Model | list[Model],
     data: Dataset,
@@ -69,60 +65,3 @@ def named_scores(value: Any, part: str, name: str | None) -> dict[str, float]:
     if isinstance(value, Mapping):
         return {f"{name}.{k}" if name else k: float(v) for k, v in value.items()}
     return {name or part: float(value)}
-
-
-@torch.no_grad()
-def outputs_over(
-    module: nn.Module, data: Dataset, taps: Mapping[str, str], *, input: str, batch_size: int, context: Context
-) -> dict[str, Tensor]:
-    """Run ``module`` over ``data`` in order; return outputs, taps and the batch columns other than the input, on the CPU."""
-    column = input if input in data.info.columns else next(iter(data.info.columns))
-    slots = {name: tap(module, path, key=f"{context.config_key}.taps.{name}") for name, path in taps.items()}
-    collected: dict[str, list[Tensor]] = {}
-    with context.hardware.evaluation():
-        for batch in data.batches(batch_size, device=context.device, workers=context.hardware.workers):
-            output = module(batch[column])
-            found = {"logits": output} if isinstance(output, Tensor) else _tensors(output)
-            found.update({name: slot.take() for name, slot in slots.items()})
-            found.update({k: v for k, v in batch.items() if k != column})
-            for name, value in found.items():
-                collected.setdefault(name, []).append(
-                    value.detach().float().cpu() if value.is_floating_point() else value.cpu()
-                )
-    return {name: torch.cat(parts) for name, parts in collected.items()}
-
-
-def _tensors(output: Any) -> dict[str, Tensor]:
-    items = output.items() if hasattr(output, "items") else inspect.getmembers(output, lambda v: isinstance(v, Tensor))
-    return {name: value for name, value in items if isinstance(value, Tensor)}
-
-
-@stage(value="tensor")
-def predict(
-    model: Model | list[Model],
-    data: Dataset,
-    *,
-    of: str = "logits",
-    taps: dict[str, str] | None = None,
-    input: str = "image",
-    batch_size: Count = 512,
-    context: Context,
-) -> dict[str, Artifact]:
-    """Cache what a model says of each row, in the data's order.
-
-    The value is ``of`` (``logits``, ``probabilities`` or a tap), [rows, ...], or [models, rows, ...] for
-    several models; each tap is a further field.
-    """
-    models = model if isinstance(model, list) else [model]
-    found: dict[str, list[Tensor]] = {}
-    for one in models:
-        module = context.module(one, role="model")
-        columns = outputs_over(module, data, taps or {}, input=input, batch_size=batch_size, context=context)
-        if "logits" in columns:
-            columns["probabilities"] = columns["logits"].softmax(-1)
-        if of not in columns:
-            raise InputError(f"the model gives no '{of}'{nearest(of, columns)}", key=f"{context.config_key}.of")
-        for name in {of, *(taps or {})}:
-            found.setdefault(name, []).append(columns[name])
-    values = {name: torch.stack(parts) if isinstance(model, list) else parts[0] for name, parts in found.items()}
-    return {"": Tensors({"": values[of]}), **{name: Tensors({"": value}) for name, value in values.items()}}

@@ -26,7 +26,7 @@ STATISTICS: dict[str, Callable[[list[float]], float]] = {
 }
 
 
-@stage(value="table")
+@stage(value="table", random=False)
 def summarize(
     tables: list[Any], *, columns: dict[str, list[str]], rows: list[Unsigned] | None = None, context: Context
 ) -> dict[str, Artifact]:

@@ -13,7 +13,7 @@ graph:
 
 
 def test_the_passes_of_a_loop_are_traced_once(session, tmp_path, monkeypatch) -> None:
-    from kdrun.engine import plan
+    from kdrun.step import plan
 
     traced, trace = [], plan.trace
     monkeypatch.setattr(plan, "trace", lambda *a, **k: traced.append(1) or trace(*a, **k))

@@ -8,7 +8,7 @@ import torch
 from kdrun.config.paths import group_options
 from kdrun.errors import InputError
 from kdrun.models.building import build, load_state, resolve
-from kdrun.step.taps import tap
+from kdrun.models.taps import tap
 from support.models import SIZES, make
 
 PUBLISHED = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from kdrun.step.taps import tap
+from kdrun.models.taps import tap
 from support.models import make
 
 

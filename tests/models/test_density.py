@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kdrun.models.building import build
-from kdrun.step.taps import tap
+from kdrun.models.taps import tap
 
 
 def test_density_network_has_the_published_size_and_taps() -> None:

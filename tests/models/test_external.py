@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kdrun.errors import InputError
-from kdrun.step.taps import tap
+from kdrun.models.taps import tap
 from support.models import make
 
 

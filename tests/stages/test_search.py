@@ -7,7 +7,8 @@ import torch
 
 from kdrun.errors import InputError
 from kdrun.grammar.nodes import Ref
-from kdrun.stages.search import _Capped, aging_evolution, random_search
+from kdrun.stages.search.run import _Capped
+from kdrun.stages.search.strategies import aging_evolution, random_search
 from support.models import choice_space
 from support.recipes import write_recipe
 

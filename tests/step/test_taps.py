@@ -7,7 +7,7 @@ import torch
 
 from kdrun.errors import InputError
 from kdrun.models.building import build
-from kdrun.step.taps import Detour, tap, tokens_as_map
+from kdrun.models.taps import Detour, tap, tokens_as_map
 
 SPEC = {"model": "cnn", "channels": [4, 8], "kernel_size": 3, "num_classes": 3, "in_channels": 1, "image_size": 8}
 

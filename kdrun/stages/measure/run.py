@@ -13,13 +13,14 @@ from kdrun.registry import catalog, stage
 from kdrun.runtime.artifacts import Artifact, Table, Tensors
 from kdrun.runtime.context import Context
 from kdrun.stages.evaluate import named_scores
-from kdrun.step.roles import Handed, StepFunction, compiler_for
+from kdrun.step.function import StepFunction
+from kdrun.step.handed import Handed, compiler_for
 from kdrun.types import Count
 
 __all__ = ["compute", "measure"]
 
 
-@stage(value="table")
+@stage(value="table", random="step")
 def measure(
     *,
     metrics: list[Any],

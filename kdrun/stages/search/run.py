@@ -13,13 +13,14 @@ from kdrun.errors import InputError, nearest
 from kdrun.grammar.nodes import Ref
 from kdrun.grammar.steps import parse_step
 from kdrun.models.building import build, resolve, sizes_from_data
-from kdrun.registry import catalog, stage, strategy
+from kdrun.registry import catalog, stage
 from kdrun.runtime.artifacts import Artifact, Model, Table
 from kdrun.runtime.context import Context
-from kdrun.step.roles import Handed, StepFunction, compiler_for
+from kdrun.step.function import StepFunction
+from kdrun.step.handed import Handed, compiler_for
 from kdrun.types import Count
 
-__all__ = ["aging_evolution", "random_search", "search"]
+__all__ = ["search"]
 
 Spec = dict[str, Any]
 
@@ -168,44 +169,3 @@ def _judge(content: Mapping[str, Any], inputs: Mapping[str, Any], key: str) -> J
         return sum(float(w) * float(v) for w, v in zip(weights.values(), values, strict=True))
 
     return by_step
-
-
-@strategy
-def random_search(
-    space: Any, evaluate: Callable[[Spec], float], *, evaluations: Count = 100, generator: torch.Generator
-) -> None:
-    """Score ``evaluations`` different random candidates (fewer if the space is smaller)."""
-    seen: list[Spec] = []
-    for _ in range(50 * evaluations):
-        spec = space.sample(generator)
-        if spec not in seen:
-            seen.append(spec)
-            evaluate(spec)
-        if len(seen) == evaluations:
-            return
-
-
-@strategy
-def aging_evolution(
-    space: Any,
-    evaluate: Callable[[Spec], float],
-    *,
-    population: Count = 20,
-    tournament: Count = 10,
-    evaluations: Count = 100,
-    generator: torch.Generator,
-) -> None:
-    """Regularized evolution (Real et al., 2019): mutate the best of a tournament, and let the oldest die.
-
-    The tournament is drawn with replacement; ``evaluations`` counts proposals, the first ``population`` among them.
-    """
-    living: list[tuple[float, Spec]] = []
-    for number in range(evaluations):
-        if number < population:
-            spec = space.sample(generator)
-        else:
-            drawn = torch.randint(len(living), (tournament,), generator=generator).tolist()
-            spec = space.mutate(max((living[i] for i in drawn), key=lambda one: one[0])[1], generator)
-        living.append((evaluate(spec), spec))
-        if len(living) > population:
-            living.pop(0)

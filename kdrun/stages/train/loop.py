@@ -1,0 +1,105 @@
+"""The training loop: epochs of rows, whatever chose them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from kdrun.runtime.context import Context
+from kdrun.stages.train.feed import Feed
+from kdrun.stages.train.job import Job
+from kdrun.stages.train.length import Length
+
+__all__ = ["fit"]
+
+DRAIN_EVERY = 50
+"""Steps between transfers of loss terms from the device, where NaN is looked for."""
+
+
+def fit(job: Job, length: Length, context: Context) -> list[dict[str, Any]]:
+    """Train, from the newest checkpoint on if there is one; return one row of mean loss terms per epoch."""
+    record = _Record()
+    count = _resume(job, record, context)
+    main = Feed("data", job.loaders["data"], job.sizes["data"], length, context)
+    others = {
+        name: Feed(name, job.loaders[name], job.sizes[name], length, context).start(count)
+        for name in job.loaders
+        if name in job.program.loaders() - {"data"}
+    }
+    context.reporter.stage_started(context.name, length.steps)
+    epoch, within = record.position
+    while epoch < length.epochs:
+        batches = _begin(job, main, length, epoch, within)
+        for batch in main.epoch(epoch, job.rows, within):
+            given = {"data": batch, **{n: next(feed) for n, feed in others.items()}} if others else {"data": batch}
+            job.program.run(given, length.progress(epoch, within, batches), count)
+            count, within = count + 1, within + 1
+            if within % DRAIN_EVERY == 0:
+                record.add(job.program.drain())
+                done = length.progress(epoch, within, batches).step
+                context.reporter.advanced(context.name, done, **record.latest)
+            record.position = (epoch, within)
+            if job.refresh is None and count == length.steps:
+                break
+            context.checkpoint(count, lambda: _state(job, record))
+        record.add(job.program.drain())
+        chosen = {} if job.rows is None else {"rows": len(job.rows)}
+        row = record.close(epoch=epoch + 1, step=count, **chosen)
+        context.reporter.log(context.name, count, {k: v for k, v in row.items() if k not in ("epoch", "step")})
+        epoch, within = epoch + 1, 0
+        context.reporter.advanced(context.name, min(epoch * length.per_epoch, length.steps), **record.latest)
+    return record.rows
+
+
+def _begin(job: Job, main: Feed, length: Length, epoch: int, within: int) -> int:
+    """Choose the rows of an epoch where a refresh does; return how many batches it has."""
+    if job.refresh is None:
+        return length.per_epoch
+    if within == 0 and epoch % job.refresh.every == 0:
+        job.rows = job.refresh.rows(main, length.progress(epoch, 0, 1), job.context)
+    assert job.rows is not None
+    if job.times is None:
+        job.times = torch.zeros(len(main.data), dtype=torch.int64)
+    if within == 0:
+        job.times[job.rows] += 1
+    return -(-len(job.rows) // main.size)
+
+
+class _Record:
+    """Mean loss terms by epoch, the running sums of the epoch at hand, and the place in it: epoch and batch."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.sums: dict[str, list[float]] = {}
+        self.latest: dict[str, float] = {}
+        self.position = (0, 0)
+
+    def add(self, values: Mapping[str, list[float]]) -> None:
+        for name, numbers in values.items():
+            self.sums.setdefault(name, []).extend(numbers)
+            self.latest[name] = numbers[-1]
+
+    def close(self, **more: int) -> dict[str, Any]:
+        """End an epoch; return its row."""
+        row = {**more, **{name: sum(numbers) / len(numbers) for name, numbers in self.sums.items()}}
+        self.rows.append(row)
+        self.sums = {}
+        return row
+
+
+def _state(job: Job, record: _Record) -> dict[str, Any]:
+    record.add(job.program.drain())
+    return {"job": job.state(), "rows": record.rows, "sums": record.sums, "position": record.position}
+
+
+def _resume(job: Job, record: _Record, context: Context) -> int:
+    """Restore the newest checkpoint of this stage, if there is one; return the number of steps taken."""
+    found = context.resumed()
+    if found is None:
+        return 0
+    step, state = found
+    job.restore(state["job"])
+    record.rows, record.sums, record.position = state["rows"], state["sums"], tuple(state["position"])
+    return step

@@ -1,0 +1,93 @@
+"""Running a ``train`` stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from kdrun.data.dataset import few_left_over
+from kdrun.errors import InputError
+from kdrun.grammar.steps import parse_step
+from kdrun.models.building import uses_batch_statistics
+from kdrun.registry import catalog, stage
+from kdrun.runtime.artifacts import Artifact
+from kdrun.runtime.context import Context
+from kdrun.stages.train.job import BatchSizes, Job, prepare
+from kdrun.stages.train.length import Length, batches_of
+from kdrun.stages.train.loop import fit
+from kdrun.types import Count
+
+__all__ = ["train"]
+
+
+@stage(together=True)
+def train(
+    *,
+    step: dict[str, Any],
+    models: dict[str, Any] | None = None,
+    epochs: Count | None = None,
+    steps: Count | None = None,
+    batch_size: Count = 64,
+    batch_sizes: dict[str, int] | None = None,
+    drop_last: bool = False,
+    shuffle: bool = True,
+    accumulate: Count = 1,
+    sampler: dict[str, Any] | None = None,
+    refresh: dict[str, Any] | None = None,
+    context: Context,
+    **inputs: Any,
+) -> dict[str, Artifact]:
+    """Fit one or more models by running a step graph on batches.
+
+    ``epochs`` passes over ``data``, or a number of ``steps``; further loaders are cycled. ``sampler: {sampler: NAME}`` chooses
+    the rows of each batch of ``data``. ``accumulate`` takes each batch in so many parts, one after the other, and adds their
+    gradients: less memory, with losses that see the rows of one part. Fields of the result:
+    each trained model by its role, ``average`` (and ``average.ROLE``) for moving averages, ``log`` (loss terms
+    by epoch), ``cost`` (FLOPs a row of a step, forward and backward, when every update runs; rows of the data and rows seen in all; how many rows a black box was asked about). ``refresh: {op: NAME, from: [nodes], every: 1}`` chooses the rows of the coming epochs: the op gets the
+    nodes' values over all of ``data``, models in eval mode, and returns row numbers [chosen], or a mapping: its entries
+    that are named like the step's state become that state's rows, and ``rows``, where given, chooses. A parameter may be
+    a schedule; the field ``chosen`` [rows] counts the epochs that used each row. Raises ``InputError`` for what does not fit, ``Diverged`` when a loss becomes NaN or infinite.
+    """
+    key = context.config_key
+    if (epochs is None) == (steps is None):
+        raise InputError("a train stage needs either epochs or steps", key=key)
+    if refresh is not None and epochs is None:
+        raise InputError("rows are chosen anew every so many epochs: give epochs, not steps", key=key)
+    if sampler is not None and (refresh is not None or not shuffle):
+        raise InputError(
+            "a sampler decides the order of rows: it goes with neither refresh nor shuffle: false", key=key
+        )
+    if accumulate > batch_size:
+        raise InputError(f"a batch of {batch_size} rows has no {accumulate} parts", key=f"{key}.accumulate")
+    sizes = BatchSizes(batch_size, batch_sizes or {}, accumulate)
+    job = prepare(parse_step(step, key=f"{key}.step"), dict(models or {}), inputs, sizes, refresh, context)
+    order = _ordered(sampler, job, context)
+    rows = len(job.loaders["data"]) if order is None else len(order(0))
+    per_epoch = batches_of(rows, job.sizes["data"], drop_last=drop_last, key=key)
+    if not drop_last:
+        _warn_of_few(rows, job, context)
+    total = steps if steps is not None else int(epochs or 0) * per_epoch
+    length = Length(total, per_epoch, drop_last, shuffle, order)
+    return job.result(fit(job, length, context), length)
+
+
+def _ordered(sampler: Mapping[str, Any] | None, job: Job, context: Context) -> Callable[[int], Tensor] | None:
+    """The rows of ``data`` in the order of an epoch, as a sampler chooses them: of one length in every epoch."""
+    if sampler is None:
+        return None
+    part = catalog().get("sampler", sampler["sampler"], key=f"{context.config_key}.sampler")
+    options = {k: v for k, v in sampler.items() if k != "sampler"}
+    data, size = job.loaders["data"], job.sizes["data"]
+    return lambda epoch: part.load()(data, size, generator=context.generator("sampler", epoch), **options)
+
+
+def _warn_of_few(rows: int, job: Job, context: Context) -> None:
+    """Say so where an epoch's last batch is too small for batch statistics."""
+    left = few_left_over(rows, job.sizes["data"])
+    trained = [job.modules[role] for role in job.step.trained() if role in job.modules]
+    if left and any(uses_batch_statistics(module) for module in trained):
+        context.reporter.message(
+            f"{context.name}: batch statistics of the {left} rows in an epoch's last batch are noise: set drop_last: true"
+        )
