@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -112,9 +113,8 @@ def _run_updates(rehearsal: Rehearsal, active: Sequence[Update]) -> None:
     for segment in rehearsal.compiler.compile(active):
         if segment.inner is not None:
             rehearsal.run([])
-            virtual_steps(
-                segment, rehearsal.registers, lambda inner: _loss(rehearsal, inner), rehearsal.modules, rate=1e-3
-            )
+            rate = 1e-3 if segment.inner.update.every else None  # any will do; an update that never runs has none
+            virtual_steps(segment, rehearsal.registers, partial(_loss, rehearsal), rehearsal.modules, rate=rate)
         _check_gradients(rehearsal, segment.update, _loss(rehearsal, segment))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdrun.errors import InputError
 from kdrun.step.compiler import Segment
 
 __all__ = ["virtual_steps"]
@@ -26,14 +27,19 @@ def virtual_steps(
 ) -> None:
     """Move the inner update's parameters by gradient steps; later instructions read the moved ones from registers ``r``.
 
-    ``through`` says how many ``steps``, at which ``lr`` (else ``rate``), and whether gradients of the second ``order`` are
-    kept. ``mean`` takes gradients over processes.
+    ``through`` says how many ``steps``, at which ``lr`` (else ``rate``, that of the inner update's optimizer), and whether
+    gradients of the second ``order`` are kept. ``mean`` takes gradients over processes. Raises ``InputError`` without a rate.
     """
     assert segment.inner is not None
     assert segment.update.through is not None
     options = segment.update.through
     update = segment.inner.update
-    size = float(options["lr"] if "lr" in options else rate or 0.0)
+    size = options.get("lr", rate)
+    if size is None:
+        raise InputError(
+            f"'{update.name}' never runs by itself, so it has no rate: through needs lr",
+            key=f"{segment.update.key}.through",
+        )
     second = options.get("order", "second") == "second"
     current: dict[str, dict[str, Tensor]] = {
         role: {n: p for n, p in modules[role].named_parameters() if p.requires_grad} for role in update.roles()
