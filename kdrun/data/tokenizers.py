@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from kdrun.errors import DataError
 
-__all__ = ["ALPHABET", "Tokenizer", "tokenizer"]
+__all__ = ["ALPHABET", "Tokenizer", "pretrained_tokenizer", "tokenizer"]
 
 ALPHABET = "\n " + string.ascii_lowercase + string.digits + string.punctuation + string.ascii_uppercase
 """Characters that the character tokenizer knows, in the order of their ids from 1 on; capitals come last."""
@@ -44,24 +44,32 @@ class _Pretrained:
     """A tokenizer of transformers, by the name of a local folder or of a hub entry."""
 
     def __init__(self, name: str) -> None:
-        try:
-            from transformers import AutoTokenizer
-
-            self.inner: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        except ImportError:
-            raise DataError(f"the tokenizer '{name}' needs the extra: pip install 'kdrun[llm]'") from None
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"the tokenizer '{name}' is neither 'characters', a folder with a tokenizer of transformers nor "
-                f"reachable on the hub: {str(error).splitlines()[0]}",
-                key="data.tokenizer",
-            ) from None
+        self.inner = pretrained_tokenizer(name, extra="llm", others="'characters', ")
 
     def encode(self, text: str) -> list[int]:
         return list(self.inner.encode(text, add_special_tokens=False))
 
     def pieces(self) -> list[str]:
         return [self.inner.decode([i]) for i in range(len(self.inner))]
+
+
+def pretrained_tokenizer(name: str, *, extra: str, others: str = "", folder: str | None = None) -> Any:
+    """The tokenizer of transformers in a local folder, or of a hub entry; ``folder`` is where ``name`` stands for one.
+
+    Raises ``DataError`` that names the ``extra`` to install, or says what ``name`` may be, ``others`` before the two.
+    """
+    try:
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(folder or name, trust_remote_code=False)
+    except ImportError as error:
+        raise DataError(f"the tokenizer '{name}' needs an extra: pip install 'kdrun[{extra}]' ({error})") from None
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"the tokenizer '{name}' is neither {others}a folder with a tokenizer of transformers nor reachable on the hub: "
+            f"{str(error).splitlines()[0]}",
+            key="data.tokenizer",
+        ) from None
 
 
 @functools.cache
