@@ -16,7 +16,14 @@ __all__ = ["Opaque"]
 class Opaque(nn.Module):
     """A model behind a counter: it gives the most likely class of each row, without gradient, and nothing else.
 
-    ``base`` is the complete specification of the model inside, which stays in eval mode. The buffer ``queries`` counts rows.
+    ``base`` is the complete specification of the model inside, with all sizes; it stays in eval mode. Inputs are those
+    of ``base``; the output ``label`` [batch] is int64. The buffer ``queries`` (int64) counts the rows asked for so far.
+    Raises ``InputError`` for a model that is not registered.
+
+    >>> inside = {"model": "linear_classifier", "in_features": 4, "num_classes": 3}
+    >>> target = models.opaque(base=inside)
+    >>> target(torch.zeros(5, 4))["label"].shape, int(target.queries)
+    (torch.Size([5]), 5)
     """
 
     queries: Tensor

@@ -39,7 +39,14 @@ def conv_adapter(
     relu: bool = False,
     bias: bool = False,
 ) -> nn.Module:
-    """A convolution (1×1 by default), batch norm and ReLU: maps [batch, in, h, w] to [batch, out, h/stride, w/stride]."""
+    """A convolution, batch norm and ReLU between two maps: a 1×1 convolution and its norm by default.
+
+    ``kernel_size`` and ``stride`` in pixels; ``norm``, ``relu`` and ``bias`` say which layers there are. Reads maps
+    [batch, in_channels, h, w] and gives [batch, out_channels, h / stride, w / stride] (rounded up).
+
+    >>> models.conv_adapter(in_channels=8, out_channels=16, stride=2)(torch.zeros(2, 8, 6, 6)).shape
+    torch.Size([2, 16, 3, 3])
+    """
     padding = kernel_size // 2
     layers: list[nn.Module] = [
         nn.Conv2d(int(in_channels), int(out_channels), kernel_size, stride=stride, padding=padding, bias=bias)
@@ -51,9 +58,13 @@ def conv_adapter(
 
 @model
 def conv_projector(*, in_channels: Size = "auto", out_channels: Size = "auto", factor: Count = 2) -> nn.Module:
-    """1×1, 3×3 and 1×1 convolutions with batch norm and ReLU, ``out / factor`` channels inside (Chen et al., 2022, SimKD).
+    """1×1, 3×3 and 1×1 convolutions with batch norm and ReLU, from a student's map to a teacher's (Chen et al., 2022, SimKD).
 
-    Maps [batch, in, h, w] to [batch, out, h, w].
+    The middle one has ``out_channels / factor`` channels, one at least. Reads maps [batch, in_channels, h, w] and gives
+    [batch, out_channels, h, w], not negative.
+
+    >>> models.conv_projector(in_channels=8, out_channels=32)(torch.zeros(2, 8, 6, 6)).shape
+    torch.Size([2, 32, 6, 6])
     """
     middle = max(int(out_channels) // factor, 1)
     widths = ((int(in_channels), middle, 1), (middle, middle, 3), (middle, int(out_channels), 1))
@@ -65,7 +76,11 @@ def conv_projector(*, in_channels: Size = "auto", out_channels: Size = "auto", f
 
 @model
 def linear_projector(*, in_features: Size = "auto", out_features: Size = "auto", bias: bool = True) -> nn.Module:
-    """A linear map of the last axis."""
+    """A linear map from a student's features to a teacher's: [..., in_features] to [..., out_features].
+
+    >>> models.linear_projector(in_features=8, out_features=32)(torch.zeros(2, 8)).shape
+    torch.Size([2, 32])
+    """
     return nn.Linear(int(in_features), int(out_features), bias=bias)
 
 
@@ -73,27 +88,54 @@ def linear_projector(*, in_features: Size = "auto", out_features: Size = "auto",
 def mlp_codec(
     *, in_features: Size = "auto", out_features: Size = "auto", hidden: Count = 128, normalize: bool = True
 ) -> nn.Module:
-    """Two linear layers with GELU between, and layer norm at the output: hidden states [..., in] to messages [..., out]."""
+    """Two linear layers with GELU between and layer norm at the output, from hidden states to messages.
+
+    ``hidden`` is the width between; ``normalize`` says whether there is a norm. Reads states [..., in_features] and
+    gives [..., out_features].
+
+    >>> models.mlp_codec(in_features=8, out_features=4, hidden=16)(torch.zeros(2, 5, 8)).shape
+    torch.Size([2, 5, 4])
+    """
     layers: list[nn.Module] = [nn.Linear(int(in_features), hidden), nn.GELU(), nn.Linear(hidden, int(out_features))]
     return nn.Sequential(*layers, *([nn.LayerNorm(int(out_features))] if normalize else []))
 
 
 @model
 def log_variance_head(*, in_features: Size = "auto", out_features: Size = "auto") -> nn.Module:
-    """Linear map and batch norm: the log-variances [batch, out] that a feature [batch, in] predicts (Zhang et al., 2020)."""
+    """The log-variances that a feature predicts, by a linear map and batch norm (Zhang et al., 2020).
+
+    Reads features [batch, in_features] and gives logarithms of variances [batch, out_features].
+
+    >>> models.log_variance_head(in_features=8, out_features=3)(torch.zeros(2, 8)).shape
+    torch.Size([2, 3])
+    """
     return nn.Sequential(nn.Linear(int(in_features), int(out_features)), nn.BatchNorm1d(int(out_features)))
 
 
 @model
 def standardized_linear(*, in_features: Size = "auto", out_features: Size = "auto", project: bool = True) -> nn.Module:
-    """A linear map (left out without ``project``), then batch norm without scale and shift (Miles et al., 2024)."""
+    """A linear map, then batch norm without scale and shift (Miles et al., 2024).
+
+    Without ``project`` there is no map and both sizes agree. Reads features [batch, in_features] and gives [batch,
+    out_features], of mean 0 and variance 1 in each batch while training.
+
+    >>> models.standardized_linear(in_features=8, out_features=4)(torch.randn(16, 8)).mean(0).abs().max() < 1e-5
+    tensor(True)
+    """
     layers: list[nn.Module] = [nn.Linear(int(in_features), int(out_features))] if project else []
     return nn.Sequential(*layers, nn.BatchNorm1d(int(out_features), affine=False))
 
 
 @model(name="embedding_adapter")
 class EmbeddingAdapter(nn.Module):
-    """Batch norm, dropout and a linear map (Wang et al., 2023); the identity where the sizes agree."""
+    """Batch norm, dropout and a linear map (Wang et al., 2023); the identity where the sizes agree.
+
+    ``dropout`` is the share of features left out while training. Reads features [batch, in_features] and gives [batch,
+    out_features].
+
+    >>> models.embedding_adapter(in_features=8, out_features=4)(torch.zeros(2, 8)).shape
+    torch.Size([2, 4])
+    """
 
     def __init__(self, *, dropout: Fraction = 0.5, in_features: Size = "auto", out_features: Size = "auto") -> None:
         super().__init__()
@@ -108,7 +150,13 @@ class EmbeddingAdapter(nn.Module):
 
 @model(name="normalised_linear")
 class NormalizedLinear(nn.Module):
-    """A linear map whose output rows are L2-normalised: the embedding of contrastive losses."""
+    """A linear map whose output rows are L2-normalised: the embedding of contrastive losses.
+
+    Reads features [batch, ...], flattened to ``in_features``, and gives [batch, out_features] of length 1.
+
+    >>> models.normalised_linear(in_features=8, out_features=4)(torch.ones(2, 8)).norm(dim=1).detach()
+    tensor([1., 1.])
+    """
 
     def __init__(self, *, in_features: Size = "auto", out_features: Size = 128, bias: bool = True) -> None:
         super().__init__()
@@ -128,7 +176,13 @@ def _paraphrase(before: int, after: int, slope: float, *, transposed: bool = Fal
 class Paraphraser(nn.Module):
     """An autoencoder of a teacher's map whose code is the factor (Kim et al., 2018).
 
-    Three 3×3 convolutions C→C→kC→kC with LeakyReLU, and transposed ones back. Sizes: C is the input's channels.
+    Three 3×3 convolutions C→C→kC→kC with LeakyReLU of slope ``slope``, and transposed ones back; C is ``in_channels``
+    and k ``rate`` (kC is rounded, one at least). Reads maps [batch, C, h, w]; outputs ``factor`` [batch, kC, h, w] and
+    ``reconstruction`` [batch, C, h, w].
+
+    >>> found = models.paraphraser(in_channels=8)(torch.zeros(2, 8, 6, 6))
+    >>> found["factor"].shape, found["reconstruction"].shape
+    (torch.Size([2, 4, 6, 6]), torch.Size([2, 8, 6, 6]))
     """
 
     def __init__(self, *, in_channels: Size = "auto", rate: Positive = 0.5, slope: Positive = 0.1) -> None:
@@ -146,7 +200,14 @@ class Paraphraser(nn.Module):
 
 @model
 def translator(*, in_channels: Size = "auto", out_channels: Size = "auto", slope: Positive = 0.1) -> nn.Module:
-    """Three 3×3 convolutions C_in→C_in→C_out→C_out with LeakyReLU (Kim et al., 2018); ``out_channels`` those of the factor."""
+    """A student's map in the terms of a teacher's factor (Kim et al., 2018).
+
+    Three 3×3 convolutions C_in→C_in→C_out→C_out with LeakyReLU of slope ``slope``; ``out_channels`` are those of the
+    factor. Reads maps [batch, in_channels, h, w] and gives [batch, out_channels, h, w].
+
+    >>> models.translator(in_channels=6, out_channels=4)(torch.zeros(2, 6, 5, 5)).shape
+    torch.Size([2, 4, 5, 5])
+    """
     first, last = int(in_channels), int(out_channels)
     pairs = ((first, first), (first, last), (last, last))
     return nn.Sequential(*[layer for pair in pairs for layer in _paraphrase(*pair, slope)])
@@ -156,7 +217,13 @@ def translator(*, in_channels: Size = "auto", out_channels: Size = "auto", slope
 class VariationalRegressor(nn.Module):
     """Mean and per-channel variance of a teacher's map given the student's (Ahn et al., 2019).
 
-    Three 1×1 convolutions without bias and ReLU between; ``variance = softplus(ρ) + eps``, ``start`` at first.
+    The mean comes from three 1×1 convolutions without bias and ReLU between, ``middle_channels`` wide inside (default:
+    as the output); ``variance = softplus(ρ) + eps`` is free, ``start`` at first. Reads maps [batch, in_channels, h, w];
+    outputs ``mean`` [batch, out_channels, h, w] and ``variance`` [1, out_channels, 1, 1], positive.
+
+    >>> found = models.vid_regressor(in_channels=6, out_channels=8)(torch.zeros(2, 6, 5, 5))
+    >>> found["mean"].shape, found["variance"].flatten()[:2].detach()
+    (torch.Size([2, 8, 5, 5]), tensor([5., 5.]))
     """
 
     def __init__(
@@ -190,8 +257,16 @@ class VariationalRegressor(nn.Module):
 class AttentionFusion(nn.Module):
     """One level of review: a student's map fused with the next deeper level's by attention (Chen et al., 2021).
 
-    ``feature`` is what the loss compares with the teacher's map, ``fused`` what the next shallower level takes. The
-    deepest level has ``fuse: false`` and reads its map alone.
+    Both are seen with ``middle_channels`` channels. ``feature`` [batch, out_channels, h, w] is what the loss compares
+    with the teacher's map, ``fused`` [batch, middle_channels, h, w] what the next shallower level takes. Reads ``maps``
+    [batch, in_channels, h, w] and ``deeper``, the ``fused`` of the deeper level, resized here; the deepest level has
+    ``fuse: false`` and reads its map alone. Raises ``ValueError`` if ``deeper`` is missing or given against ``fuse``.
+
+    >>> deepest = models.attention_fusion(in_channels=8, out_channels=16, middle_channels=4, fuse=False)
+    >>> above = models.attention_fusion(in_channels=6, out_channels=12, middle_channels=4)
+    >>> fused = deepest(torch.zeros(2, 8, 3, 3))["fused"]
+    >>> above(torch.zeros(2, 6, 6, 6), fused)["feature"].shape
+    torch.Size([2, 12, 6, 6])
     """
 
     def __init__(
@@ -230,8 +305,14 @@ class AttentionFusion(nn.Module):
 class BottleneckStem(nn.Module):
     """A narrow stem in place of a network's early layers (Matsubara et al., 2020): encode to few channels, decode to a map.
 
-    ``feature`` replaces the output of the layers it stands for; ``code`` is the bottleneck that would be sent.
-    Strided 3×3 convolutions with batch norm and ReLU halve the size ``log2(stride)`` times.
+    3×3 convolutions of ``width`` channels with batch norm and ReLU; strided ones halve the size ``log2(stride)`` times.
+    Reads images [batch, in_channels, h, w]; outputs ``code`` [batch, bottleneck_channels, h / stride, w / stride], the
+    bottleneck that would be sent, and ``feature`` [batch, out_channels, h / stride, w / stride], which replaces the
+    output of the layers it stands for. Raises ``ValueError`` if ``stride`` is no power of two.
+
+    >>> found = models.bottleneck_stem(in_channels=3, out_channels=32, stride=4)(torch.zeros(2, 3, 16, 16))
+    >>> found["code"].shape, found["feature"].shape
+    (torch.Size([2, 12, 4, 4]), torch.Size([2, 32, 4, 4]))
     """
 
     def __init__(

@@ -29,7 +29,13 @@ class _Block(nn.Module):
 class MixtureTokenAggregator(nn.Module):
     """A pre-norm transformer over the features of several experts, without positions (Zhong et al., 2022).
 
-    ``feature`` is the mean over tokens, before the head's layer norm.
+    ``depth`` blocks with ``heads`` attention heads and feed-forward layers of ``width``, ``dropout`` behind both. Reads
+    tokens [batch, experts, features], any number of experts in any order; outputs ``feature`` [batch, features], the
+    mean over tokens before the head's layer norm, and ``logits`` [batch, num_classes].
+
+    >>> found = models.mixture_token_aggregator(features=32, num_classes=3)(torch.zeros(2, 5, 32))
+    >>> found["feature"].shape, found["logits"].shape
+    (torch.Size([2, 32]), torch.Size([2, 3]))
     """
 
     def __init__(

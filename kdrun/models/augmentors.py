@@ -18,7 +18,13 @@ class AffineAugmentor(nn.Module):
     """Random affine maps whose spread is learned (Nix et al., 2023): ``p = mean + exp(log_width) ∘ noise``, six entries.
 
     The inverse map is ``[I | 0] + p ∘ (½, ½, 1, ½, ½, 1)`` in row order, in coordinates from -1 to 1; sampling is
-    bilinear, zero outside. ``width`` is where the spread starts, one number or six; ``learn_mean`` trains a mean too.
+    bilinear, zero outside. ``width`` is where the spread starts, one number or six; ``learn_mean`` trains a mean, too,
+    0 at first. Reads ``image`` [batch, channels, h, w] and ``noise`` [batch, 6], such as uniform numbers from -1 to 1;
+    gives images of the same shape. Raises ``InputError`` for another number of widths.
+
+    >>> image = torch.rand(2, 1, 8, 8)
+    >>> torch.allclose(models.affine_augmentor()(image, torch.zeros(2, 6)), image, atol=1e-5)
+    True
     """
 
     unit: Tensor
@@ -46,8 +52,14 @@ class AffineAugmentor(nn.Module):
 class MaskMixer(nn.Module):
     """Two images mixed by a learned soft mask: ``m ∘ image + (1 - m) ∘ other`` (Nix et al., 2023).
 
-    A convolutional network finds the mask m, in (0, 1), from both images and noise; the tap ``share`` [batch] is its mean,
-    the share of the first image.
+    Three 3×3 convolutions, ``width`` channels inside, find the mask m, in (0, 1), from both images and noise. Reads
+    ``image``, ``other`` and ``noise`` (such as standard normal numbers), all [batch, in_channels, h, w]; gives images
+    of that shape. Tap: ``share`` [batch], the mask's mean, which is the share of the first image.
+
+    >>> image = torch.rand(2, 1, 8, 8)
+    >>> mixed = models.mask_mixer(in_channels=1)(image, image, torch.randn(2, 1, 8, 8))
+    >>> torch.allclose(mixed, image)
+    True
     """
 
     def __init__(self, *, width: Count = 16, in_channels: Size = "auto") -> None:
@@ -71,9 +83,17 @@ class MaskMixer(nn.Module):
 
 @model(name="variational_autoencoder")
 class VariationalAutoencoder(nn.Module):
-    """A Gaussian code of an image and the image from it (Kingma & Welling, 2014), by perceptrons; pixels in (0, 1).
+    """A Gaussian code of an image and the image from it (Kingma & Welling, 2014), by perceptrons with one ``hidden`` layer.
 
-    Inner modules: ``mean`` [batch, latent] is where a call for the code ends, ``decoder`` makes images of codes.
+    Reads ``image`` [batch, in_channels, image_size, image_size] and standard normal ``noise`` [batch, latent]; outputs
+    the ``image`` of the code ``mean + exp(log_variance / 2) ∘ noise``, pixels in (0, 1), and ``mean`` and
+    ``log_variance`` [batch, latent]. Inner modules: a call ``until: mean`` gives the code, ``decoder`` makes images of
+    codes.
+
+    >>> network = models.variational_autoencoder(latent=4, in_channels=1, image_size=8)
+    >>> found = network(torch.rand(2, 1, 8, 8), torch.randn(2, 4))
+    >>> found["image"].shape, found["mean"].shape
+    (torch.Size([2, 1, 8, 8]), torch.Size([2, 4]))
     """
 
     def __init__(
@@ -99,7 +119,14 @@ class VariationalAutoencoder(nn.Module):
 
 @model(name="latent_perturber")
 class LatentPerturber(nn.Module):
-    """Codes moved by Gaussian steps that depend on them: ``z + shift(z) + spread(z) ∘ noise``; at first by none."""
+    """Codes moved by Gaussian steps that depend on them: ``z + shift(z) + spread(z) ∘ noise``; at first by none.
+
+    A perceptron of one ``hidden`` layer finds both. Reads ``code`` and standard normal ``noise``, both [batch,
+    in_features]; gives [batch, in_features].
+
+    >>> models.latent_perturber(in_features=3)(torch.ones(1, 3), torch.randn(1, 3)).detach()
+    tensor([[1., 1., 1.]])
+    """
 
     def __init__(self, *, hidden: Count = 64, in_features: Size = "auto") -> None:
         super().__init__()

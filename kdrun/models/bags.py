@@ -83,10 +83,17 @@ class _BagClassifier(nn.Module):
 
 @model(name="gated_attention_mil")
 class GatedAttentionMIL(_BagClassifier):
-    """Attention-based multiple-instance learning with gated attention and a linear head (Ilse et al., 2018).
+    """Attention-based multiple-instance learning with gated attention and a linear head (Ilse et al., 2018, equation 9).
 
-    Reads bags [batch, instances, features], padded by rows of zeros. ``embedding`` is the width of the linear layer with
-    ReLU before pooling (null: none), ``attention`` that of the attention's two branches.
+    Reads a ``bag`` [batch, instances, in_features], padded by rows of zeros. ``embedding`` is the width of the linear
+    layer with ReLU before pooling (null: none), ``attention`` that of the attention's two branches, ``dropout`` the
+    share left out in these. Outputs ``logits`` [batch, num_classes], the pooled ``feature`` [batch, width] and
+    ``weights`` [batch, instances], which sum to 1 and are 0 at padding. Taps: ``feature``, ``head``.
+
+    >>> bag = torch.cat([torch.ones(1, 3, 8), torch.zeros(1, 2, 8)], dim=1)  # three instances, two of padding
+    >>> network = models.gated_attention_mil(embedding=None, in_features=8, num_classes=2).eval()
+    >>> network(bag)["weights"].detach()
+    tensor([[0.3333, 0.3333, 0.3333, 0.0000, 0.0000]])
     """
 
     def __init__(
@@ -110,7 +117,16 @@ class GatedAttentionMIL(_BagClassifier):
 
 @model(name="mean_pooling_mil")
 class MeanPoolingMIL(_BagClassifier):
-    """Multiple-instance learning by the mean over instances, and a linear head; ``embedding`` as in ``gated_attention_mil``."""
+    """Multiple-instance learning by the mean over instances, and a linear head.
+
+    Reads a ``bag`` [batch, instances, in_features], padded by rows of zeros, which the mean leaves out. ``embedding``
+    is the width of a linear layer with ReLU before it (null: none). Outputs ``logits`` [batch, num_classes],
+    ``feature`` [batch, width] and ``weights`` [batch, instances], equal for all real instances. Taps: ``feature``,
+    ``head``.
+
+    >>> models.mean_pooling_mil(in_features=8, num_classes=2)(torch.ones(1, 4, 8))["weights"]
+    tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
+    """
 
     def __init__(
         self, *, embedding: Count | None = None, in_features: Size = "auto", num_classes: Size = "auto"
@@ -126,10 +142,21 @@ class MeanPoolingMIL(_BagClassifier):
 class TopKExpertRouting(nn.Module):
     """A router that reads a bag mixes features which frozen models gave for it, through one small expert a model.
 
-    The router is a gated-attention pooling of its own and a linear map without bias; its gates are the softmax over all
-    experts, of which the ``top_k`` largest are used as they are, not made to sum to 1. An expert is ``ReLU(W z + b)``,
-    or (``experts: identity``) z itself. ``gumbel`` adds Gumbel noise to the router's logits in training.
-    Raises ``InputError`` for a ``top_k`` above the number of experts.
+    The router is a gated-attention pooling of its own (``embedding``, ``attention``, ``dropout`` as in
+    ``gated_attention_mil``) and a linear map without bias; its gates are the softmax over all experts, of which the
+    ``top_k`` largest are used as they are, not made to sum to 1. An expert is ``ReLU(W z + b)``, or (``experts:
+    identity``) z itself. ``source_features`` is the width of z (default: the router's own). ``gumbel`` adds Gumbel
+    noise to the router's logits in training.
+
+    Reads a ``bag`` [batch, instances, in_features] and ``sources`` [batch, num_experts, source_features]; outputs
+    ``logits`` [batch, num_classes], ``feature`` [batch, width], ``gates`` [batch, num_experts] (the whole softmax) and
+    ``router_logits``. Taps: ``feature``, ``head``. Raises ``InputError`` for a ``top_k`` above the number of experts,
+    ``ValueError`` for another number of sources.
+
+    >>> network = models.topk_expert_routing(num_experts=3, top_k=2, embedding=16, in_features=8, num_classes=4)
+    >>> found = network(torch.ones(2, 5, 8), torch.ones(2, 3, 16))
+    >>> found["logits"].shape, found["gates"].sum(1).detach()
+    (torch.Size([2, 4]), tensor([1., 1.]))
     """
 
     def __init__(

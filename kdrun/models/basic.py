@@ -29,9 +29,21 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 class ConvolutionalNetwork(nn.Module):
     """Blocks of convolution, batch norm and ReLU, with max-pooling between while the map is above 2 pixels.
 
-    ``downsample`` may also list the blocks (from 0) before which the map is halved; ``pool: none`` flattens the map.
-    With ``downsample: false``, ``padding: circular`` and ``pool: max`` its logits do not change when an image is moved
-    around the edges. ``norm: group`` takes groups of 8 channels instead of the batch. ``hidden`` are widths of linear layers with ReLU (``up``) between pooling and head.
+    ``channels`` has a width a block; convolutions are of ``kernel_size`` pixels with ``padding`` (what lies outside the
+    image). ``downsample`` may also list the blocks (from 0) before which the map is halved. ``pool`` reduces the last
+    map to its mean or its maximum; ``none`` flattens it. ``norm: group`` takes groups of 8 channels instead of the
+    batch. ``hidden`` are widths of linear layers with ReLU between pooling and head. With ``downsample: false``,
+    ``padding: circular`` and ``pool: max`` the logits do not change when an image is moved around the edges.
+
+    Reads images [batch, in_channels, image_size, image_size] and gives logits [batch, num_classes]. Taps: ``map_1`` …
+    (the blocks), ``map`` (the last), ``map_1_pre`` … (before their ReLU), ``pooled``, ``feature`` (what the head
+    reads), ``head``.
+
+    >>> network = models.cnn(channels=[4, 8], num_classes=3, in_channels=1, image_size=8)
+    >>> network(torch.zeros(2, 1, 8, 8)).shape
+    torch.Size([2, 3])
+    >>> network.tap_points["map"]
+    'blocks.1'
     """
 
     def __init__(
@@ -90,7 +102,15 @@ def _blocks(
 
 @model(name="mlp")
 class MultilayerPerceptron(nn.Module):
-    """Linear layers with an activation between; the input is flattened."""
+    """Linear layers with an activation between; the input is flattened.
+
+    ``hidden`` has a width a layer, ``dropout`` is the share left out behind each; ``final`` is a function of the
+    output. Reads [batch, ...], ``in_features`` numbers a row, and gives [batch, num_classes]; with ``squeeze`` and one
+    output, [batch]. Taps: ``feature`` (what the head reads), ``head``.
+
+    >>> models.mlp(hidden=[16], in_features=64, num_classes=3)(torch.zeros(2, 1, 8, 8)).shape
+    torch.Size([2, 3])
+    """
 
     def __init__(
         self,
@@ -124,13 +144,23 @@ class MultilayerPerceptron(nn.Module):
 
 @model
 def linear(*, in_features: Size = "auto", out_features: Size = "auto", bias: bool = True) -> nn.Module:
-    """A linear map of the last axis."""
+    """A linear map of the last axis: [..., in_features] to [..., out_features]; ``bias`` adds a constant.
+
+    >>> models.linear(in_features=8, out_features=3)(torch.zeros(2, 5, 8)).shape
+    torch.Size([2, 5, 3])
+    """
     return nn.Linear(int(in_features), int(out_features), bias=bias)
 
 
 @model(name="random_features")
 class RandomFeatures(nn.Module):
-    """A frozen random linear map, then ReLU: ``relu(x P)`` with the entries of P normal of variance ``1 / in_features``."""
+    """A frozen random linear map, then ReLU: ``relu(x P)`` with the entries of P normal of variance ``1 / in_features``.
+
+    Reads [rows, ...], ``in_features`` numbers a row, and gives [rows, features], not negative. Nothing is trained.
+
+    >>> models.random_features(features=16, in_features=8)(torch.zeros(2, 8)).shape
+    torch.Size([2, 16])
+    """
 
     def __init__(self, *, features: Count = 512, in_features: Size = "auto") -> None:
         super().__init__()
@@ -143,7 +173,14 @@ class RandomFeatures(nn.Module):
 
 @model(name="linear_classifier")
 class LinearClassifier(nn.Module):
-    """Multinomial logistic regression on the flattened input."""
+    """Multinomial logistic regression on the flattened input.
+
+    Reads [batch, ...], ``in_features`` numbers a row, and gives logits [batch, num_classes]. Taps: ``feature`` (the
+    flattened input), ``head``.
+
+    >>> models.linear_classifier(in_features=64, num_classes=3)(torch.zeros(2, 1, 8, 8)).shape
+    torch.Size([2, 3])
+    """
 
     def __init__(self, *, in_features: Size = "auto", num_classes: Size = "auto") -> None:
         super().__init__()
@@ -157,7 +194,14 @@ class LinearClassifier(nn.Module):
 
 @model(name="row_values")
 class RowValues(nn.Module):
-    """One free number in (0, 1) for each row of the training data, ``initial`` at first."""
+    """One free number in (0, 1) for each row of the training data, ``initial`` at first.
+
+    ``rows`` is the largest row number plus one. Reads an ``index`` [batch] (int64) and gives [batch], the sigmoid of
+    what is trained.
+
+    >>> models.row_values(rows=10, initial=0.25)(torch.tensor([3, 7])).detach()
+    tensor([0.2500, 0.2500])
+    """
 
     def __init__(self, *, rows: Size = "auto", initial: Fraction = 0.5) -> None:
         super().__init__()
@@ -170,7 +214,13 @@ class RowValues(nn.Module):
 
 @model(name="row_vectors")
 class RowVectors(nn.Module):
-    """One free vector for each row of the data, standard normal at first: latents or inputs to be optimized."""
+    """One free vector for each row of the data, standard normal at first: latents or inputs to be optimized.
+
+    ``rows`` is the largest row number plus one. Reads an ``index`` [batch] (int64) and gives [batch, features].
+
+    >>> models.row_vectors(rows=10, features=4)(torch.tensor([3, 7, 7])).shape
+    torch.Size([3, 4])
+    """
 
     def __init__(self, *, rows: Size = "auto", features: Count) -> None:
         super().__init__()

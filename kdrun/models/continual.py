@@ -18,7 +18,13 @@ __all__ = ["MultiHeadNetwork", "ScaledProjection"]
 class MultiHeadNetwork(nn.Module):
     """Convolutions (``channels``), then linear layers (``hidden``), with ReLU, and a linear head for each task.
 
-    Without biases. Convolutions of 3 by 3 are followed by batch norm without running statistics or parameters, and max-pooling.
+    Without biases. Convolutions of 3 by 3 are followed by batch norm without running statistics or parameters, and
+    max-pooling. Reads images [batch, in_channels, image_size, image_size] and the ``task`` [batch] (int64, from 0 to
+    ``tasks`` - 1) whose head answers each; gives logits [batch, num_classes].
+
+    >>> network = models.multi_head_network(hidden=[16], tasks=3, num_classes=2, in_channels=1, image_size=8)
+    >>> network(torch.zeros(4, 1, 8, 8), torch.tensor([0, 0, 2, 1])).shape
+    torch.Size([4, 2])
     """
 
     def __init__(
@@ -55,7 +61,13 @@ class MultiHeadNetwork(nn.Module):
 class ScaledProjection(nn.Module):
     """A network whose layers re-use old subspaces: ``W + Σ_j W B_j (S_j - I) B_jᵀ`` with trained S_j, identity at first.
 
-    ``base`` is the complete specification of the network, ``ranks`` maps names of its weights to the ranks of the subspaces.
+    ``base`` is the complete specification of the network, ``ranks`` maps names of its weights to the ranks of the
+    subspaces, one a subspace. Inputs and outputs are those of ``base``. Bases B_j are given by who makes the model, 0
+    at first.
+
+    >>> inside = {"model": "linear_classifier", "in_features": 4, "num_classes": 3}
+    >>> models.scaled_projection(base=inside, ranks={"head.weight": [2, 1]})(torch.zeros(5, 4)).shape
+    torch.Size([5, 3])
     """
 
     def __init__(self, *, base: dict[str, Any], ranks: dict[str, list[Count]]) -> None:

@@ -30,7 +30,13 @@ def _per_row(t: Tensor | float, rows: Tensor) -> Tensor:
 class ResidualDenoiser(nn.Module):
     """A residual perceptron on flattened samples; every block reads the time again.
 
-    The last layer starts at zero: an untrained network says 0.
+    ``blocks`` of layer norm and two linear layers, ``width`` wide (twice that inside). Reads samples [batch,
+    in_channels, image_size, image_size] and a ``time`` [batch], or one number, in [0, 1]; gives the shape of the
+    samples. The last layer's weights start at zero: an untrained network says the same of every sample.
+
+    >>> network = models.residual_denoiser(width=16, in_channels=1, image_size=8)
+    >>> network(torch.randn(2, 1, 8, 8), 0.5).shape
+    torch.Size([2, 1, 8, 8])
     """
 
     def __init__(
@@ -65,7 +71,17 @@ def diffusers_unet(
     in_channels: Size = "auto",
     image_size: Size = "auto",
 ) -> nn.Module:
-    """The U-Net of diffusers (Ho et al., 2020; Dhariwal & Nichol, 2021), one attention flag a level; time in [0, 1]."""
+    """The U-Net of diffusers (Ho et al., 2020; Dhariwal & Nichol, 2021); time in [0, 1].
+
+    ``channels`` has a width a level, ``attention`` says which levels attend, ``layers_per_block`` how many residual
+    blocks each has. Reads samples [batch, in_channels, image_size, image_size] and a ``time`` [batch], or one number;
+    gives the shape of the samples. ``image_size`` is divisible by 2 once for each level but the last. Raises
+    ``InputError`` if the two lists differ in length.
+
+    >>> network = models.diffusers_unet(channels=[32, 32], attention=[False, True], in_channels=1, image_size=8)
+    >>> network(torch.randn(2, 1, 8, 8), torch.tensor([0.1, 0.9])).shape
+    torch.Size([2, 1, 8, 8])
+    """
     from diffusers import UNet2DModel
 
     if len(attention) != len(channels):

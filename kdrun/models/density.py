@@ -14,13 +14,17 @@ __all__ = ["DilatedDensityNet"]
 class DilatedDensityNet(nn.Module):
     """A density-map counter with a dilated back end (Li et al., 2018, CSRNet), its channels divided by ``width_divisor``.
 
-    ``features``: blocks of ``convolutions`` 3×3 convolutions with ReLU, max-pooled between (sizes rounded up), as in
-    VGG-16, whose weights fit by name at the default widths. ``back``: six convolutions of dilation 2 with w, w, w,
-    w/2, w/4 and w/8 channels, w the last of ``widths``; then 1×1 to one channel. First weights are normal, Kaiming's
-    by fan-out or of standard ``deviation``; biases are 0.
+    ``features``: a block for each of ``widths``, with that many ``convolutions`` of 3×3 and ReLU, max-pooled between
+    (sizes rounded up), as in VGG-16, whose weights fit by name at the default widths. ``back``: six convolutions of
+    dilation 2 with w, w, w, w/2, w/4 and w/8 channels, w the last of ``widths``; then 1×1 to one channel. First weights
+    are normal, Kaiming's by fan-out or of standard ``deviation``; biases are 0.
 
-    Named taps: ``stem`` (the first convolution), ``map_1`` … (the blocks), ``pool_1`` … (the pools), ``back_1`` …
-    ``back_6``, ``map`` (the last of them), all after ReLU.
+    Reads images [batch, in_channels, h, w] and gives a density [batch, 1, h/8, w/8] (with three pools, rounded up),
+    whose sum is the count. Taps: ``stem`` (the first convolution), ``map_1`` … (the blocks), ``pool_1`` … (the pools),
+    ``back_1`` … ``back_6``, ``map`` (the last of them), all after ReLU.
+
+    >>> models.dilated_density_net(width_divisor=16, in_channels=3)(torch.zeros(1, 3, 32, 48)).shape
+    torch.Size([1, 1, 4, 6])
     """
 
     def __init__(

@@ -33,9 +33,14 @@ def _with_points(module: nn.Module, levels: list[str]) -> nn.Module:
 
 @model(requires=("timm",))
 def timm(*, name: str, pretrained: bool = False, num_classes: Size = "auto", in_channels: Size = "auto") -> nn.Module:
-    """Any model of timm by name, such as ``resnet34``; ``pretrained`` loads weights from the hub.
+    """Any model of timm by ``name``, such as ``resnet34``; ``pretrained`` loads weights from the hub.
 
-    Raises ``InputError`` for an unknown name, or when the hub cannot be reached.
+    Reads images [batch, in_channels, h, w] of a size that the model takes and gives logits [batch, num_classes]. Taps:
+    ``head`` (the last linear layer), ``feature`` (what it reads), and where timm knows levels ``map_1`` … and ``map``;
+    any inner module by its path. Raises ``InputError`` for an unknown name, or when the hub cannot be reached.
+
+    >>> models.timm(name="resnet10t", num_classes=3, in_channels=1)(torch.zeros(2, 1, 32, 32)).shape
+    torch.Size([2, 3])
     """
     import timm as library
 
@@ -66,10 +71,17 @@ TORCHVISION_LEVELS = (
 def torchvision(
     *, name: str, pretrained: bool = False, small_images: bool = False, num_classes: Size = "auto"
 ) -> nn.Module:
-    """Any classification model of torchvision by name, with a head of ``num_classes``.
+    """Any classification model of torchvision by ``name``, with a head of ``num_classes``.
 
-    ``small_images`` gives a ResNet the stem of the CIFAR literature: a 3×3 convolution without stride or pooling.
-    Raises ``InputError`` for an unknown name, or when the weights cannot be fetched.
+    ``pretrained`` fetches the library's default weights. ``small_images`` gives a ResNet the stem of the CIFAR
+    literature: a 3×3 convolution without stride or pooling. Reads images [batch, 3, h, w] and gives logits [batch,
+    num_classes]. Taps: ``head`` (the last linear layer), ``feature`` (what it reads), for ResNets and DenseNets
+    ``map_1`` to ``map_4`` and ``map``. Raises ``InputError`` for an unknown name, or when the weights cannot be
+    fetched.
+
+    >>> network = models.torchvision(name="resnet18", small_images=True, num_classes=3).eval()
+    >>> network(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 3])
     """
     from torchvision import models
 
@@ -135,8 +147,16 @@ def huggingface(
 ) -> nn.Module:
     """Any model of transformers: an architecture (``bert``, ``llama``) with ``config``, a hub name or a local folder.
 
-    ``pretrained`` loads weights; a name that is no architecture then comes from the hub or a folder. No code
-    from a hub is ever run. Raises ``InputError`` if the name is unknown or cannot be reached.
+    ``task`` says which head there is; ``config`` has settings in the library's names. ``pretrained`` loads weights; a
+    name that is no architecture then comes from the hub or a folder. No code from a hub is ever run. Reads what the
+    model reads, such as ``input_ids`` [batch, length] (int64); the outputs are the library's, among them ``logits``:
+    [batch, num_classes] for ``sequence_classification`` and ``image_classification``, [batch, length, num_classes] for
+    ``token_classification``, [batch, length, vocabulary] for language models. Raises ``InputError`` if the name is
+    unknown or cannot be reached.
+
+    >>> small = {"n_layer": 1, "n_head": 2, "n_embd": 8, "vocab_size": 20, "bos_token_id": 0, "eos_token_id": 0}
+    >>> models.transformers(name="gpt2", config=small)(torch.zeros(2, 5, dtype=torch.int64)).logits.shape
+    torch.Size([2, 5, 20])
     """
     import transformers
 

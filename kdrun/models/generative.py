@@ -47,7 +47,14 @@ class _UpBlock(nn.Module):
 class ConditionalGenerator(nn.Module):
     """Residual blocks with class-conditional batch norm, each twice the size of the one before (Miyato & Koyama, 2018).
 
-    ``image_size`` is ``bottom`` times a power of two; pixels lie in [0, 1].
+    The first map has a side of ``bottom`` pixels, the last one ``image_size``, which is ``bottom`` times a power of
+    two; blocks are ``width`` channels wide at the end and twice that with each halving, sixteen times at most. Reads
+    ``latent`` [batch, latent], such as standard normal numbers, and ``label`` [batch] (int64, below ``classes``); gives
+    images [batch, channels, image_size, image_size], pixels in (0, 1). Raises ``InputError`` for another size.
+
+    >>> network = models.conditional_generator(latent=4, width=4, classes=3)
+    >>> network(torch.randn(2, 4), torch.tensor([0, 2])).shape
+    torch.Size([2, 1, 8, 8])
     """
 
     def __init__(
@@ -83,7 +90,14 @@ class ConditionalGenerator(nn.Module):
 class TwoHeadDiscriminator(nn.Module):
     """Residual convolutions, halving between, summed over pixels; one head for real or generated, one for the class.
 
-    The pair of an auxiliary-classifier GAN (Odena, Olah & Shlens, 2017); without batch norm.
+    The pair of an auxiliary-classifier GAN (Odena, Olah & Shlens, 2017); without batch norm. ``levels`` pairs of
+    convolutions are ``width`` channels wide at first and twice that with each halving, sixteen times at most. Reads
+    images [batch, in_channels, h, w] (``2^levels`` pixels at least); outputs ``real`` [batch], a score without sigmoid,
+    and class ``logits`` [batch, num_classes]. Taps: ``feature``, ``head`` (the class's).
+
+    >>> found = models.two_head_discriminator(width=4, num_classes=3, in_channels=1)(torch.zeros(2, 1, 8, 8))
+    >>> found["real"].shape, found["logits"].shape
+    (torch.Size([2]), torch.Size([2, 3]))
     """
 
     def __init__(

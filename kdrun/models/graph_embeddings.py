@@ -25,8 +25,20 @@ class GraphEmbedding(nn.Module):
     """A vector for every entity and relation, scored by ``triple_score``: TransE, DistMult, ComplEx, RotatE or SimplE.
 
     ``dim`` real numbers an entity, halves being real and imaginary parts for ``complex`` and ``rotate``; RotatE's
-    relations are angles, half as many. ``normalize`` gives entities length 1 before they are scored (TransE's
-    constraint). First weights are Xavier-uniform, angles uniform over the circle. ``auto`` sizes are those of the data.
+    relations are angles, half as many. ``norm`` is that of the distances of ``transe`` (1 or 2). ``normalize`` gives
+    entities length 1 before they are scored (TransE's constraint). First weights are Xavier-uniform, angles uniform
+    over the circle.
+
+    Reads numbers ``head``, ``relation`` and ``tail`` (int64) of one shape and gives their scores, of that shape, higher
+    for likelier triples; called with ``candidates``, of each [batch] with every entity at that end: [batch, entities].
+    Raises ``InputError`` for an odd ``dim`` where vectors are halves.
+
+    >>> network = models.graph_embedding(dim=8, entities=5, relations=2)
+    >>> numbers = torch.tensor([0, 1, 2])
+    >>> network(numbers, torch.tensor([0, 1, 0]), numbers).shape
+    torch.Size([3])
+    >>> network(numbers, torch.tensor([0, 1, 0]), numbers, candidates="tail").shape
+    torch.Size([3, 5])
     """
 
     def __init__(

@@ -45,7 +45,15 @@ class BottleneckClassifier(nn.Module):
     The usual classifier of source-free adaptation (Liang et al., 2020). ``backbone`` names any registered model with a
     linear head, such as ``{model: torchvision, name: resnet50}``: the head comes off, and what it would read goes
     through the bottleneck of ``width`` features. The parts are ``backbone``, ``bottleneck`` and ``head``.
-    Raises ``InputError`` if the backbone names no linear head.
+
+    Reads what the backbone reads, such as images [batch, in_channels, image_size, image_size], and gives logits [batch,
+    num_classes]. Taps: ``feature`` [batch, width], ``head``, and those of the backbone. Raises ``InputError`` if the
+    backbone names no linear head.
+
+    >>> inside = {"model": "cnn", "channels": [4, 8]}
+    >>> network = models.bottleneck_classifier(backbone=inside, width=16, num_classes=3, in_channels=1, image_size=8)
+    >>> network(torch.zeros(2, 1, 8, 8)).shape
+    torch.Size([2, 3])
     """
 
     def __init__(

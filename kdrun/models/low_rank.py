@@ -141,10 +141,17 @@ def merge_adapters(module: nn.Module) -> nn.Module:
 def low_rank_adapter(
     *, base: dict[str, Any], modules: list[str] | None = None, rank: Count = 8, alpha: Positive = 16.0
 ) -> nn.Module:
-    """A model, given by its specification, with low-rank adapters in its layers; only they are trained.
+    """A model, given by its specification, with low-rank adapters in its layers (Hu et al., 2022); only they are trained.
 
-    ``modules`` are the paths of linear layers or convolutions, or their ends (``q_proj``); by default all linear layers but
-    the head. The update of a weight is ``(alpha / rank) · B A``. Paths, taps and inputs are those of ``base``.
+    ``modules`` are the paths of linear layers or convolutions, or their ends (``q_proj``); by default all linear layers
+    but the head. The update of a weight is ``(alpha / rank) · B A``, 0 at first. Paths, taps, inputs and outputs are
+    those of ``base``, whose specification is complete. Raises ``InputError`` if a name fits no layer, or ``rank`` is
+    above a layer's size.
+
+    >>> inside = {"model": "mlp", "hidden": [16], "in_features": 8, "num_classes": 3}
+    >>> network = models.low_rank_adapter(base=inside, rank=2)
+    >>> [name for name, p in network.named_parameters() if p.requires_grad]
+    ['body.0.lora_A', 'body.0.lora_B']
     """
     part = catalog().get("model", base["model"])
     inner = part.load()(**{k: v for k, v in base.items() if k not in ("model", "weights")})

@@ -81,10 +81,16 @@ def _quiet() -> Iterator[None]:
 class SentenceEncoder(nn.Module):
     """A pretrained encoder whose token vectors are pooled to one vector a text (Reimers & Gurevych, 2019).
 
-    ``name`` is ``minilm`` (packaged: 6 layers, width 384), a folder with a model of transformers, or a hub entry; no code
-    from a hub is run. ``pooling`` is the mean over real tokens or the first token (``cls``); ``normalize`` gives vectors
-    length 1. ``architecture`` and ``config``, in transformers' names, say what a hub entry is, so that a run can be
-    planned where it cannot be reached. Raises ``InputError`` if the encoder cannot be found.
+    ``name`` is ``minilm`` (packaged: 6 layers, width 384), a folder with a model of transformers, or a hub entry; no
+    code from a hub is run. ``pooling`` is the mean over real tokens or the first token (``cls``); ``normalize`` gives
+    vectors length 1. ``architecture`` and ``config``, in transformers' names, say what a hub entry is, so that a run
+    can be planned where it cannot be reached.
+
+    Reads ids ``tokens`` [batch, length] (int64) of the encoder's own tokenizer and gives vectors [batch, width];
+    padding is neither attended to nor pooled. Raises ``InputError`` if the encoder cannot be found.
+
+    >>> models.sentence_encoder(name="minilm")(torch.tensor([[101, 7592, 102, 0]])).norm(dim=1).detach()
+    tensor([1.])
     """
 
     def __init__(

@@ -107,15 +107,29 @@ def _(real: Tensor, least: int) -> Tensor:
 class SetPredictionTransformer(nn.Module):
     """From a list of point measurements to the set of present states: a two-stage, refining detection transformer.
 
-    As MT3 (Pinto et al., 2021), after deformable DETR (Zhu et al., 2021): an encoder over measurements, with a learned code
-    of time in queries and keys; proposals from its outputs, of which the ``queries`` likeliest become reference points
-    and, through a sinusoidal code, the decoder's queries; a decoder that moves its references layer by layer. References
-    are detached between stages and layers, the content of queries is not: with ``query_content: place`` it starts from the
-    code of the reference, with ``memory`` from the chosen proposal's own features. Matrices start as Xavier-uniform, the table of
-    times uniform in [0, 1).
+    As MT3 (Pinto et al., 2021), after deformable DETR (Zhu et al., 2021): an encoder over measurements, with a learned
+    code of time in queries and keys; proposals from its outputs, of which the ``queries`` likeliest become reference
+    points and, through a sinusoidal code, the decoder's queries; a decoder that moves its references layer by layer.
+    References are detached between stages and layers, the content of queries is not: with ``query_content: place`` it
+    starts from the code of the reference, with ``memory`` from the chosen proposal's own features. Matrices start as
+    Xavier-uniform, the table of times uniform in [0, 1).
 
-    Where a scene has fewer measurements than queries, or some lie within a hundredth of the border of the
-    field or outside, the likeliest others come first; rows that fill up serve as queries then.
+    ``times`` steps are numbered from 0; positions have ``coordinates`` numbers on a ``field`` of that side around 0.
+    Layers are ``dim`` wide with ``heads`` heads, feed-forward layers ``hidden``, those of the state heads
+    ``head_hidden``.
+
+    Reads ``measurements`` [batch, elements, coordinates + 1], positions and the number of the step (-1: filled up)
+    last, and perhaps a ``mask`` [batch, elements] (bool) of those that count; outputs ``estimates`` [batch, queries,
+    coordinates + 1], positions and the probability that there is something, ``states`` [batch, layers + 1, queries,
+    coordinates] and ``existence`` logits [batch, layers + 1, queries] of the first stage and of all decoder layers, and
+    ``memory`` [batch, elements, dim]. Raises ``InputError`` for fewer elements than queries, or an odd ``dim``.
+
+    Where a scene has fewer measurements than queries, or some lie within a hundredth of the border of the field or
+    outside, the likeliest others come first; rows that fill up serve as queries then.
+
+    >>> small = {"dim": 16, "encoder_layers": 1, "decoder_layers": 1, "heads": 2, "hidden": 16, "queries": 4}
+    >>> models.set_prediction_transformer(times=5, **small)(torch.zeros(2, 12, 3))["estimates"].shape
+    torch.Size([2, 4, 3])
     """
 
     def __init__(

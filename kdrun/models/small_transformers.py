@@ -93,7 +93,18 @@ def _points(depth: int, **more: str) -> dict[str, str]:
 
 @model(name="vision_transformer")
 class VisionTransformer(nn.Module):
-    """Vision transformer (Dosovitskiy et al., 2021) with a class token and learned positions."""
+    """Vision transformer (Dosovitskiy et al., 2021) with a class token and learned positions.
+
+    ``depth`` pre-norm blocks, ``dim`` wide with ``heads`` heads and feed-forward layers of ``ratio`` times the width,
+    over patches of ``patch_size`` pixels. Reads images [batch, in_channels, image_size, image_size] and gives logits
+    [batch, num_classes]. Taps: ``tokens_1`` … (the blocks) and ``tokens`` [batch, patches + 1, dim], ``map_1`` … and
+    ``map`` (the same as maps [batch, dim, h, w], without the class token), ``feature``, ``head``. Raises ``InputError``
+    if patches do not tile the image.
+
+    >>> network = models.vision_transformer(dim=16, depth=2, num_classes=3, in_channels=1, image_size=8)
+    >>> network(torch.zeros(2, 1, 8, 8)).shape
+    torch.Size([2, 3])
+    """
 
     def __init__(
         self,
@@ -150,7 +161,17 @@ class _TokenTransformer(nn.Module):
 
 @model(name="encoder_transformer")
 class EncoderTransformer(_TokenTransformer):
-    """A bidirectional transformer over token ids: one prediction a text, or one a token."""
+    """A bidirectional transformer over token ids: one prediction a text, or one a token.
+
+    ``size`` names width, layers and heads: nano (48, 2, 2), micro (96, 3, 3), mini (192, 4, 4), small (384, 6, 6).
+    Reads ``tokens`` [batch, length] (int64, below ``vocabulary``; at most ``max_length`` long) and gives logits [batch,
+    num_classes], of the mean over real tokens, or with ``per_token`` [batch, length, num_classes]; the id ``padding``
+    is not attended to. Taps: ``tokens_1`` … (the layers), ``tokens`` [batch, length, dim], ``feature``, ``head``.
+
+    >>> network = models.encoder_transformer(vocabulary=20, num_classes=3)
+    >>> network(torch.tensor([[5, 7, 2, 0, 0]])).shape
+    torch.Size([1, 3])
+    """
 
     def __init__(
         self,
@@ -182,7 +203,14 @@ class EncoderTransformer(_TokenTransformer):
 class CausalTransformer(_TokenTransformer):
     """A left-to-right language model over token ids; the head is tied to the embedding.
 
-    ``dim``, ``depth`` and ``heads`` replace the width, layers and heads of the preset ``size``.
+    ``dim``, ``depth`` and ``heads`` replace the width, layers and heads of the preset ``size``: nano (48, 2, 2), micro
+    (96, 3, 3), mini (192, 4, 4), small (384, 6, 6). Reads ``tokens`` [batch, length] (int64, below ``vocabulary``; at
+    most ``max_length`` long) and perhaps a ``mask`` (bool, false at padding); gives logits [batch, length, vocabulary]
+    of the token after each position. Taps: ``tokens_1`` … (the layers), ``tokens`` [batch, length, dim], ``head``.
+
+    >>> network = models.causal_transformer(vocabulary=20)
+    >>> network(torch.tensor([[5, 7, 2]])).shape
+    torch.Size([1, 3, 20])
     """
 
     def __init__(

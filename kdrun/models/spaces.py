@@ -20,7 +20,8 @@ Spec = dict[str, Any]
 class ChoiceSpace:
     """One model with some parameters left to choose: ``choices`` maps each to the values it may take.
 
-    A parameter that is a list has one choice for each entry: ``{depths: [[1, 2, 3], [1, 2, 3]]}``.
+    A parameter that is a list has one choice for each entry: ``{depths: [[1, 2, 3], [1, 2, 3]]}``. ``model`` is the
+    specification that they complete. Raises ``InputError`` for a choice without values.
     """
 
     def __init__(self, *, model: dict[str, Any], choices: dict[str, list[Any]]) -> None:
@@ -63,7 +64,14 @@ class ChoiceSpace:
 class StagedNetwork(nn.Module):
     """Stages of convolution, batch norm and ReLU, each with its own depth, kernel and width; pooled between stages.
 
-    ``skip`` adds the input of every layer that keeps the width to its output. The head reads the mean of the last map.
+    ``depths``, ``kernels`` (pixels) and ``widths`` (channels) have an entry a stage. ``skip`` adds the input of every
+    layer that keeps the width to its output. The head reads the mean of the last map. Reads images [batch, in_channels,
+    h, w] and gives logits [batch, num_classes]. Taps: ``map`` (the last), ``feature``, ``head``. Raises ``ValueError``
+    if the three lists differ in length.
+
+    >>> network = models.staged_network(depths=[1, 2], kernels=[3, 3], widths=[4, 8], num_classes=3, in_channels=1)
+    >>> network(torch.zeros(2, 1, 8, 8)).shape
+    torch.Size([2, 3])
     """
 
     def __init__(

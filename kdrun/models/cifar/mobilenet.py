@@ -31,7 +31,15 @@ class _InvertedResidual(nn.Module):
 
 @model(name="mobilenet_v2")
 class MobileNetV2(LeveledClassifier):
-    """MobileNetV2 with the strides of the CIFAR literature (Sandler et al., 2018); ``width=0.5`` is its usual student."""
+    """MobileNetV2 with the strides of the CIFAR literature (Sandler et al., 2018); ``width=0.5`` is its usual student.
+
+    ``width`` multiplies the channels of all levels, ``expansion`` those inside a block. Reads images [batch,
+    in_channels, 32, 32] (any size does) and gives logits [batch, num_classes]. Taps: ``map_1`` to ``map_4``, ``map``,
+    ``feature``, ``head``.
+
+    >>> models.mobilenet_v2(num_classes=10, in_channels=3)(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    """
 
     def __init__(
         self, *, width: Positive = 0.5, expansion: Count = 6, num_classes: Size = "auto", in_channels: Size = "auto"

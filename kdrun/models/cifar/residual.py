@@ -34,7 +34,14 @@ class _BasicBlock(nn.Module):
 class CifarResNet(LeveledClassifier):
     """ResNet of depth 6n+2 (He et al., 2016, section 4.2) with convolutional shortcuts; ``widen=4`` is "x4".
 
-    Level widths are 16, 32, 64, times ``widen``; in the "x4" networks the stem is 32 channels wide.
+    Level widths are 16, 32 and 64 channels times ``widen``; in the "x4" networks the stem is 32 channels wide. Reads
+    images [batch, in_channels, 32, 32] (any size does) and gives logits [batch, num_classes]. Taps: ``map_1`` to
+    ``map_3`` (the levels, each half the size of the one before), ``map`` (the last), ``map_1_pre`` … (before their last
+    ReLU), ``feature``, ``head``. Raises ``InputError`` for another depth.
+
+    >>> network = models.cifar_resnet(depth=8, num_classes=10, in_channels=3)
+    >>> network(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(
@@ -79,7 +86,15 @@ class _PreActivationBlock(nn.Module):
 
 @model(name="wide_resnet")
 class WideResNet(LeveledClassifier):
-    """Wide residual network WRN-depth-width (Zagoruyko & Komodakis, 2016), depth 6n+4."""
+    """Wide residual network WRN-depth-width (Zagoruyko & Komodakis, 2016), depth 6n+4.
+
+    Norm and ReLU stand before each convolution; level widths are 16, 32 and 64 channels times ``width``. Reads images
+    [batch, in_channels, 32, 32] (any size does) and gives logits [batch, num_classes]. Taps: ``map_1`` to ``map_3``,
+    ``map``, ``map_1_pre`` …, ``feature``, ``head``. Raises ``InputError`` for another depth.
+
+    >>> models.wide_resnet(depth=10, width=1, num_classes=10, in_channels=3)(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    """
 
     def __init__(
         self, *, depth: Count = 16, width: Count = 2, num_classes: Size = "auto", in_channels: Size = "auto"

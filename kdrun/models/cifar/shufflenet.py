@@ -48,7 +48,15 @@ class _ShuffleUnitV1(nn.Module):
 
 @model(name="shufflenet_v1")
 class ShuffleNetV1(LeveledClassifier):
-    """ShuffleNet with 3 groups (Zhang et al., 2018), as the CIFAR literature trims it: no stem stride."""
+    """ShuffleNet (Zhang et al., 2018), as the CIFAR literature trims it: no stem stride.
+
+    ``groups`` are those of the 1×1 convolutions; level widths are 80, 160 and 320 channels times ``groups``. Reads
+    images [batch, in_channels, 32, 32] (any size does) and gives logits [batch, num_classes]. Taps: ``map_1`` to
+    ``map_3``, ``map``, ``map_1_pre`` …, ``feature``, ``head``.
+
+    >>> models.shufflenet_v1(num_classes=10, in_channels=3)(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    """
 
     def __init__(self, *, groups: Count = 3, num_classes: Size = "auto", in_channels: Size = "auto") -> None:
         widths = [80 * groups, 160 * groups, 320 * groups]
@@ -121,7 +129,15 @@ SHUFFLE_WIDTHS = {
 
 @model(name="shufflenet_v2")
 class ShuffleNetV2(LeveledClassifier):
-    """ShuffleNetV2 (Ma et al., 2018), as the CIFAR literature trims it: a 1×1 stem without stride."""
+    """ShuffleNetV2 (Ma et al., 2018), as the CIFAR literature trims it: a 1×1 stem without stride.
+
+    ``width`` is one of 0.5, 1.0, 1.5 and 2.0, ``share`` the part of the channels that a unit leaves alone. Reads images
+    [batch, in_channels, 32, 32] (any size does) and gives logits [batch, num_classes]. Taps: ``map_1`` to ``map_3``,
+    ``map``, ``feature``, ``head``. Raises ``InputError`` for another width.
+
+    >>> models.shufflenet_v2(width=0.5, num_classes=10, in_channels=3)(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    """
 
     def __init__(
         self, *, width: float = 1.0, share: Fraction = 0.5, num_classes: Size = "auto", in_channels: Size = "auto"

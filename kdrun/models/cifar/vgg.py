@@ -17,7 +17,15 @@ VGG = {8: (1, 1, 1, 1, 1), 11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 
 
 @model(name="cifar_vgg")
 class CifarVgg(LeveledClassifier):
-    """VGG with batch norm (Simonyan & Zisserman, 2015) and a single linear head."""
+    """VGG with batch norm (Simonyan & Zisserman, 2015) and a single linear head.
+
+    ``depth`` counts layers with weights as in the original. Five levels of 64, 128, 256, 512 and 512 channels,
+    max-pooled between. Reads images [batch, in_channels, 32, 32] (16 pixels at least) and gives logits [batch,
+    num_classes]. Taps: ``map_1`` to ``map_5``, ``map``, ``map_1_pre`` …, ``feature``, ``head``.
+
+    >>> models.cifar_vgg(depth=8, num_classes=10, in_channels=3)(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    """
 
     def __init__(
         self, *, depth: Literal[8, 11, 13, 16, 19] = 8, num_classes: Size = "auto", in_channels: Size = "auto"
