@@ -1,18 +1,11 @@
 # What the package shows, written by scripts/write_stubs.py.
 from kdrun.models.access import Opaque as opaque
-from kdrun.models.adapters import AttentionFusion as attention_fusion
-from kdrun.models.adapters import BottleneckStem as bottleneck_stem
 from kdrun.models.adapters import EmbeddingAdapter as embedding_adapter
 from kdrun.models.adapters import NormalizedLinear as normalised_linear
-from kdrun.models.adapters import Paraphraser as paraphraser
-from kdrun.models.adapters import VariationalRegressor as vid_regressor
-from kdrun.models.adapters import conv_adapter as conv_adapter
-from kdrun.models.adapters import conv_projector as conv_projector
 from kdrun.models.adapters import linear_projector as linear_projector
 from kdrun.models.adapters import log_variance_head as log_variance_head
 from kdrun.models.adapters import mlp_codec as mlp_codec
 from kdrun.models.adapters import standardized_linear as standardized_linear
-from kdrun.models.adapters import translator as translator
 from kdrun.models.aggregators import MixtureTokenAggregator as mixture_token_aggregator
 from kdrun.models.augmentors import AffineAugmentor as affine_augmentor
 from kdrun.models.augmentors import LatentPerturber as latent_perturber
@@ -47,6 +40,13 @@ from kdrun.models.generative import TwoHeadDiscriminator as two_head_discriminat
 from kdrun.models.graph_embeddings import GraphEmbedding as graph_embedding
 from kdrun.models.heads import BottleneckClassifier as bottleneck_classifier
 from kdrun.models.low_rank import low_rank_adapter as low_rank_adapter
+from kdrun.models.map_adapters import AttentionFusion as attention_fusion
+from kdrun.models.map_adapters import BottleneckStem as bottleneck_stem
+from kdrun.models.map_adapters import Paraphraser as paraphraser
+from kdrun.models.map_adapters import VariationalRegressor as vid_regressor
+from kdrun.models.map_adapters import conv_adapter as conv_adapter
+from kdrun.models.map_adapters import conv_projector as conv_projector
+from kdrun.models.map_adapters import translator as translator
 from kdrun.models.sentences import SentenceEncoder as sentence_encoder
 from kdrun.models.sets import SetPredictionTransformer as set_prediction_transformer
 from kdrun.models.small_transformers import CausalTransformer as causal_transformer
