@@ -14,7 +14,7 @@ import yaml
 
 from kdrun.api.finished import Run
 from kdrun.api.frames import OnDemand, data_frame
-from kdrun.api.study import Measured, Study, label_of
+from kdrun.api.study import Study, StudyOutcome, label_of
 from kdrun.claims import Verdict, claimed_metrics
 from kdrun.claims.verdicts import Results
 from kdrun.engine.records import environment, write_record
@@ -37,25 +37,25 @@ class Reproduction:
     """
 
     study: Study
-    measured: Measured
+    outcome: StudyOutcome
     verdicts: Sequence[Verdict]
     ranking: tuple[list[str], list[list[str]]] | None
     page: Path | None = None
 
     @classmethod
-    def of(cls, study: Study, measured: Measured) -> Reproduction:
+    def of(cls, study: Study, outcome: StudyOutcome) -> Reproduction:
         """Judge what was measured. Raises ``InputError`` for a claim on what nothing measured."""
-        return cls(study, measured, study.verdicts(measured), study.ranking(measured))
+        return cls(study, outcome, study.verdicts(outcome), study.ranking(outcome))
 
     @property
     def results(self) -> Results:
         """arm → seed → metric → value."""
-        return self.measured.results
+        return self.outcome.results
 
     @property
     def failures(self) -> Mapping[str, KdrunError]:
         """The errors of runs that failed, by arm and seed in words."""
-        return self.measured.failures
+        return self.outcome.failures
 
     @property
     def tables(self) -> OnDemand[DataFrame]:
@@ -80,10 +80,10 @@ class Reproduction:
         label = label_of(arm, seed)
         if label in self.failures:
             raise self.failures[label]
-        if label not in self.measured.outcomes:
+        if label not in self.outcome.outcomes:
             arms, seeds = ", ".join(self.study.arms), ", ".join(map(str, self.study.seeds))
             raise InputError(f"there was no run of arm '{arm}' at seed {seed}; arms: {arms}; seeds: {seeds}")
-        return Run(self.study.sessions[label], self.measured.outcomes[label])
+        return Run(self.study.sessions[label], self.outcome.outcomes[label])
 
     def _heading(self) -> str:
         seeds = ", ".join(map(str, self.study.seeds))
@@ -142,7 +142,7 @@ class Reproduction:
         """By arm and seed, the training logs."""
         found: dict[str, dict[int, list[dict[str, Any]]]] = {}
         for job in self.study.jobs:
-            if job.label in self.measured.outcomes:
+            if job.label in self.outcome.outcomes:
                 seed = int(job.experiment.config["seed"])
-                found.setdefault(str(job.experiment.arm), {})[seed] = self.measured.outcomes[job.label].curves
+                found.setdefault(str(job.experiment.arm), {})[seed] = self.outcome.outcomes[job.label].curves
         return found

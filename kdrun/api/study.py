@@ -18,7 +18,7 @@ from kdrun.graph.columns import labels
 from kdrun.report.leaderboard import check_leaderboard, check_ranked, leaderboard
 from kdrun.runtime.progress import Reporter
 
-__all__ = ["Measured", "Study", "label_of"]
+__all__ = ["Study", "StudyOutcome", "label_of"]
 
 
 def label_of(arm: str, seed: int) -> str:
@@ -27,7 +27,7 @@ def label_of(arm: str, seed: int) -> str:
 
 
 @dataclass(frozen=True)
-class Measured:
+class StudyOutcome:
     """What the runs of a study gave; by label: outcomes, and errors of those that failed."""
 
     outcomes: Mapping[str, Outcome]
@@ -78,7 +78,7 @@ class Study:
             raise base.explain(error) from None
         return cls(base, scale, chosen, seeds, jobs, sessions, claims, board, composer.left_out)
 
-    def run(self, reporter: Reporter, workers: int | None) -> Measured:
+    def run(self, reporter: Reporter, workers: int | None) -> StudyOutcome:
         """Run what the store does not hold, in ``workers`` processes. Raises ``RunError`` if every run failed."""
         outcomes, failures = sweep(self.jobs, self.sessions, workers=workers, reporter=reporter)
         if not outcomes:
@@ -88,26 +88,26 @@ class Study:
             arm: {seed: outcomes[label].metrics for seed in self.seeds if (label := label_of(arm, seed)) in outcomes}
             for arm in self.arms
         }
-        return Measured(outcomes, failures, results)
+        return StudyOutcome(outcomes, failures, results)
 
-    def verdicts(self, measured: Measured) -> list[Verdict]:
+    def verdicts(self, outcome: StudyOutcome) -> list[Verdict]:
         """Raises ``InputError`` for a claim on what nothing measured."""
         try:
-            found = judge_all(self.claims, measured.results)
+            found = judge_all(self.claims, outcome.results)
         except KdrunError as error:
             raise self.base.explain(error) from None
         if self.scale == "smoke":
             return [replace(v, outcome="undecided", note="scale smoke only tries all arms") for v in found]
         return found
 
-    def ranking(self, measured: Measured) -> tuple[list[str], list[list[str]]] | None:
+    def ranking(self, outcome: StudyOutcome) -> tuple[list[str], list[list[str]]] | None:
         """Header and rows of the recipe's leaderboard, if it has one."""
         if self.board is None:
             return None
         costs = {
-            str(j.experiment.arm): measured.outcomes[j.label].costs for j in self.jobs if j.label in measured.outcomes
+            str(j.experiment.arm): outcome.outcomes[j.label].costs for j in self.jobs if j.label in outcome.outcomes
         }
-        return leaderboard(self.board, measured.results, costs)
+        return leaderboard(self.board, outcome.results, costs)
 
 
 def _arms(base: Experiment, wanted: Sequence[str] | None) -> list[str]:

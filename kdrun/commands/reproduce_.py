@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from kdrun.api.reproduction import Reproduction
-from kdrun.api.study import Measured, Study
+from kdrun.api.study import Study, StudyOutcome
 from kdrun.commands.arguments import chosen, parse, recipe_parser
 from kdrun.errors import KdrunError, RunError
 from kdrun.report.tables import arm_table, text_table
@@ -28,10 +28,10 @@ def main(arguments: Sequence[str]) -> int:
         print(f"kdrun: {text} means nothing in arm {', '.join(without)}", file=sys.stderr)
     reporter = make_reporter(quiet=options.quiet)
     try:
-        measured = study.run(reporter, options.jobs)
+        outcome = study.run(reporter, options.jobs)
     finally:
         reporter.close()
-    found = _judged(study, measured)
+    found = _judged(study, outcome)
     print(found)
     page = found.written(study.base.config.get("runs") or "runs").page
     print(f"\nreport: {page.resolve() if page and sys.stdout.isatty() else page}")
@@ -42,10 +42,10 @@ def main(arguments: Sequence[str]) -> int:
     return 3 if options.strict and any(v.outcome == "contradicted" for v in found.verdicts) else 0
 
 
-def _judged(study: Study, measured: Measured) -> Reproduction:
+def _judged(study: Study, outcome: StudyOutcome) -> Reproduction:
     """The verdicts. An error in a claim is told below what was measured."""
     try:
-        return Reproduction.of(study, measured)
+        return Reproduction.of(study, outcome)
     except KdrunError:
-        print(text_table(*arm_table(measured.results)))
+        print(text_table(*arm_table(outcome.results)))
         raise
