@@ -103,9 +103,8 @@ def reproduce(
     """Run all arms of a recipe over its seeds and judge its claims, as ``kdrun reproduce`` would.
 
     ``seeds`` is a number of seeds or a list of them. With some ``arms`` alone no claim is judged. ``runs`` is a folder for the
-    records and the HTML page; without it none are written. ``jobs`` is the number of processes; more than one asks a script for
-    ``if __name__ == "__main__":``. A run that fails does not stop the others: it stands in ``failures``. Raises ``InputError``,
-    and ``RunError`` if all runs fail.
+    records and the HTML page; without it none are written. ``jobs`` is the number of processes. A run that fails does not stop the
+    others: it stands in ``failures``. Raises ``InputError``, and ``RunError`` if all runs fail or a process dies.
     """
     from kdrun.api.reproduction import Reproduction
     from kdrun.api.study import Study

@@ -11,8 +11,9 @@ from kdrun.claims.verdicts import Results
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Experiment, Selection
 from kdrun.config.layers import Override
+from kdrun.engine.jobs import Job
 from kdrun.engine.session import Outcome, Session
-from kdrun.engine.sweep import Job, sessions_of, sweep
+from kdrun.engine.sweep import sessions_of, sweep
 from kdrun.errors import InputError, KdrunError, RunError, nearest
 from kdrun.graph.columns import labels
 from kdrun.report.leaderboard import check_leaderboard, check_ranked, leaderboard

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import multiprocessing
-import multiprocessing.connection
 import os
-import queue
-import signal
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from kdrun.config.experiment import Experiment
+from kdrun.engine.jobs import Job, Labelled
+from kdrun.engine.pool import spread
 from kdrun.engine.session import Outcome, Session
 from kdrun.engine.sources import Sources
 from kdrun.errors import KdrunError, RunError
@@ -23,25 +17,10 @@ from kdrun.grammar.nodes import Graph
 from kdrun.runtime.processes import launched
 from kdrun.runtime.progress import Reporter
 
-__all__ = ["Job", "run_all", "sessions_of", "sweep", "workers_for"]
+__all__ = ["run_all", "sessions_of", "sweep", "workers_for"]
 
 Swept = tuple[dict[str, Outcome], dict[str, KdrunError]]
 """By a job's label, the outcomes of the runs that ended well, and the errors of those that failed."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of a sweep; ``planned`` if a run that differs in the seed alone has been planned."""
-
-    label: str
-    experiment: Experiment
-    planned: bool = False
-
-    def run(self, reporter: Reporter, sources: Sources | None = None) -> Outcome:
-        """Raises what is wrong with the configuration, and ``RunError``."""
-        session = Session(self.experiment, reporter, sources=sources)
-        session.prepare(planned=self.planned)
-        return session.run()
 
 
 def workers_for(jobs: Sequence[Job], wanted: int | None) -> int:
@@ -130,132 +109,11 @@ def run_all(
         outcomes, sources = {}, Sources()
         for job in jobs:
             try:
-                outcomes[job.label] = job.run(_Labelled(reporter, job.label), sources)
+                outcomes[job.label] = job.run(Labelled(reporter, job.label), sources)
             except KdrunError as error:
                 failed(job, error)
             else:
                 on_done(job, outcomes[job.label])
     else:
-        outcomes = _spread(jobs, workers, reporter, on_done, failed)
+        outcomes = spread(jobs, workers, reporter, on_done, failed)
     return outcomes, failures
-
-
-class _Labelled(Reporter):
-    """Puts a job's label before each stage's name."""
-
-    def __init__(self, inner: Reporter, label: str) -> None:
-        self.inner, self.label = inner, label
-
-    def stage_started(self, name: str, total: int | None = None, unit: str = "steps") -> None:
-        self.inner.stage_started(f"{self.label} {name}", total, unit)
-
-    def advanced(self, name: str, done: int, **values: float) -> None:
-        self.inner.advanced(f"{self.label} {name}", done, **values)
-
-    def stage_finished(self, name: str, seconds: float) -> None:
-        self.inner.stage_finished(f"{self.label} {name}", seconds)
-
-    def message(self, text: str) -> None:
-        self.inner.message(f"{self.label} {text}")
-
-
-class _Remote(Reporter):
-    """Sends what happens in a worker to the main process."""
-
-    def __init__(self, events: Any, label: str) -> None:
-        self.events, self.label = events, label
-
-    def stage_started(self, name: str, total: int | None = None, unit: str = "steps") -> None:
-        self.events.put(("stage_started", self.label, (name, total, unit), {}))
-
-    def advanced(self, name: str, done: int, **values: float) -> None:
-        self.events.put(("advanced", self.label, (name, done), values))
-
-    def stage_finished(self, name: str, seconds: float) -> None:
-        self.events.put(("stage_finished", self.label, (name, seconds), {}))
-
-    def message(self, text: str) -> None:
-        self.events.put(("message", self.label, (text,), {}))
-
-
-_events: Any = None
-_sources = Sources()
-
-
-def _begin(events: Any) -> None:
-    global _events
-    _events = events
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed must not go on alone."""
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])  # type: ignore[union-attr]
-    os._exit(1)
-
-
-def _work(job: Job) -> Outcome:
-    try:
-        return job.run(_Remote(_events, job.label), _sources)
-    except KdrunError as error:
-        raise RuntimeError(f"{type(error).__name__}\x1f{error.exit_code}\x1f{error}") from None
-
-
-def _spread(
-    jobs: Sequence[Job],
-    workers: int,
-    reporter: Reporter,
-    on_done: Callable[[Job, Outcome], None],
-    failed: Callable[[Job, KdrunError], None],
-) -> dict[str, Outcome]:
-    context = multiprocessing.get_context("spawn")
-    events = context.Queue()
-    outcomes: dict[str, Outcome] = {}
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(events,))
-    labelled = {job.label: _Labelled(reporter, job.label) for job in jobs}
-    try:
-        pending = {pool.submit(_work, job): job for job in jobs}
-        while pending:
-            done, _ = wait(pending, timeout=0.1, return_when=FIRST_COMPLETED)
-            _relay(events, labelled)
-            for future in done:
-                job = pending.pop(future)
-                try:
-                    outcomes[job.label] = _result(future)
-                except KdrunError as error:
-                    failed(job, error)
-                else:
-                    on_done(job, outcomes[job.label])
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
-    return {job.label: outcomes[job.label] for job in jobs if job.label in outcomes}
-
-
-def _relay(events: Any, labelled: dict[str, _Labelled]) -> None:
-    with contextlib.suppress(queue.Empty):
-        while True:
-            name, label, arguments, values = events.get_nowait()
-            getattr(labelled[label], name)(*arguments, **values)
-
-
-class _WorkerError(RunError):
-    """An error that a worker process raised, with its own exit code."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.exit_code = code
-
-
-def _result(future: Any) -> Outcome:
-    try:
-        return future.result()
-    except RuntimeError as error:
-        pieces = str(error).split("\x1f")
-        if len(pieces) == 3:
-            raise _WorkerError(pieces[2], int(pieces[1])) from None
-        raise

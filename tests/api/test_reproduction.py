@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 import kdrun
 from kdrun.api.reproduction import Reproduction
-from kdrun.errors import InputError
+from kdrun.errors import InputError, RunError
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +60,40 @@ def test_a_run_that_fails_is_told_and_the_others_stand(tmp_path, shared_store) -
     with pytest.raises(type(found.failures["[scratch seed 0]"])):
         found.run("scratch", 0)
     assert "<table>" in found._repr_html_()
+
+
+SCRIPT = """
+import kdrun
+found = kdrun.reproduce("kd", scale="smoke", seeds=[30], arms=["scratch", "label_smoothing"], store="store", jobs=2)
+print(sorted(found.results), found.failures)
+"""
+
+
+@pytest.mark.slow
+def test_a_script_starts_processes_without_a_guard_of_its_main_part(tmp_path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "['label_smoothing', 'scratch'] {}\n", done.stderr
+
+
+DEADLY = '''from torch import Tensor
+from kdrun.registry import op
+@op
+def dies(logits: Tensor, label: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    """Ends the process that trains, as a lack of memory would."""
+    import os
+    if type(logits) is Tensor and logits.requires_grad:
+        os._exit(9)
+    return logits.sum()
+'''
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_without_a_word_is_told(tmp_path) -> None:
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    change = {"fit_student.step.nodes.ce.op": "dies"}
+    with pytest.raises(RunError, match="a process of the sweep ended without a word"):
+        kdrun.reproduce(
+            "kd", change, scale="smoke", seeds=[31], arms=["scratch", "label_smoothing"], store=tmp_path / "store",
+            plugins=[tmp_path / "deadly.py"], jobs=2,
+        )  # fmt: skip

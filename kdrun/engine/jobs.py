@@ -1,0 +1,46 @@
+"""A run of a sweep, and how its progress is told among others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kdrun.config.experiment import Experiment
+from kdrun.engine.session import Outcome, Session
+from kdrun.engine.sources import Sources
+from kdrun.runtime.progress import Reporter
+
+__all__ = ["Job", "Labelled"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep; ``planned`` if a run that differs in the seed alone has been planned."""
+
+    label: str
+    experiment: Experiment
+    planned: bool = False
+
+    def run(self, reporter: Reporter, sources: Sources | None = None) -> Outcome:
+        """Raises what is wrong with the configuration, and ``RunError``."""
+        session = Session(self.experiment, reporter, sources=sources)
+        session.prepare(planned=self.planned)
+        return session.run()
+
+
+class Labelled(Reporter):
+    """Puts a job's label before each stage's name."""
+
+    def __init__(self, inner: Reporter, label: str) -> None:
+        self.inner, self.label = inner, label
+
+    def stage_started(self, name: str, total: int | None = None, unit: str = "steps") -> None:
+        self.inner.stage_started(f"{self.label} {name}", total, unit)
+
+    def advanced(self, name: str, done: int, **values: float) -> None:
+        self.inner.advanced(f"{self.label} {name}", done, **values)
+
+    def stage_finished(self, name: str, seconds: float) -> None:
+        self.inner.stage_finished(f"{self.label} {name}", seconds)
+
+    def message(self, text: str) -> None:
+        self.inner.message(f"{self.label} {text}")

@@ -1,0 +1,148 @@
+"""The runs of a sweep in worker processes, whose progress and results come back to this one."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from kdrun.engine.jobs import Job, Labelled
+from kdrun.engine.session import Outcome
+from kdrun.engine.sources import Sources
+from kdrun.errors import KdrunError, RunError
+from kdrun.runtime.progress import Reporter
+
+__all__ = ["spread"]
+
+
+class _Remote(Reporter):
+    """Sends what happens in a worker to the main process."""
+
+    def __init__(self, events: Any, label: str) -> None:
+        self.events, self.label = events, label
+
+    def stage_started(self, name: str, total: int | None = None, unit: str = "steps") -> None:
+        self.events.put(("stage_started", self.label, (name, total, unit), {}))
+
+    def advanced(self, name: str, done: int, **values: float) -> None:
+        self.events.put(("advanced", self.label, (name, done), values))
+
+    def stage_finished(self, name: str, seconds: float) -> None:
+        self.events.put(("stage_finished", self.label, (name, seconds), {}))
+
+    def message(self, text: str) -> None:
+        self.events.put(("message", self.label, (text,), {}))
+
+
+_events: Any = None
+_sources = Sources()
+
+
+def _begin(events: Any) -> None:
+    global _events
+    _events = events
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed must not go on alone."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])  # type: ignore[union-attr]
+    os._exit(1)
+
+
+def _work(job: Job) -> Outcome:
+    try:
+        return job.run(_Remote(_events, job.label), _sources)
+    except KdrunError as error:
+        raise RuntimeError(f"{type(error).__name__}\x1f{error.exit_code}\x1f{error}") from None
+
+
+def spread(
+    jobs: Sequence[Job],
+    workers: int,
+    reporter: Reporter,
+    on_done: Callable[[Job, Outcome], None],
+    failed: Callable[[Job, KdrunError], None],
+) -> dict[str, Outcome]:
+    """Run the jobs in ``workers`` processes; return the outcomes of those that ended well, by label.
+
+    ``on_done`` and ``failed`` are called here, as each job ends. Raises what ``failed`` raises.
+    """
+    context = multiprocessing.get_context("spawn")
+    events = context.Queue()
+    outcomes: dict[str, Outcome] = {}
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(events,))
+    labelled = {job.label: Labelled(reporter, job.label) for job in jobs}
+    try:
+        with _main_module_left_out():
+            pending = {pool.submit(_work, job): job for job in jobs}
+        while pending:
+            done, _ = wait(pending, timeout=0.1, return_when=FIRST_COMPLETED)
+            _relay(events, labelled)
+            for future in done:
+                job = pending.pop(future)
+                try:
+                    outcomes[job.label] = _result(future)
+                except KdrunError as error:
+                    failed(job, error)
+                else:
+                    on_done(job, outcomes[job.label])
+    except BrokenProcessPool:
+        raise RunError(
+            "a process of the sweep ended without a word (perhaps memory ran out); the same call goes on where this stopped"
+        ) from None
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+    return {job.label: outcomes[job.label] for job in jobs if job.label in outcomes}
+
+
+@contextlib.contextmanager
+def _main_module_left_out() -> Iterator[None]:
+    """Processes started in the block do not import the program's main module, a script that would start the sweep again."""
+    main = sys.modules["__main__"]
+    found: dict[str, Any] = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
+    vars(main).pop("__file__", None)
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(found)
+
+
+def _relay(events: Any, labelled: dict[str, Labelled]) -> None:
+    with contextlib.suppress(queue.Empty):
+        while True:
+            name, label, arguments, values = events.get_nowait()
+            getattr(labelled[label], name)(*arguments, **values)
+
+
+class _WorkerError(RunError):
+    """An error that a worker process raised, with its own exit code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.exit_code = code
+
+
+def _result(future: Any) -> Outcome:
+    try:
+        return future.result()
+    except RuntimeError as error:
+        pieces = str(error).split("\x1f")
+        if len(pieces) == 3:
+            raise _WorkerError(pieces[2], int(pieces[1])) from None
+        raise
