@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdrun.api.frames import OnDemand, data_frame
+from kdrun.engine.reached import Reached
 from kdrun.engine.session import Outcome, Session
 from kdrun.errors import InputError, KdrunError, nearest
 from kdrun.grammar.nodes import SOURCES, Ref
@@ -36,6 +37,11 @@ class Run:
     def metrics(self) -> dict[str, float]:
         """All figures of the wanted tables, such as ``test.accuracy``."""
         return dict(self.outcome.metrics)
+
+    @property
+    def objective(self) -> Reached | None:
+        """The objective of the run with its ``value``; None if it has none."""
+        return self.outcome.reached
 
     @property
     def curves(self) -> DataFrame:

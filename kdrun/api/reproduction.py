@@ -17,10 +17,11 @@ from kdrun.api.frames import OnDemand, data_frame
 from kdrun.api.study import Study, StudyOutcome, label_of
 from kdrun.claims import Verdict, claimed_metrics
 from kdrun.claims.verdicts import Results
+from kdrun.engine.reached import Reached
 from kdrun.engine.records import environment, write_record
 from kdrun.errors import InputError, KdrunError
 from kdrun.report.page import Page, write_page
-from kdrun.report.tables import arm_table, headline, html_table, text_table, verdict_lines
+from kdrun.report.tables import arm_table, best_arm_line, headline, html_table, text_table, verdict_lines
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -96,7 +97,17 @@ class Reproduction:
     def __str__(self) -> str:
         shown = headline(self.results, self.verdicts, self._claimed)
         board = f"\n\n{text_table(*self.ranking)}" if self.ranking is not None else ""
-        return f"{self._heading()}\n\n{shown}{board}"
+        objective = best_arm_line(self._reached())
+        return f"{self._heading()}\n\n{shown}{board}" + (f"\n\n{objective}" if objective else "")
+
+    def _reached(self) -> dict[str, list[Reached]]:
+        """By arm, what was reached of the objective at each seed."""
+        found: dict[str, list[Reached]] = {arm: [] for arm in self.study.arms}
+        for job in self.study.jobs:
+            outcome = self.measured.outcomes.get(job.label)
+            if outcome is not None and outcome.reached is not None:
+                found[str(job.experiment.arm)].append(outcome.reached)
+        return found
 
     def __repr__(self) -> str:
         return "\n".join([str(self), *self._complaints()])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,11 @@ from kdrun.commands.table import TOPICS
 from kdrun.config.files import read
 from kdrun.config.methods import comments, methods
 from kdrun.config.paths import group_options, groups, recipe_files
+from kdrun.engine.records import recorded_runs
 from kdrun.errors import InputError, nearest
 from kdrun.registry import KINDS, catalog
+from kdrun.report.tables import number
+from kdrun.runtime.measurements import in_table
 
 __all__ = ["main", "papers"]
 
@@ -92,8 +94,9 @@ def _groups() -> list[tuple[str, ...]]:
 
 def _runs(root: Path) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
-    for path in sorted(root.glob("*/*/result.json")):
-        record = json.loads(path.read_text())
-        metrics = ", ".join(f"{k} {v:.4f}" for k, v in sorted(record["metrics"].items()) if k.startswith("test."))
-        rows.append((path.parent.as_posix(), f"seed {record['seed']}", metrics))
+    for folder, record in recorded_runs(root):
+        objective = (record.get("objective") or {}).get("metric")
+        shown = [m for m in sorted(record["metrics"]) if m == objective or in_table(m, "test")]
+        metrics = ", ".join(f"{m} {number(record['metrics'][m])}" for m in shown)
+        rows.append((folder.as_posix(), f"seed {record['seed']}", metrics))
     return rows

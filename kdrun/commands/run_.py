@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kdrun.config.experiment import Experiment
 from kdrun.config.paths import find_recipe
 from kdrun.errors import KdrunError
-from kdrun.report.tables import number
+from kdrun.report.tables import number, objective_line
 from kdrun.runtime.progress import make_reporter
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
             if multirun:
                 print(f"kdrun: {' '.join(given)}: {error}", file=sys.stderr)
             return math.nan
-        return next((v for k, v in outcome.metrics.items() if k.startswith("valid.")), None)
+        return outcome.reached.value if outcome.reached is not None else None
 
     returned = app(recipe, arguments[1:], task)
     if jobs == 1 and failures:
@@ -77,6 +77,8 @@ def run_experiment(experiment: Experiment, *, label: str = "") -> Outcome:
         reporter.close()
     for name, value in sorted(outcome.metrics.items()):
         print(f"{label}{name:<32} {number(value)}")
+    if outcome.reached is not None:
+        print(f"{label}{objective_line(outcome.reached)}")
     counts = f"stages computed: {outcome.counts['computed']}, from the store: {outcome.counts['cached']}"
     print(f"{label}records: {folder}  ({counts})")
     return outcome

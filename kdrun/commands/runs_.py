@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from kdrun.commands.arguments import Parser
-from kdrun.report.tables import text_table
+from kdrun.engine.records import recorded_runs
+from kdrun.report.tables import number, text_table
+from kdrun.runtime.measurements import look_up
 
-__all__ = ["load_runs", "main"]
+__all__ = ["main"]
 
-
-def load_runs(root: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Every run's folder and its ``result.json``, oldest first."""
-    return [(p.parent, json.loads(p.read_text())) for p in sorted(root.glob("*/*/result.json"))]
+Found = list[tuple[Path, dict[str, Any]]]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,28 +24,46 @@ def main(arguments: Sequence[str]) -> int:
         "words", nargs="*", help="only runs whose recipe, overrides or folder contain all of these words"
     )
     parser.add_argument("--runs", default="runs", help="the folder of records")
-    parser.add_argument("--sort", help="sort by this metric, best (highest) first")
+    parser.add_argument(
+        "--sort", help="sort by this metric, best first: highest, or lowest where it is an objective to minimize"
+    )
     parser.add_argument("--json", action="store_true", help="print the records as JSON lines")
     options = parser.parse_intermixed_args(list(arguments))
-    found = []
-    for folder, record in load_runs(Path(options.runs)):
-        text = " ".join([str(folder), record["recipe"], *record["overrides"]])
-        if all(word in text for word in options.words):
-            found.append((folder, record))
-    if options.sort:
-        found.sort(key=lambda item: -item[1]["metrics"].get(options.sort, float("-inf")))
+    found = [
+        (folder, record)
+        for folder, record in recorded_runs(options.runs)
+        if all(word in " ".join([str(folder), record["recipe"], *record["overrides"]]) for word in options.words)
+    ]
+    if options.sort and found:
+        found = _sorted(found, options.sort)
     if options.json:
         for folder, record in found:
             print(json.dumps({"folder": str(folder), **record}, sort_keys=True))
-        return 0
-    if not found:
+    elif not found:
         print("no runs match" if options.words else f"no runs under {options.runs}/ yet")
-        return 0
-    metrics = sorted({m for _, r in found for m in r["metrics"]})
-    rows = [
-        [str(folder), str(r["seed"]), " ".join(o for o in r["overrides"] if not o.startswith(("recipes=", "store=")))]
-        + [f"{r['metrics'][m]:.4f}" if m in r["metrics"] else "" for m in metrics]
-        for folder, r in found
-    ]
-    print(text_table(["run", "seed", "overrides", *metrics], rows))
+    else:
+        print(_table(found))
     return 0
+
+
+def _sorted(found: Found, metric: str) -> Found:
+    """Best first; runs that did not measure it come last. Raises ``InputError`` if none did."""
+    look_up(metric, _metrics(found), what="no run measured")
+    objectives = [record.get("objective") or {} for _, record in found]
+    lowest = any(o.get("metric") == metric and o.get("goal") == "minimize" for o in objectives)
+    sign = 1 if lowest else -1
+    return sorted(found, key=lambda run: sign * run[1]["metrics"][metric] if metric in run[1]["metrics"] else math.inf)
+
+
+def _metrics(found: Found) -> list[str]:
+    return sorted({metric for _, record in found for metric in record["metrics"]})
+
+
+def _table(found: Found) -> str:
+    metrics = _metrics(found)
+    rows = []
+    for folder, record in found:
+        said = [o for o in record["overrides"] if not o.startswith(("recipes=", "store="))]
+        values = [number(record["metrics"][m]) if m in record["metrics"] else "" for m in metrics]
+        rows.append([str(folder), str(record["seed"]), " ".join(said), *values])
+    return text_table(["run", "seed", "overrides", *metrics], rows)

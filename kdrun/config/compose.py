@@ -23,7 +23,9 @@ from kdrun.config.paths import RecipeFile, conf_dir, find_recipe, group_options,
 from kdrun.config.resolvers import resolved
 from kdrun.errors import InputError, KdrunError, nearest
 from kdrun.grammar.like import expand, without
+from kdrun.grammar.objective import parse_objective
 from kdrun.grammar.overlay import copied, is_part, overlay
+from kdrun.runtime.measurements import in_table
 
 __all__ = ["Composer"]
 
@@ -306,9 +308,16 @@ class Composer:
         raw["graph"] = without(raw.get("graph") or {}, skipped)
         try:
             config = resolved(raw)
+            config["objective"] = _left(config.get("objective"), skipped)
         except KdrunError as error:
             raise layered.explain(error) from None
         return replace(layered, config={**config, **text})
+
+
+def _left(objective: Any, skipped: Sequence[str]) -> Any:
+    """The objective, unless the node that measures it is left out."""
+    stated = parse_objective(objective)
+    return None if stated is not None and any(in_table(stated.metric, name) for name in skipped) else objective
 
 
 def _mentioned(name: str, text: str) -> bool:

@@ -24,6 +24,7 @@ from kdrun.config.messages import plain
 from kdrun.config.paths import RecipeFile, group_options
 from kdrun.config.resolvers import register
 from kdrun.errors import InputError
+from kdrun.grammar.objective import parse_objective
 
 __all__ = ["Loader", "app", "experiment_of"]
 
@@ -105,12 +106,21 @@ class Loader(ConfigLoaderImpl):
                 config[name] = OmegaConf.create(content) if isinstance(content, dict | list) else content
         if config.hydra.sweep.dir == ".":  # where Hydra leaves its multirun.yaml
             config.hydra.sweep.dir = str(experiment.config.get("runs") or "runs")
+        _give_goal(config, experiment, parsed)
         launcher = [o for o in config.hydra.overrides.task if o.startswith("launcher=")]
         config.hydra.overrides.hydra.extend(launcher)
         config.hydra.overrides.task = [o.input_line for o in own]
         with open_dict(config.hydra):
             config.hydra.runtime.choices.update({k: v for k, v in experiment.choices.items() if v is not None})
         return config
+
+
+def _give_goal(config: Any, experiment: Experiment, given: Sequence[Any]) -> None:
+    """A sweeper with a ``direction`` goes the way of the stated objective, unless the command line names another."""
+    objective = parse_objective(experiment.config.get("objective"))
+    said = any(o.key_or_group == "hydra.sweeper.direction" for o in given)
+    if objective is not None and "direction" in config.hydra.sweeper and not said:
+        config.hydra.sweeper.direction = objective.goal
 
 
 def _is_hydras(override: Any) -> bool:

@@ -20,6 +20,7 @@ _NO_VALUE = (
     "arms",
     "scales",
     "claims",
+    "objective",
     "seed",
     "seeds",
     "leaderboard",

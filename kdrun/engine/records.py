@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import importlib.metadata
 import json
@@ -21,7 +22,7 @@ from kdrun.engine.session import Outcome, Session
 from kdrun.errors import StoreError
 from kdrun.tracking import start_trackers
 
-__all__ = ["RunFolder", "environment", "run_recorded", "write_record"]
+__all__ = ["RunFolder", "environment", "recorded_runs", "run_recorded", "write_record"]
 
 
 PACKAGES = ("kdrun", "torch", "torchvision", "hydra-core", "numpy", "torchmetrics", "timm", "transformers")
@@ -48,12 +49,18 @@ def run_recorded(session: Session) -> tuple[Outcome, Path]:
         "seed": seed,
         "overrides": [*_chosen(experiment), *experiment.changes],
         "metrics": outcome.metrics,
+        "objective": outcome.reached and dataclasses.asdict(outcome.reached.objective),
         "counts": outcome.counts,
         "seconds": outcome.seconds,
     }
     folder.write("result.json", result)
     reporter.tracker.finish(outcome.metrics)
     return outcome, folder.path
+
+
+def recorded_runs(root: str | Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Every run's folder under ``root`` and its result, oldest first; its ``metrics`` map labels to values."""
+    return [(path.parent, json.loads(path.read_text())) for path in sorted(Path(root).glob("*/*/result.json"))]
 
 
 def _chosen(experiment: Experiment) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from kdrun.config.experiment import Experiment
 from kdrun.engine.executor import Executor
+from kdrun.engine.reached import Reached, reached
 from kdrun.engine.sources import Sources
 from kdrun.engine.store import Store, default_root
 from kdrun.errors import InputError, KdrunError
@@ -31,6 +32,8 @@ class Outcome:
     counts: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     costs: dict[str, float] = field(default_factory=dict)
+    reached: Reached | None = None
+    """The objective that the configuration states, and its value."""
 
 
 class Session:
@@ -100,11 +103,12 @@ class Session:
         self.prepare()
         try:
             tables = self.executor.run()
-            curves = self._curves()
+            metrics, curves = Measurements.of_tables(tables), self._curves()
+            found = reached(self.config, metrics)
         except KdrunError as error:
             raise self.experiment.explain(error) from None
         counts, seconds = dict(self.executor.counts), dict(self.executor.seconds)
-        return Outcome(Measurements.of_tables(tables), curves, counts, seconds, self._costs())
+        return Outcome(metrics, curves, counts, seconds, self._costs(), found)
 
     def _costs(self) -> dict[str, float]:
         """FLOPs of one epoch of every stage that trains, and under "" those of all training."""

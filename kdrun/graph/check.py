@@ -12,6 +12,7 @@ from typing import Any
 from kdrun.errors import InputError, nearest
 from kdrun.grammar.loops import parse_graph
 from kdrun.grammar.nodes import Graph, Node
+from kdrun.graph.columns import check_objective
 from kdrun.graph.normal import normalized
 from kdrun.graph.order import in_order, needed, wanted
 from kdrun.graph.types import expected, part_of, said, value_type
@@ -39,7 +40,9 @@ def check(config: Mapping[str, Any]) -> Graph:
     for node in graph:
         if node.verb in ("stage", "op") or _is_used(node, graph):
             _check_node(node, graph)
-    return needed(graph, wanted(graph, config))
+    found = needed(graph, wanted(graph, config))
+    check_objective(config, found)
+    return found
 
 
 def _is_used(node: Node, graph: Graph) -> bool:

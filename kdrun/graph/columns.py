@@ -1,4 +1,4 @@
-"""Which numbers a graph will measure, as far as its tables' columns are known without running."""
+"""Which numbers a graph will measure, as far as its tables' columns are known without running, and its objective among them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from kdrun.grammar.nodes import Graph, Node
+from kdrun.grammar.objective import parse_objective
 from kdrun.graph.types import part_of
 from kdrun.registry import catalog
-from kdrun.runtime.measurements import ANY, label
+from kdrun.runtime.measurements import ANY, label, look_up
 
-__all__ = ["labels"]
+__all__ = ["check_objective", "labels"]
+
+
+def check_objective(config: Mapping[str, Any], graph: Graph) -> None:
+    """Raise ``InputError`` (key ``objective``) for an objective that the graph will not measure."""
+    objective = parse_objective(config.get("objective"))
+    if objective is not None:
+        key = "objective.metric" if isinstance(config["objective"], Mapping) else "objective"
+        look_up(objective.metric, labels(graph), what="nothing here measures", key=key)
 
 
 def labels(graph: Graph) -> list[str]:

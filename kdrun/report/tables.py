@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from kdrun.claims import Verdict, mean_interval
 from kdrun.claims.verdicts import Results
+from kdrun.engine.reached import Reached
 
-__all__ = ["arm_table", "format_interval", "headline", "html_table", "number", "text_table", "verdict_lines"]
+__all__ = [
+    "arm_table",
+    "best_arm_line",
+    "format_interval",
+    "headline",
+    "html_table",
+    "number",
+    "objective_line",
+    "text_table",
+    "verdict_lines",
+]
 
 MARKS = {"reproduced": "✓", "contradicted": "✗", "undecided": "?"}
 
@@ -81,6 +92,27 @@ def verdict_lines(verdicts: Sequence[Verdict]) -> list[str]:
         lines.append(f"{MARKS[v.outcome]} {v.outcome:<13} {v.name}: {v.says}")
         lines.append(f"{'':<16}{v.test}: {figures}, {v.interval.n} seeds{'; ' + v.note if v.note else ''}")
     return lines
+
+
+def objective_line(found: Reached) -> str:
+    """``objective: maximize valid.accuracy: 0.9312``, and how it was chosen where nobody stated it."""
+    note = f"  ({found.note}; objective=METRIC chooses)" if found.note else ""
+    return f"objective: {found.objective}: {number(found.value)}{note}"
+
+
+def best_arm_line(found: Mapping[str, Sequence[Reached]]) -> str:
+    """The objective and the arm whose mean over seeds is best; empty where no arm reached one, and no arm if they differ."""
+    reached = [one for several in found.values() for one in several]
+    objectives = list(dict.fromkeys(one.objective for one in reached))
+    if not objectives:
+        return ""
+    if len(objectives) > 1 or objectives[0].goal is None:
+        note = reached[0].note if len(objectives) == 1 else "arms have their own"
+        return f"objective: {', '.join(map(str, objectives))}{f'  ({note})' if note else ''}"
+    values = {arm: [one.value for one in several] for arm, several in found.items() if several}
+    sign = 1 if objectives[0].goal == "maximize" else -1
+    best = max(values, key=lambda arm: sign * mean_interval(values[arm]).mean)
+    return f"objective: {objectives[0]}; best arm: {best}, {format_interval(values[best])}"
 
 
 def headline(results: Results, verdicts: Sequence[Verdict], metrics: Sequence[str] = ()) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from kdrun.errors import InputError, nearest
 
-__all__ = ["ANY", "Measurement", "Measurements", "label", "look_up"]
+__all__ = ["ANY", "Measurement", "Measurements", "in_table", "label", "look_up"]
 
 ANY = "*"
 """Ends the label of columns that only running will tell: any text may stand in its place."""
@@ -71,6 +71,11 @@ class Measurements(Mapping[str, float]):
 def label(table: str, row: int | None, name: str) -> str:
     """How people write the number in a table's row and column; see the module."""
     return f"{table}.{name}" if row is None else f"{table}.{row}.{name}"
+
+
+def in_table(label: str, table: str) -> bool:
+    """Whether a label is that of a number of ``table``."""
+    return label.startswith(f"{table}.")
 
 
 def look_up(name: str, labels: Iterable[str], *, what: str, key: str | None = None) -> None:

@@ -22,6 +22,9 @@ def test_list_and_runs(kdrun) -> None:
     assert "no runs" in kdrun("runs").out
     kdrun("run", "kd", *QUICK)
     assert "test.accuracy" in kdrun("runs", "--sort", "test.accuracy").out
+    slip = kdrun("runs", "--sort", "test.acuracy")
+    assert slip.code == 2
+    assert "no run measured 'test.acuracy' (did you mean 'test.accuracy'?)" in slip.err
     assert json.loads(kdrun("runs", "--json").out)["recipe"] == "distillation/kd"
 
 
@@ -32,3 +35,22 @@ def test_a_recipe_that_cannot_be_read_spoils_no_list(kdrun, tmp_path) -> None:
     assert "1503.02531" in answer.out
     assert "broken" in answer.out
     assert "not plain YAML" in answer.out
+
+
+def test_runs_are_sorted_best_first(kdrun, tmp_path) -> None:
+    def record(name: str, loss: float, goal: str) -> None:
+        folder = tmp_path / "runs" / "mine" / name
+        folder.mkdir(parents=True)
+        objective = {"metric": "valid.nll", "goal": goal}
+        content = {"recipe": "mine", "seed": 0, "overrides": [], "metrics": {"valid.nll": loss}, "objective": objective}
+        (folder / "result.json").write_text(json.dumps(content))
+
+    def order() -> list[str]:
+        lines = kdrun("runs", "--sort", "valid.nll", "--json").out.splitlines()
+        return [json.loads(line)["folder"][-1] for line in lines]
+
+    record("a", 0.5, "maximize")
+    record("b", 0.7, "maximize")
+    assert order() == ["b", "a"]
+    record("c", 0.6, "minimize")
+    assert order() == ["a", "c", "b"]

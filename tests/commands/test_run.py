@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import ClassVar
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
 
 from support.recipes import QUICK
 
@@ -87,3 +92,56 @@ def test_ctrl_c_says_how_to_go_on(kdrun, monkeypatch) -> None:
     answer = kdrun("run", "kd", *QUICK)
     assert answer.code == 130
     assert "kdrun run kd epochs=1 data.limit=128" in answer.err
+
+
+def test_the_objective_is_named_last_and_checked_first(kdrun, tmp_path) -> None:
+    answer = kdrun("run", "kd", *QUICK)
+    assert "objective: maximize valid.accuracy: 0." in answer.out.splitlines()[-2]
+    loss = kdrun("run", "kd", "objective={metric: test.nll, goal: minimize}", *QUICK)
+    assert "objective: minimize test.nll: " in loss.out
+    unstated = kdrun("run", "kd", "objective=null", *QUICK)
+    assert "objective: valid.accuracy: 0." in unstated.out
+    assert "no objective is stated: the first of 2 numbers in 'valid'; objective=METRIC chooses" in unstated.out
+    assert "objective:" not in kdrun("run", "kd", "skip=[valid]", *QUICK).out, "it goes with the node that measures it"
+    runs = {p.name for p in tmp_path.glob("runs/*/*")}
+    for command in ("run", "check", "plan"):
+        answer = kdrun(command, "kd", "objective=valid.acuracy")
+        assert answer.code == 2
+        assert "objective: nothing here measures 'valid.acuracy' (did you mean 'valid.accuracy'?)" in answer.err
+    assert {p.name for p in tmp_path.glob("runs/*/*")} == runs
+
+
+class TwoPoints(Sweeper):
+    """An optimizing sweeper in small: it runs two points and keeps what it was told and given."""
+
+    __module__ = "hydra_plugins.two_points"  # Hydra takes plug-ins from there alone
+    seen: ClassVar[list[tuple[str, list[float]]]] = []
+
+    def __init__(self, direction: str) -> None:
+        self.direction = direction
+
+    def setup(self, *, hydra_context, task_function, config) -> None:
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments) -> None:
+        jobs = self.launcher.launch([[*arguments, f"optimizer.lr={rate}"] for rate in (0.01, 0.1)], initial_job_idx=0)
+        self.seen.append((self.direction, [job.return_value for job in jobs]))
+
+
+def test_an_optimizing_sweeper_gets_the_objectives_number_and_its_goal(kdrun, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, TwoPoints.__module__, sys.modules[__name__])
+    Plugins.instance().register(TwoPoints)
+    node = {"_target_": f"{TwoPoints.__module__}.TwoPoints", "direction": "minimize"}
+    ConfigStore.instance().store(group="hydra/sweeper", name="two_points", node=node)
+    answer = kdrun("run", "kd", "-m", "hydra/sweeper=two_points", *QUICK)
+    assert answer.code == 0, answer.err
+    loss = "objective={metric: valid.nll, goal: minimize}"
+    answer = kdrun("run", "kd", "-m", "hydra/sweeper=two_points", loss, *QUICK)
+    assert answer.code == 0, answer.err
+    (first, accuracies), (second, losses) = TwoPoints.seen
+    assert (first, second) == ("maximize", "minimize")
+    assert all(0 < value < 1 for value in accuracies)
+    assert all(value > 1 for value in losses)
+    assert f"valid.nll: {losses[1]:.4f}" in answer.out
