@@ -8,7 +8,6 @@ A decorator may carry literal options, read from the text as well:
 - ``outputs``: names of a model's outputs (default ``logits``);
 - ``fields``: for data, the names of its splits; for a stage part, the fields of its result;
 - ``types``: for a stage, what fields of its result are (``model``, ``data``, ``tensor``, ``table``);
-- ``columns``: for a stage that makes a table and takes ``metrics`` or ``columns``, ``"open"`` where it adds columns of its own;
 - ``items``: the parameter that tells how many parts a value has: for data by field, for a partition of the whole;
 - ``random``: whether a stage's result depends on the run's seed, or the parameter that makes it so (default: whether the part
   takes a generator or a context);
@@ -21,6 +20,8 @@ that is read (``HOOKS``). They change no stored result, so they are in no key.
 - ``@check_of("train")``: ``(node, graph) -> None``, raises ``InputError`` for what is wrong before anything is imported;
 - ``@parts_of("refresh")``: ``(content, key) -> [(kind, name)]``, the parts that a parameter of stages names;
 - ``@plan_of("train")``: ``(node, values, memo) -> Planned``, what is known of the result before it runs;
+- ``@columns_of("evaluate")``: ``(node) -> [(row, column)]``, the numbers in a stage's table, ``row`` None where it has one
+  (``graph.columns``); of a stage that says nothing, only running tells;
 - ``@shape_of("select", "top_k")``: what a part gives on fake tensors, for one that reads their values. It takes what the part takes.
 
 ``check_of`` and ``plan_of`` may name a parameter instead of a stage: they then serve all stages that take it and have none of
@@ -68,7 +69,7 @@ KINDS = (
 )
 
 
-HOOKS = ("fields_of", "check_of", "parts_of", "plan_of", "shape_of")
+HOOKS = ("fields_of", "check_of", "parts_of", "plan_of", "columns_of", "shape_of")
 """Marks of functions that say something of a stage, a parameter of stages, or a part."""
 
 
@@ -116,4 +117,4 @@ def _hook(*target: str) -> Callable[[T], T]:
     return lambda inner: inner
 
 
-fields_of = check_of = parts_of = plan_of = shape_of = _hook
+fields_of = check_of = parts_of = plan_of = columns_of = shape_of = _hook

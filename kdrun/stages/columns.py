@@ -1,0 +1,51 @@
+"""What the tables of stages will hold, as far as their nodes say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kdrun.grammar.nodes import Node
+from kdrun.graph.types import part_of
+from kdrun.registry import catalog, columns_of
+from kdrun.runtime.measurements import ANY
+
+__all__ = ["of_benchmark", "of_evaluate", "of_measure", "of_summarize"]
+
+Cell = tuple[int | None, str]
+
+
+@columns_of("evaluate")
+def of_evaluate(node: Node) -> list[Cell]:
+    """A row for each of several models, which it numbers, with a column for each metric."""
+    models = part_of(node).bind(node.inputs, key=node.key).get("model")
+    if not isinstance(models, list) or len(models) < 2:
+        return of_measure(node)
+    return [(row, column) for row in range(len(models)) for _, column in [*of_measure(node), (None, "model")]]
+
+
+@columns_of("measure")
+def of_measure(node: Node) -> list[Cell]:
+    """A column for each metric."""
+    return [(None, _of_metric(content)) for content in node.params["metrics"]]
+
+
+@columns_of("summarize")
+def of_summarize(node: Node) -> list[Cell]:
+    """A column for each statistic of a column."""
+    columns: Mapping[str, list[str]] = node.params["columns"]
+    return [(None, f"{column}.{statistic}") for column, wanted in columns.items() for statistic in wanted]
+
+
+@columns_of("benchmark")
+def of_benchmark(node: Node) -> list[Cell]:
+    """A column for each node whose time is taken."""
+    return [(None, name) for name in node.params["nodes"]]
+
+
+def _of_metric(content: Mapping[str, Any]) -> str:
+    """A column, or any number of them, behind the given name, where the metric returns several values."""
+    part, name = catalog().get("metric", content["metric"]), content.get("name")
+    if part.returns in ("float", "int"):
+        return str(name or part.name)
+    return f"{name}.{ANY}" if name else ANY
