@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from kdrun.ops.checks import require_rows, require_same_batch
 from kdrun.ops.indexing import indicator
-from kdrun.registry import op
+from kdrun.registry import op, shape_of
 from kdrun.types import Count, Fraction, NonNegative, Unsigned
 
 __all__ = ["kmeans_centroids", "one_vs_all_pseudo_label"]
@@ -74,6 +76,19 @@ def one_vs_all_pseudo_label(
     soft = (indicator(hard, classes) | (hard == classes)[:, None]).to(probabilities.dtype)
     soft = soft / (soft.sum(1, keepdim=True) + eps)
     return {"soft": soft, "hard": hard, "features": unit, "scores": probabilities}
+
+
+@shape_of("op", "one_vs_all_pseudo_label")
+def _labels_of_all_rows(features: Tensor, probabilities: Tensor, ratio: Tensor, **options: Any) -> dict[str, Tensor]:
+    require_rows(features, probabilities)
+    require_same_batch(features, probabilities, "features and probabilities")
+    hard = probabilities.argmax(1)
+    return {
+        "soft": torch.zeros_like(probabilities),
+        "hard": hard,
+        "features": features.float(),
+        "scores": probabilities,
+    }
 
 
 def _nearest_negative(unit: Tensor, chosen: Tensor, clusters: int, iterations: int, seed: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kdrun.errors import InputError
-from kdrun.registry import op
+from kdrun.registry import op, shape_of
 from kdrun.types import Count, Fraction, Unsigned
 
 __all__ = ["best_mixture", "random_cells", "share_below", "simplex_cells", "simplex_grid", "simplex_projection"]
@@ -103,3 +103,8 @@ def best_mixture(proportions: Tensor, scores: Tensor, *, pure: bool = False) -> 
             raise ValueError("none of the cells holds a single source")
         scores = scores.masked_fill(~alone, -torch.inf)
     return proportions[scores.argmax()]
+
+
+@shape_of("op", "best_mixture")
+def _first_cell(proportions: Tensor, scores: Tensor, *, pure: bool = False) -> Tensor:
+    return proportions[0]

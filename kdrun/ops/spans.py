@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
 from kdrun.ops.checks import require_same_shape
-from kdrun.registry import op
+from kdrun.registry import op, shape_of
 
 __all__ = ["first_pieces", "mention_starts", "span_mean_pool"]
 
@@ -61,7 +60,7 @@ def span_mean_pool(
     which count only where ``tags`` is 0; ``first`` [batch, T] (bool) marks first pieces (by default every position is a
     word). Gives ``features`` [n, dim] and ``labels`` [n] (int64): the type c, or with ``pseudo`` 0 for mentions of
     ``tags`` and 1 for the others; with ``values`` [batch, T] also ``values`` [n]: what stands there at each mention's
-    first word. On fake tensors, n is the most there can be: batch·T. Raises ``ValueError`` if states and tags differ.
+    first word. A plan counts with the most there can be, n = batch·T. Raises ``ValueError`` if states and tags differ.
 
     >>> states, tags = torch.tensor([[[1.0], [3.0], [9.0], [5.0]]]), torch.tensor([[1, 2, 0, 3]])  # two words of type 1
     >>> ops.span_mean_pool(states, tags)
@@ -83,12 +82,23 @@ def span_mean_pool(
     means = sums / counts.clamp_min(1).unsqueeze(-1).to(states.dtype)
     kind = (joined + 1) // 2 if pseudo is None else (joined > shift).to(torch.int64)
     begins = inside & (start == torch.arange(tags.shape[1], device=tags.device))
-    found = {"features": _where(begins, means), "labels": _where(begins, kind)}
+    found = {"features": means[begins], "labels": kind[begins]}
     if values is not None:
-        found["values"] = _where(begins, values)
+        found["values"] = values[begins]
     return found
 
 
-def _where(chosen: Tensor, values: Tensor) -> Tensor:
-    """The chosen rows of [batch, T, ...]; all of them on fake tensors, which hold no values."""
-    return values.flatten(0, 1) if isinstance(chosen, FakeTensor) else values[chosen]
+@shape_of("op", "span_mean_pool")
+def _every_word_a_mention(
+    states: Tensor,
+    tags: Tensor,
+    pseudo: Tensor | None = None,
+    first: Tensor | None = None,
+    values: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """As many mentions as there can be: [batch·T, ...]."""
+    require_same_shape(states[..., 0], tags, "states and tags")
+    if first is not None:
+        states = first_pieces(states, first)
+    given = {"features": states, "labels": tags, "values": values}
+    return {name: value.flatten(0, 1) for name, value in given.items() if value is not None}

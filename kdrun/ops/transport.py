@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from kdrun.errors import InputError
 from kdrun.ops.checks import require_rows
-from kdrun.registry import op
+from kdrun.registry import op, shape_of
 from kdrun.types import Count, NonNegative
 
 __all__ = [
@@ -185,6 +185,14 @@ def class_aware_cost(
     seconds = [other_features[other_labels == c] for c in other]
     between = torch.stack([torch.stack([_class_distance(x, y, label_distance) for y in seconds]) for x in firsts])
     return feature_weight * squared + label_weight * between[own_rows][:, other_rows]
+
+
+@shape_of("op", "class_aware_cost")
+def _cost_of_points(
+    features: Tensor, labels: Tensor, other_features: Tensor, other_labels: Tensor, **options: Any
+) -> Tensor:
+    require_rows(features, other_features)
+    return torch.cdist(features, other_features, compute_mode="donot_use_mm_for_euclid_dist").square()
 
 
 def _class_distance(first: Tensor, second: Tensor, kind: str) -> Tensor:

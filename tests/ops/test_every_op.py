@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import gradcheck, gradgradcheck
+from torch.utils._pytree import tree_leaves
 
 from kdrun.registry import catalog
 
@@ -163,3 +164,25 @@ def test_every_op_says_what_it_does_and_has_valid_defaults() -> None:
         defaults = {n: p.default for n, p in entry.parameters.items() if repr(p.default) != "MISSING"}
         for name, value in defaults.items():
             entry.parameters[name].validate(value, key=entry.name)
+
+
+STATED = {
+    "best_mixture": lambda: ((torch.rand(5, 3), torch.rand(5)), {}),
+    "class_aware_cost": lambda: (
+        (torch.rand(4, 2), torch.tensor([0, 0, 1, 1]), torch.rand(3, 2), torch.tensor([0, 1, 1])),
+        {"label_distance": "means"},
+    ),
+    "one_vs_all_pseudo_label": lambda: ((torch.rand(8, 2), torch.rand(8, 3).softmax(1), torch.tensor(1.0)), {}),
+}
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_what_is_said_of_a_shape_is_what_the_op_gives(name: str) -> None:
+    """For ops that read values, and so cannot run on fake tensors."""
+    inputs, options = STATED[name]()
+    found = catalog().get("op", name).load()(*inputs, **options)
+    mode = FakeTensorMode()
+    with mode:
+        planned = catalog().hook("shape_of", f"op {name}").load()(*map(mode.from_tensor, inputs), **options)
+    for fake, real in zip(tree_leaves(planned), tree_leaves(found), strict=True):
+        assert (fake.shape, fake.dtype) == (real.shape, real.dtype)

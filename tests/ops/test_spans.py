@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from kdrun.ops.similarity import multi_similarity_loss
 from kdrun.ops.spans import first_pieces, mention_starts, span_mean_pool
+from kdrun.registry import catalog
 from support.tensors import generator
 
 
@@ -62,3 +64,24 @@ def test_text_without_mentions_gives_no_rows_and_no_loss() -> None:
     assert found["features"].shape == (0, 4)
     assert loss.item() == 0
     assert not states.grad.any()
+
+
+def test_a_plan_counts_with_as_many_mentions_as_words() -> None:
+    """What is said of the shape is what the op gives where every word is a mention, with a gradient to the states."""
+    said = catalog().hook("shape_of", "op span_mean_pool").load()
+    first = torch.ones(2, 3, dtype=torch.bool)
+    inputs = {"tags": torch.ones(2, 3, dtype=torch.int64), "first": first, "values": torch.arange(6).view(2, 3)}
+    found = span_mean_pool(torch.ones(2, 3, 4), **inputs)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        states = torch.empty(2, 3, 4, requires_grad=True)
+        planned = said(states, **inputs)
+        planned["features"].sum().backward()
+        assert states.grad.shape == states.shape
+    assert {n: (v.shape, v.dtype) for n, v in planned.items()} == {n: (v.shape, v.dtype) for n, v in found.items()}
+
+
+def test_a_compiled_step_finds_the_same_mentions() -> None:
+    tags = torch.tensor([[1, 2, 0, 3], [0, 5, 0, 0]])
+    states = torch.randn(2, 4, 3, generator=generator())
+    plain, compiled = (f(states, tags) for f in (span_mean_pool, torch.compile(span_mean_pool, backend="eager")))
+    assert all(torch.equal(plain[name], compiled[name]) for name in ("features", "labels"))
