@@ -3,8 +3,8 @@
 python scripts/write_docs.py [--runs FOLDER]
 
 Pages come from the comments and knobs of conf/transfer, the docstrings of the functions that a method names, and the
-recipes. With --runs, the verdicts, figures and costs of the reproductions in that folder are written down as well, in
-docs/results.json; without it those of the last time are used.
+recipes. With --runs, the verdicts and leaderboards of the reproductions in that folder are written down first, in results/,
+a file a recipe; without it those of the last time are used.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+from recorded_results import record, recorded
 from write_reference import write as write_reference
 
-from kdrun.claims.statistics import mean_interval
 from kdrun.config.files import read
 from kdrun.config.methods import Method, comments, methods
 from kdrun.config.paths import group_options, recipe_files
 from kdrun.registry import catalog
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "docs" / "results.json"
 MARKS = {"reproduced": "✓", "contradicted": "✗", "undecided": "?"}
 
 
@@ -31,10 +30,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--runs", type=Path, help="folder of reproductions whose results to write down")
     options = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     if options.runs:
-        results.update(collected(options.runs))
-        RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+        record(options.runs)
+    results = recorded()
     folder = ROOT / "docs" / "methods"
     found = list(methods())
     pages = {folder / f"{method.name}.md": method for method in found}
@@ -46,43 +44,6 @@ def main() -> None:
     (folder / "README.md").write_text(method_index(found, results))
     (ROOT / "docs" / "papers.md").write_text(paper_index(results))
     write_reference()
-
-
-def collected(runs: Path) -> dict[str, Any]:
-    """Verdicts, means of each arm and the leaderboard of every reproduction at scale small."""
-    found = {}
-    for path in sorted(runs.glob("*/reproduce-small/results.json")):
-        content = json.loads(path.read_text())
-        arms = {
-            arm: {
-                metric: [
-                    round(v, 6)
-                    for v in (lambda i: (i.mean, i.half_width))(
-                        mean_interval([r[metric] for r in rows.values() if metric in r])
-                    )
-                ]
-                for metric in sorted({m for row in rows.values() for m in row})
-            }
-            for arm, rows in content["results"].items()
-        }
-        found[content["recipe"]] = {
-            "seeds": max(len(rows) for rows in content["results"].values()),
-            "arms": arms,
-            "leaderboard": content.get("leaderboard"),
-            "verdicts": [
-                {
-                    "name": v["name"],
-                    "says": v["says"],
-                    "outcome": v["outcome"],
-                    "test": v["test"],
-                    "mean": v["interval"]["mean"],
-                    "low": v["interval"]["low"],
-                    "high": v["interval"]["high"],
-                }
-                for v in content["verdicts"]
-            ],
-        }
-    return found
 
 
 def recipe_of(protocol: str) -> str:
