@@ -104,7 +104,7 @@ class Reproduction:
         """By arm, what was reached of the objective at each seed."""
         found: dict[str, list[Reached]] = {arm: [] for arm in self.study.arms}
         for job in self.study.jobs:
-            outcome = self.measured.outcomes.get(job.label)
+            outcome = self.outcome.outcomes.get(job.label)
             if outcome is not None and outcome.reached is not None:
                 found[str(job.experiment.arm)].append(outcome.reached)
         return found
