@@ -24,10 +24,13 @@ from kdrun.grammar.steps import parse_step
 from kdrun.models.building import build
 from kdrun.optim.schedules import Progress
 from kdrun.runtime.hardware import Hardware
-from kdrun.step.compiler import Compiler, Roles
-from kdrun.step.program import StepProgram, make_trainable
+from kdrun.step.compiler import Compiler
+from kdrun.step.layout import Bindings
+from kdrun.step.program import StepProgram
 from kdrun.step.remembered import Lasting
+from kdrun.step.supply import Supply
 from kdrun.step.trace import trace
+from kdrun.step.trainable import make_trainable
 
 STEP = {
     "nodes": {
@@ -100,8 +103,8 @@ def engine(
         batch_size=8,
         sizes={},
     )
-    roles = Roles({"student": student, "teacher": teacher}, lasting=lasting)
-    compiler = Compiler(step, roles, found.outputs, torch.Generator())
+    bound = Bindings({"student": student, "teacher": teacher}, lasting=lasting)
+    compiler = Compiler(Supply(step, bound, torch.Generator(), found.outputs))
     trainable = make_trainable(step.updates[0], {"student": student}, OPTIMIZER, {})
     program = StepProgram(step, compiler, {"main": trainable})
 

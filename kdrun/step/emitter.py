@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -13,11 +13,9 @@ from kdrun.errors import InputError, nearest
 from kdrun.grammar.nodes import Ref
 from kdrun.grammar.steps import StepNode, Update
 from kdrun.registry import catalog
+from kdrun.step.supply import Supply, by_name, by_order
 
-if TYPE_CHECKING:
-    from kdrun.step.compiler import Compiler
-
-__all__ = ["Emitter", "Instruction", "by_order"]
+__all__ = ["Emitter", "Instruction"]
 
 Instruction = tuple[Callable[..., Any], tuple[int, ...], int]
 
@@ -29,9 +27,9 @@ class Emitter:
     """
 
     def __init__(
-        self, compiler: Compiler, batch: str, done: dict[tuple[str, str], int], virtual: Mapping[str, int] | None = None
+        self, supply: Supply, batch: str, done: dict[tuple[str, str], int], virtual: Mapping[str, int] | None = None
     ) -> None:
-        self.compiler = compiler
+        self.supply = supply
         self.batch = batch
         self.done = done
         self.virtual = virtual or {}
@@ -49,10 +47,10 @@ class Emitter:
     def value(self, ref: Ref, key: str = "") -> int:
         """The register holding ``ref``, read at ``key`` of the configuration; computed if it is not there yet."""
         if ref.name == "batch":
-            return self.compiler.column(self.batch, ref.field[0], key)
-        if ref.name in self.compiler.bound.loaders:
-            return self.compiler.column(ref.name, ref.field[0], key)
-        if ref.name not in self.compiler.step.nodes:
+            return self.supply.column(self.batch, ref.field[0], key)
+        if ref.name in self.supply.bound.loaders:
+            return self.supply.column(ref.name, ref.field[0], key)
+        if ref.name not in self.supply.step.nodes:
             return self._role(ref, key)
         label = (str(ref), self._loader(ref.name))
         if label not in self.done:
@@ -64,19 +62,19 @@ class Emitter:
     def _role(self, ref: Ref, key: str) -> int:
         if ref.name in self.virtual:
             return self.virtual[ref.name]
-        return self.compiler.constant(Ref(ref.name, () if ref.name in self.compiler.bound.modules else ref.field), key)
+        return self.supply.constant(Ref(ref.name, () if ref.name in self.supply.bound.modules else ref.field), key)
 
     def _loader(self, name: str) -> str:
         """A node that reads no batch is the same for every loader."""
-        nodes = self.compiler.step.ancestors([name])
-        reads = any(r.name == "batch" for n in nodes for r in self.compiler.step.nodes[n].node.refs())
+        nodes = self.supply.step.ancestors([name])
+        reads = any(r.name == "batch" for n in nodes for r in self.supply.step.nodes[n].node.refs())
         return self.batch if reads else ""
 
     def _node(self, name: str) -> None:
         label = (name, self._loader(name))
         if label in self.done:
             return
-        step_node = self.compiler.step.nodes[name]
+        step_node = self.supply.step.nodes[name]
         if step_node.node.verb == "op":
             self._op(step_node, label)
         else:
@@ -88,8 +86,8 @@ class Emitter:
         key = f"{step_node.node.key}.from"
         options = dict(step_node.params)
         if "generator" in part.injected:
-            options["generator"] = self.compiler.generator
-        function = self.compiler.function_of(part)
+            options["generator"] = self.supply.generator
+        function = self.supply.function_of(part)
         function = partial(function, **options) if options else function
         registers: list[int] = []
         names: list[str] = []
@@ -105,22 +103,22 @@ class Emitter:
                 registers.append(self.value(refs, key))
             names.append(item.name)
         if names != [i.name for i in part.inputs][: len(names)]:
-            function = _by_name(function, names)
+            function = by_name(function, names)
         self._made(label, self._emit(function, tuple(registers), step_node))
 
     def _call(self, step_node: StepNode, label: tuple[str, str]) -> None:
-        call = self.compiler.call(step_node.name)
+        call = self.supply.call(step_node.name)
         registers = tuple(self.value(ref, f"{step_node.node.key}.from") for ref in step_node.node.refs())
-        self.compiler.layout.read[label] = registers
+        self.supply.layout.read[label] = registers
         virtual = step_node.role in self.virtual
         if virtual:
             registers = (self.virtual[step_node.role], *registers)
         loader = None if virtual else self._lasting_rows(step_node)
         if loader is not None:
-            remembered = self.compiler.remembered(step_node, loader)
-            answers = self._emit(remembered, (self.compiler.column(loader, "index"), *registers))
-        elif self.compiler.splits(step_node):
-            answers = self._emit(self.compiler.asked(step_node, virtual=virtual), registers)
+            remembered = self.supply.remembered(step_node, loader)
+            answers = self._emit(remembered, (self.supply.column(loader, "index"), *registers))
+        elif self.supply.splits(step_node):
+            answers = self._emit(self.supply.asked(step_node, virtual=virtual), registers)
         else:
             function = call.functional if virtual else by_order(call.function(), step_node)
             self._made(label, self._emit(function, registers, step_node))
@@ -132,7 +130,7 @@ class Emitter:
             self._made((f"{step_node.name}.{name}", label[1]), self._emit(itemgetter(place), (answers,)))
 
     def _made(self, label: tuple[str, str], register: int) -> None:
-        self.done[label] = self.compiler.layout.made[label] = register
+        self.done[label] = self.supply.layout.made[label] = register
 
     def _lasting_rows(self, step_node: StepNode) -> str | None:
         """The loader by whose rows the call's answers may be kept: it reads columns of that one alone."""
@@ -140,18 +138,18 @@ class Emitter:
         if len(loaders) != 1:
             return None
         loader = loaders.pop()
-        return loader if self.compiler.remembers(step_node, loader) else None
+        return loader if self.supply.remembers(step_node, loader) else None
 
     def _field(self, ref: Ref, loader: str, key: str) -> int:
         """A field of a node's value: a model's output, or an entry of what an op returned."""
         out = self.done[ref.name, loader]
-        step_node = self.compiler.step.nodes[ref.name]
+        step_node = self.supply.step.nodes[ref.name]
         field = ref.field[0]
         if step_node.node.verb == "op":
             return self._emit(itemgetter(int(field) if field.isdigit() else field), (out,))
         if field == "probabilities":
             return self._emit(_softmax, (self.value(Ref(ref.name, ("logits",)), key),))
-        kind = self.compiler.outputs.get(ref.name)
+        kind = self.supply.outputs.get(ref.name)
         if kind is None:
             return self._emit(Output(step_node, field, key), (out,))
         if field == "output" or (kind == "tensor" and field == "logits"):
@@ -161,10 +159,10 @@ class Emitter:
         return self._emit(itemgetter(field) if kind == "mapping" else attrgetter(field), (out,))
 
     def _emit(self, function: Callable[..., Any], inputs: tuple[int, ...], origin: StepNode | None = None) -> int:
-        out = self.compiler.layout.new()
+        out = self.supply.layout.new()
         self.instructions.append((function, inputs, out))
         if origin is not None:
-            self.compiler.layout.origins[out] = origin
+            self.supply.layout.origins[out] = origin
         return out
 
 
@@ -201,16 +199,3 @@ def _as_list(*values: Any) -> list[Any]:
 
 def _softmax(logits: Tensor) -> Tensor:
     return logits.softmax(dim=-1)
-
-
-def by_order(function: Callable[..., Any], step_node: StepNode) -> Callable[..., Any]:
-    """The function of a call, taking its inputs in order where the node names them."""
-    inputs = step_node.node.inputs
-    return _by_name(function, list(inputs)) if isinstance(inputs, dict) else function
-
-
-def _by_name(function: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
-    def call(*values: Any) -> Any:
-        return function(**dict(zip(names, values, strict=True)))
-
-    return call

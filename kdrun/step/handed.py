@@ -17,8 +17,10 @@ from kdrun.runtime.context import Context
 from kdrun.runtime.fakes import described
 from kdrun.runtime.sharding import Shards
 from kdrun.step.batch_norm import across_processes
-from kdrun.step.compiler import Bindings, Compiler
+from kdrun.step.compiler import Compiler
+from kdrun.step.layout import Bindings
 from kdrun.step.remembered import Lasting
+from kdrun.step.supply import Supply
 from kdrun.step.trace import Trace, trace
 
 __all__ = ["Handed", "compiler_for", "modules_for"]
@@ -92,7 +94,7 @@ def compiler_for(
     generator = torch.Generator(device=context.device).manual_seed(context.seed_for("step") % (1 << 62))
     tensors = {**handed.tensors, **(state or {})}
     bound = Bindings(modules, tensors, tuple(handed.loaders), lasting or {}, shards, found.by_row)
-    return Compiler(step, bound, generator, found.outputs)
+    return Compiler(Supply(step, bound, generator, found.outputs))
 
 
 def _to_device(value: Any, context: Context) -> Any:

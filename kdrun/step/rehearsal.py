@@ -15,9 +15,11 @@ from kdrun.grammar.steps import Step, StepNode
 from kdrun.models.building import is_resolved
 from kdrun.registry import Part, catalog
 from kdrun.runtime.fakes import fake_module
-from kdrun.step.compiler import Bindings, Compiler, Label, Layout
+from kdrun.step.compiler import Compiler
 from kdrun.step.emitter import Instruction
+from kdrun.step.layout import Bindings, Label, Layout
 from kdrun.step.sizes import Sizes
+from kdrun.step.supply import Supply
 
 __all__ = ["Rehearsal", "shape_text"]
 
@@ -39,7 +41,7 @@ class Rehearsal:
         self.step, self.specs, self.columns, self.batch_size = step, specs, columns, batch_size
         self.modules: dict[str, nn.Module] = {}
         bound = Bindings(self.modules, dict(tensors), tuple(columns))
-        self.compiler = Compiler(step, bound, torch.Generator(), shape_of=_stated)
+        self.compiler = Compiler(Supply(step, bound, torch.Generator(), shape_of=_stated))
         self.batches: dict[str, dict[str, Tensor]] = {}
         self.registers: list[Any] = []
         self.done: dict[Label, int] = {}

@@ -1,0 +1,128 @@
+"""What the instructions of a step are made of: calls and ops as functions, columns and constants in registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from kdrun.errors import InputError
+from kdrun.grammar.nodes import Ref
+from kdrun.grammar.steps import Step, StepNode
+from kdrun.registry import Part
+from kdrun.step.calls import Call
+from kdrun.step.layout import Bindings, Label, Layout
+from kdrun.step.remembered import Remembered
+
+__all__ = ["Supply", "by_name", "by_order"]
+
+
+class Supply:
+    """Hands out what the names in ``step`` stand for.
+
+    ``outputs`` says per call whether the model returns a tensor, a mapping or an object; what is not known is found out when
+    the program runs. ``shape_of`` may give another function for an op.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        bound: Bindings,
+        generator: torch.Generator,
+        outputs: Mapping[str, str] | None = None,
+        shape_of: Callable[[Part], Callable[..., Any] | None] | None = None,
+    ) -> None:
+        self.step, self.bound, self.generator = step, bound, generator
+        self.outputs = outputs or {}
+        self.layout = Layout()
+        self._shape_of = shape_of
+        self._calls: dict[str, Call] = {}
+        self._fixed: dict[Any, int] = {}
+        self._remembered: dict[Label, Remembered] = {}
+
+    def call(self, name: str) -> Call:
+        """The call that the node of that name makes, with its taps in place."""
+        if name not in self._calls:
+            node = self.step.nodes[name]
+            if node.role not in self.bound.modules:
+                raise InputError(f"the sizes of '{node.role}' are not known where it is called", key=node.node.key)
+            self._calls[name] = Call(self.bound.modules[node.role], node, trained=node.role in self.step.trained())
+        return self._calls[name]
+
+    def function_of(self, part: Part) -> Callable[..., Any]:
+        """What computes an op."""
+        stated = self._shape_of(part) if self._shape_of is not None else None
+        return stated if stated is not None else part.load()
+
+    def splits(self, step_node: StepNode) -> bool:
+        """Whether the call is split among processes."""
+        by_row = self.bound.shards is not None and step_node.name in self.bound.by_row
+        return by_row and not self.call(step_node.name).counts()
+
+    def remembers(self, step_node: StepNode, loader: str) -> bool:
+        """Whether the call's answers are kept by the rows of ``loader``: they are the same in every epoch."""
+        lasting = loader in self.bound.lasting and step_node.role not in self.step.trained()
+        return lasting and self.call(step_node.name).steady()
+
+    def asked(self, step_node: StepNode, *, virtual: bool = False) -> Callable[..., list[Any]]:
+        """The call as a function that gives its output and its taps; at other parameters, its first input, if ``virtual``."""
+        call = self.call(step_node.name)
+        function = call.functional if virtual else by_order(call.function(), step_node)
+        slots = tuple(call.slots.values())
+
+        def ask(*inputs: Any) -> list[Any]:
+            return [function(*inputs), *(slot.take() for slot in slots)]
+
+        if self.bound.shards is not None and self.splits(step_node):
+            return self.bound.shards.split(ask, whole=int(virtual))
+        return ask
+
+    def remembered(self, step_node: StepNode, loader: str) -> Remembered:
+        """The call with its answers kept by the rows of ``loader``."""
+        label = (step_node.name, loader)
+        if label not in self._remembered:
+            self._remembered[label] = Remembered(self.asked(step_node), self.bound.lasting[loader])
+        return self._remembered[label]
+
+    def column(self, loader: str, name: str, key: str = "") -> int:
+        """The register of a column of a loader's batch."""
+        register = self._fixed.get(("column", loader, name))
+        if register is None:
+            register = self._fixed["column", loader, name] = self.layout.new()
+            self.layout.columns.append((register, loader, name))
+            self.layout.readers[register] = key
+        return register
+
+    def constant(self, ref: Ref, key: str = "") -> int:
+        """The register of what was handed in: a tensor, or the parameters of a model by name."""
+        register = self._fixed.get(ref)
+        if register is None:
+            register = self._fixed[ref] = self.layout.new()
+            self.layout.constants[register] = self._constant_value(ref, key)
+        return register
+
+    def _constant_value(self, ref: Ref, key: str) -> Any:
+        if ref.name in self.bound.modules:
+            return dict(self.bound.modules[ref.name].named_parameters())
+        if ref.name not in self.bound.tensors:
+            raise InputError(f"the sizes of '{ref.name}' are not known where it is read", key=key)
+        value = self.bound.tensors[ref.name]
+        for piece in ref.field:
+            value = value[piece] if isinstance(value, dict) else value[int(piece)]
+        return value
+
+
+def by_order(function: Callable[..., Any], step_node: StepNode) -> Callable[..., Any]:
+    """The function of a call, taking its inputs in order where the node names them."""
+    inputs = step_node.node.inputs
+    return by_name(function, list(inputs)) if isinstance(inputs, dict) else function
+
+
+def by_name(function: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
+    """A function of named arguments as one of positional ones, in the order of ``names``."""
+
+    def call(*values: Any) -> Any:
+        return function(**dict(zip(names, values, strict=True)))
+
+    return call
