@@ -9,8 +9,8 @@ import torch
 
 from kdrun.runtime.context import Context
 from kdrun.stages.train.feed import Feed
-from kdrun.stages.train.job import Job
 from kdrun.stages.train.length import Length
+from kdrun.stages.train.training import Training
 
 __all__ = ["fit"]
 
@@ -18,34 +18,34 @@ DRAIN_EVERY = 50
 """Steps between transfers of loss terms from the device, where NaN is looked for."""
 
 
-def fit(job: Job, length: Length, context: Context) -> list[dict[str, Any]]:
+def fit(training: Training, length: Length, context: Context) -> list[dict[str, Any]]:
     """Train, from the newest checkpoint on if there is one; return one row of mean loss terms per epoch."""
     record = _Record()
-    count = _resume(job, record, context)
-    main = Feed("data", job.loaders["data"], job.sizes["data"], length, context)
+    count = _resume(training, record, context)
+    main = Feed("data", training.loaders["data"], training.sizes["data"], length, context)
     others = {
-        name: Feed(name, job.loaders[name], job.sizes[name], length, context).start(count)
-        for name in job.loaders
-        if name in job.program.loaders() - {"data"}
+        name: Feed(name, training.loaders[name], training.sizes[name], length, context).start(count)
+        for name in training.loaders
+        if name in training.program.loaders() - {"data"}
     }
     context.reporter.stage_started(context.name, length.steps)
     epoch, within = record.position
     while epoch < length.epochs:
-        batches = _begin(job, main, length, epoch, within)
-        for batch in main.epoch(epoch, job.rows, within):
+        batches = _begin(training, main, length, epoch, within)
+        for batch in main.epoch(epoch, training.rows, within):
             given = {"data": batch, **{n: next(feed) for n, feed in others.items()}} if others else {"data": batch}
-            job.program.run(given, length.progress(epoch, within, batches), count)
+            training.program.run(given, length.progress(epoch, within, batches), count)
             count, within = count + 1, within + 1
             if within % DRAIN_EVERY == 0:
-                record.add(job.program.drain())
+                record.add(training.program.drain())
                 done = length.progress(epoch, within, batches).step
                 context.reporter.advanced(context.name, done, **record.latest)
             record.position = (epoch, within)
-            if job.refresh is None and count == length.steps:
+            if training.refresh is None and count == length.steps:
                 break
-            context.checkpoint(count, lambda: _state(job, record))
-        record.add(job.program.drain())
-        chosen = {} if job.rows is None else {"rows": len(job.rows)}
+            context.checkpoint(count, lambda: _state(training, record))
+        record.add(training.program.drain())
+        chosen = {} if training.rows is None else {"rows": len(training.rows)}
         row = record.close(epoch=epoch + 1, step=count, **chosen)
         context.reporter.log(context.name, count, {k: v for k, v in row.items() if k not in ("epoch", "step")})
         epoch, within = epoch + 1, 0
@@ -53,18 +53,18 @@ def fit(job: Job, length: Length, context: Context) -> list[dict[str, Any]]:
     return record.rows
 
 
-def _begin(job: Job, main: Feed, length: Length, epoch: int, within: int) -> int:
+def _begin(training: Training, main: Feed, length: Length, epoch: int, within: int) -> int:
     """Choose the rows of an epoch where a refresh does; return how many batches it has."""
-    if job.refresh is None:
+    if training.refresh is None:
         return length.per_epoch
-    if within == 0 and epoch % job.refresh.every == 0:
-        job.rows = job.refresh.rows(main, length.progress(epoch, 0, 1), job.context)
-    assert job.rows is not None
-    if job.times is None:
-        job.times = torch.zeros(len(main.data), dtype=torch.int64)
+    if within == 0 and epoch % training.refresh.every == 0:
+        training.rows = training.refresh.rows(main, length.progress(epoch, 0, 1), training.context)
+    assert training.rows is not None
+    if training.times is None:
+        training.times = torch.zeros(len(main.data), dtype=torch.int64)
     if within == 0:
-        job.times[job.rows] += 1
-    return -(-len(job.rows) // main.size)
+        training.times[training.rows] += 1
+    return -(-len(training.rows) // main.size)
 
 
 class _Record:
@@ -89,17 +89,17 @@ class _Record:
         return row
 
 
-def _state(job: Job, record: _Record) -> dict[str, Any]:
-    record.add(job.program.drain())
-    return {"job": job.state(), "rows": record.rows, "sums": record.sums, "position": record.position}
+def _state(training: Training, record: _Record) -> dict[str, Any]:
+    record.add(training.program.drain())
+    return {"training": training.state(), "rows": record.rows, "sums": record.sums, "position": record.position}
 
 
-def _resume(job: Job, record: _Record, context: Context) -> int:
+def _resume(training: Training, record: _Record, context: Context) -> int:
     """Restore the newest checkpoint of this stage, if there is one; return the number of steps taken."""
     found = context.resumed()
     if found is None:
         return 0
     step, state = found
-    job.restore(state["job"])
+    training.restore(state["training"])
     record.rows, record.sums, record.position = state["rows"], state["sums"], tuple(state["position"])
     return step

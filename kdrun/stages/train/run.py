@@ -14,9 +14,9 @@ from kdrun.models.building import uses_batch_statistics
 from kdrun.registry import catalog, stage
 from kdrun.runtime.artifacts import Artifact
 from kdrun.runtime.context import Context
-from kdrun.stages.train.job import BatchSizes, Job, prepare
 from kdrun.stages.train.length import Length, batches_of
 from kdrun.stages.train.loop import fit
+from kdrun.stages.train.training import BatchSizes, Training, prepare
 from kdrun.types import Count
 
 __all__ = ["train"]
@@ -62,31 +62,31 @@ def train(
     if accumulate > batch_size:
         raise InputError(f"a batch of {batch_size} rows has no {accumulate} parts", key=f"{key}.accumulate")
     sizes = BatchSizes(batch_size, batch_sizes or {}, accumulate)
-    job = prepare(parse_step(step, key=f"{key}.step"), dict(models or {}), inputs, sizes, refresh, context)
-    order = _ordered(sampler, job, context)
-    rows = len(job.loaders["data"]) if order is None else len(order(0))
-    per_epoch = batches_of(rows, job.sizes["data"], drop_last=drop_last, key=key)
+    training = prepare(parse_step(step, key=f"{key}.step"), dict(models or {}), inputs, sizes, refresh, context)
+    order = _ordered(sampler, training, context)
+    rows = len(training.loaders["data"]) if order is None else len(order(0))
+    per_epoch = batches_of(rows, training.sizes["data"], drop_last=drop_last, key=key)
     if not drop_last:
-        _warn_of_few(rows, job, context)
+        _warn_of_few(rows, training, context)
     total = steps if steps is not None else int(epochs or 0) * per_epoch
     length = Length(total, per_epoch, drop_last, shuffle, order)
-    return job.result(fit(job, length, context), length)
+    return training.result(fit(training, length, context), length)
 
 
-def _ordered(sampler: Mapping[str, Any] | None, job: Job, context: Context) -> Callable[[int], Tensor] | None:
+def _ordered(sampler: Mapping[str, Any] | None, training: Training, context: Context) -> Callable[[int], Tensor] | None:
     """The rows of ``data`` in the order of an epoch, as a sampler chooses them: of one length in every epoch."""
     if sampler is None:
         return None
     part = catalog().get("sampler", sampler["sampler"], key=f"{context.config_key}.sampler")
     options = {k: v for k, v in sampler.items() if k != "sampler"}
-    data, size = job.loaders["data"], job.sizes["data"]
+    data, size = training.loaders["data"], training.sizes["data"]
     return lambda epoch: part.load()(data, size, generator=context.generator("sampler", epoch), **options)
 
 
-def _warn_of_few(rows: int, job: Job, context: Context) -> None:
+def _warn_of_few(rows: int, training: Training, context: Context) -> None:
     """Say so where an epoch's last batch is too small for batch statistics."""
-    left = few_left_over(rows, job.sizes["data"])
-    trained = [job.modules[role] for role in job.step.trained() if role in job.modules]
+    left = few_left_over(rows, training.sizes["data"])
+    trained = [training.modules[role] for role in training.step.trained() if role in training.modules]
     if left and any(uses_batch_statistics(module) for module in trained):
         context.reporter.message(
             f"{context.name}: batch statistics of the {left} rows in an epoch's last batch are noise: set drop_last: true"

@@ -22,7 +22,7 @@ from kdrun.step.remembered import Lasting
 from kdrun.step.trace import initial_state
 from kdrun.step.trainable import Trainable, make_trainable
 
-__all__ = ["BatchSizes", "Job", "prepare"]
+__all__ = ["BatchSizes", "Training", "prepare"]
 
 TRACED = 8
 """Rows of the batch that tells shapes, at most."""
@@ -41,7 +41,7 @@ class BatchSizes:
 
 
 @dataclass
-class Job:
+class Training:
     """What a stage trains, built and on the device. ``rows``: those chosen for the epoch at hand; ``times``: how often each was."""
 
     step: Step
@@ -153,7 +153,7 @@ def prepare(
     batches: BatchSizes,
     refresh: Mapping[str, Any] | None,
     context: Context,
-) -> Job:
+) -> Training:
     """Find sizes, build models and optimizers, compile the step. Raises ``InputError`` for what does not fit."""
     handed = Handed.sort(inputs, context)
     rows = min(batches.usual, TRACED)
@@ -177,7 +177,7 @@ def prepare(
         parts=batches.parts,
     )
     flops = found.flops / rows
-    return Job(step, found.specs, handed.loaders, sizes, program, trainables, context, state, chosen, flops)
+    return Training(step, found.specs, handed.loaders, sizes, program, trainables, context, state, chosen, flops)
 
 
 def _lasting(loaders: Mapping[str, Dataset], sizes: Mapping[str, int], context: Context) -> dict[str, Lasting]:
