@@ -102,3 +102,94 @@ def test_a_wrong_wiring_is_told_by_the_node_and_the_shapes() -> None:
     nodes = {"hint": {"op": "feature_mse", "from": ["s.low", "t.low"]}}
     with pytest.raises(InputError, match=r"'hint'.*one shape, got \[4, 4, 8, 8\] and \[4, 8, 8, 8\]"):
         traced(nodes, ["hint"], {})
+
+
+def planned(nodes: dict, updates: dict, models: dict, batch_size: int = 4):
+    step = parse_step({"nodes": nodes, "updates": updates}, key="step")
+    columns = {"data": {"image": Column((1, 8, 8)), "label": Column((), torch.int64)}}
+    sizes = {"num_classes": 10, "in_channels": 1, "image_size": 8, "in_features": 64}
+    return trace(step, specs=models, tensors={}, columns=columns, batch_size=batch_size, sizes=sizes)
+
+
+def supervised(**call) -> dict:
+    return {
+        "s": {"call": "student", "from": ["batch.image"], **call},
+        "ce": {"op": "cross_entropy", "from": ["s.logits", "batch.label"]},
+    }
+
+
+DESCENT = {"optimizer": {"optimizer": "sgd", "lr": 0.1}}
+NORMALIZED = {"student": {"model": "log_variance_head", "in_features": 64, "out_features": 10}}
+
+
+def test_the_mode_of_a_call_is_planned_as_it_runs() -> None:
+    """Statistics of a batch of one row do not exist; running ones do."""
+    main = {"main": {"minimize": {"ce": 1.0}, "train": ["student"], **DESCENT}}
+    nodes = {"rows": {"op": "flatten", "from": ["batch.image"]}, **supervised()}
+    for mode in ("eval", "train"):
+        nodes["s"] = {"call": "student", "from": ["rows"], "mode": mode}
+        if mode == "train":
+            with pytest.raises(InputError, match=r"'s' \(call student\) does not fit its inputs"):
+                planned(nodes, main, NORMALIZED, batch_size=1)
+        else:
+            planned(nodes, main, NORMALIZED, batch_size=1)
+
+
+WEIGHED = {
+    **supervised(),
+    "w": {"call": "weigher", "from": ["batch.image"]},
+    "each": {"op": "cross_entropy", "from": ["s.logits", "batch.label"], "reduction": "none"},
+    "flat": {"op": "cross_entropy", "from": ["s.logits", "batch.label"], "reduction": "none", "label_smoothing": 0.9},
+    "mixed": {"op": "mix_losses", "from": ["each", "flat", "w"]},
+}
+TWO = {
+    "student": {"model": "mlp", "hidden": [4]},
+    "weigher": {"model": "mlp", "hidden": [4], "final": "sigmoid", "squeeze": True, "num_classes": 1},
+}
+
+
+def looking_through(inner: str, **options) -> dict:
+    outer = {"minimize": {"ce": 1.0}, "train": ["weigher"], "through": {"update": "inner", **options}, **DESCENT}
+    return {"outer": outer, "inner": {"minimize": {inner: 1.0}, "train": ["student"], **DESCENT}}
+
+
+def test_gradients_through_virtual_steps_are_planned() -> None:
+    once = planned(WEIGHED, looking_through("mixed"), TWO)
+    twice = planned(WEIGHED, looking_through("mixed", steps=2), TWO)
+    assert twice.flops > once.flops
+
+
+@pytest.mark.parametrize(("inner", "options"), [("ce", {}), ("mixed", {"order": "first"})])
+def test_a_virtual_step_that_hands_no_gradient_on_is_found_when_planning(inner, options) -> None:
+    """The inner loss does not depend on the weigher, or the way through it is cut."""
+    with pytest.raises(InputError, match="no gradient reaches weigher|nothing that this update trains enters"):
+        planned(WEIGHED, looking_through(inner, **options), TWO)
+
+
+def test_a_virtual_step_of_an_update_that_never_runs_needs_a_rate() -> None:
+    updates = looking_through("mixed")
+    updates["inner"]["every"] = 0
+    with pytest.raises(InputError, match="through needs lr"):
+        planned(WEIGHED, updates, TWO)
+    updates["outer"]["through"]["lr"] = 0.1
+    planned(WEIGHED, updates, TWO)
+
+
+def test_what_lies_behind_the_end_of_a_call_costs_nothing() -> None:
+    models = {"student": {"model": "cnn", "channels": [4, 6]}}
+
+    def cost(call: dict) -> int:
+        nodes = {"m": {"call": "student", "from": ["batch.image"], **call}}
+        nodes["size"] = {"op": "mean_squared_error", "from": ["m.output", "m.output"]}
+        return planned(nodes, {"main": {"minimize": {"size": 1.0}, "train": ["student"], **DESCENT}}, models).flops
+
+    short, whole = cost({"until": "map_1"}), cost({})
+    assert 0 < short < whole
+
+
+def test_an_update_after_another_plans_again_what_depends_on_the_model_that_moved() -> None:
+    first = {"minimize": {"ce": 1.0}, "train": ["student"], **DESCENT}
+    models = {"student": {"model": "mlp", "hidden": [4]}}
+    one = planned(supervised(), {"first": first}, models)
+    both = planned(supervised(), {"first": first, "second": first}, models)
+    assert both.flops == 2 * one.flops
