@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdrun.api.asked import Overrides, selected
+from kdrun.api.asked import Overrides, merged, selected
 from kdrun.api.composition import Composition
 
 if TYPE_CHECKING:
@@ -76,10 +76,9 @@ def run(
     from kdrun.engine.session import Session
 
     asked = selected(overrides, arm=arm, scale=scale, seed=seed, store=store, runs=runs, plugins=plugins)
-    if isinstance(experiment, Composition):
-        composed = experiment.changed(asked)
-    else:
-        composed = Composition.of(str(experiment), asked)
+    composed = (
+        experiment.changed(asked) if isinstance(experiment, Composition) else Composition.of(str(experiment), asked)
+    )
     with _surroundings(composed.plugins, progress) as reporter:
         session = Session(composed.experiment, reporter, graph=composed.graph)
         if _keeps_records(composed):
@@ -88,7 +87,7 @@ def run(
 
 
 def reproduce(
-    recipe: Folder,
+    recipe: Composition | Folder,
     overrides: Overrides = (),
     *,
     arms: Sequence[str] | None = None,
@@ -100,7 +99,7 @@ def reproduce(
     jobs: int = 1,
     progress: bool = False,
 ) -> Reproduction:
-    """Run all arms of a recipe over its seeds and judge its claims, as ``kdrun reproduce`` would.
+    """Run all arms of a recipe, or of what ``compose`` gave, over its seeds and judge its claims, as ``kdrun reproduce`` would.
 
     ``seeds`` is a number of seeds or a list of them. With some ``arms`` alone no claim is judged. ``runs`` is a folder for the
     records and the HTML page; without it none are written. ``jobs`` is the number of processes. A run that fails does not stop the
@@ -111,6 +110,8 @@ def reproduce(
     from kdrun.config.compose import Composer
 
     selection = selected(overrides, scale=scale, seeds=seeds, store=store, runs=runs, plugins=plugins)
+    if isinstance(recipe, Composition):
+        recipe, selection = recipe.recipe, merged(recipe.selection, selection)
     composer = Composer.named(str(recipe), selection.overrides)
     with _surroundings(plugins or (), progress) as reporter:
         study = Study.of(composer, selection, arms)

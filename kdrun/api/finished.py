@@ -34,6 +34,11 @@ class Run:
     records: Path | None = None
 
     @property
+    def config(self) -> dict[str, Any]:
+        """The whole configuration of the run."""
+        return self.session.config
+
+    @property
     def metrics(self) -> dict[str, float]:
         """All figures of the wanted tables, such as ``test.accuracy``."""
         return dict(self.outcome.metrics)

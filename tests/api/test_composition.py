@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import kdrun
@@ -36,6 +37,12 @@ def test_overrides_as_text_and_as_a_mapping_say_the_same() -> None:
     assert first.config == second.config
     assert first.config["student"]["channels"] == [4, 8]
     assert first.config["graph"]["fit_teacher"]["epochs"] == 3
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    composed = kdrun.compose("kd", {"epochs": np.int64(3), "transfer.temperature": np.float32(2.5)}, arm="kd")
+    assert "epochs: 3\n" in composed.yaml()
+    assert composed.config["transfer"]["temperature"] == 2.5
 
 
 def test_a_composition_shows_recipe_choices_and_changes_as_text_and_as_html() -> None:

@@ -39,6 +39,13 @@ def test_a_run_of_it_is_a_run(reproduced, finished) -> None:
         reproduced.run("kd", 7)
 
 
+def test_what_was_composed_is_reproduced_with_its_changes(reproduced, shared_store) -> None:
+    composed = kdrun.compose("kd", {"batch_size": 32}, scale="smoke", store=shared_store)
+    found = kdrun.reproduce(composed, seeds=[0], arms=["kd"])
+    assert found.run("kd", 0).config["batch_size"] == 32
+    assert found.results["kd"][0] != reproduced.results["kd"][0]
+
+
 def test_some_arms_are_judged_on_nothing_and_records_come_where_they_are_wanted(shared_store, tmp_path, capfd) -> None:
     found = kdrun.reproduce(
         "kd", scale="smoke", seeds=[1], arms=["scratch"], store=shared_store, runs=tmp_path / "records"
