@@ -111,8 +111,9 @@ def reproduce(
 
     selection = selected(overrides, scale=scale, seeds=seeds, store=store, runs=runs, plugins=plugins)
     if isinstance(recipe, Composition):
-        recipe, selection = recipe.recipe, merged(recipe.selection, selection)
-    composer = Composer.named(str(recipe), selection.overrides)
+        selection = merged(recipe.selection, selection)
+    name = recipe.recipe if isinstance(recipe, Composition) else str(recipe)
+    composer = Composer.named(name, selection.overrides)
     with _surroundings(plugins or (), progress) as reporter:
         study = Study.of(composer, selection, arms)
         for text, without in study.left_out.items():
