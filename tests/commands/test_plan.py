@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def test_plan_says_what_is_still_the_miniatures_and_what_is_not_planned(kdrun) -> None:
-    answer = kdrun("plan", "loku", "scale=paper", "arm=original")
+    answer = kdrun("plan", "loku", "scale=paper", "arm=original", "teacher.config={num_hidden_layers: 1}")  # for speed
     assert "as in the miniature, not set by scale paper:" in answer.out
     assert "  optimizer.schedule: None  (" in answer.out
     assert "steps: 1500" not in answer.out
