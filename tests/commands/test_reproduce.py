@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from support.recipes import NO_TRANSFER, write_recipe
+
 
 def test_reproduce_gives_table_verdicts_and_page(kdrun, tmp_path) -> None:
     answer = kdrun("reproduce", "kd", "scale=smoke", "seeds=2", "--jobs", "1")
@@ -23,16 +25,16 @@ def test_reproduce_in_two_processes_gives_the_same_table(kdrun, monkeypatch, tmp
 
 
 def test_what_fails_is_told_and_the_rest_is_judged(kdrun, tmp_path) -> None:
-    recipe = tmp_path / "wild.yaml"
-    recipe.write_text(
-        "# @package _global_\ndefaults: [{override /transfer: distillation/none}]\ndata: {limit: 128}\nepochs: 1\nseeds: 2\n"
+    body = (
+        "data: {limit: 128}\nepochs: 1\nseeds: 2\n"
         "arms: {tame: {}, slow: {optimizer.lr: 0.001}, wild: {optimizer.lr: 1.0e30}}\nclaims:\n"
         "  bounded: {says: b, test: tame.test.nll < 100.0}\n"
         "  beaten: {says: t, test: tame.test.accuracy > wild.test.accuracy}\n"
         "  harmless: {says: h, test: 'at least 90 % of arms: test.accuracy >= slow.test.accuracy - 1.0'}\n"
     )
+    recipe = write_recipe(tmp_path, body, NO_TRANSFER, name="wild")
     for _ in range(2):
-        answer = kdrun("reproduce", str(recipe), "--jobs", "1")
+        answer = kdrun("reproduce", recipe, "--jobs", "1")
         assert answer.code == 1
         assert "kdrun: [wild seed 0] failed" in answer.err
         assert "the loss became" in answer.err
@@ -45,20 +47,20 @@ def test_what_fails_is_told_and_the_rest_is_judged(kdrun, tmp_path) -> None:
 
 
 def test_a_claim_on_what_nothing_measured_is_told_below_the_table(kdrun, tmp_path) -> None:
-    recipe = tmp_path / "slip.yaml"
-    recipe.write_text(
-        "defaults: [{override /transfer: distillation/none}]\ndata: {limit: 128}\nepochs: 1\nseeds: 1\n"
+    body = (
+        "data: {limit: 128}\nepochs: 1\nseeds: 1\n"
         "arms: {a: {}}\ngraph: {test: {metrics: [accuracy, {metric: h_score, name: open}]}}\n"
         "claims:\n  c: {says: b, test: a.test.open.knwon > 0.5}\n"
     )
-    answer = kdrun("reproduce", str(recipe), "--jobs", "1")
+    recipe = write_recipe(tmp_path, body, NO_TRANSFER, name="slip")
+    answer = kdrun("reproduce", recipe, "--jobs", "1")
     assert answer.code == 2
-    told = "slip.yaml:8: claims.c.test: arm 'a' measures no"
+    told = "slip.yaml:9: claims.c.test: arm 'a' measures no"
     assert f"{told} 'test.open.knwon' (did you mean 'test.open.known'?)" in answer.err
     assert "test.open.known" in answer.out
-    recipe.write_text(recipe.read_text().replace("open.knwon", "acuracy"))
+    write_recipe(tmp_path, body.replace("open.knwon", "acuracy"), NO_TRANSFER, name="slip")
     for command in ("reproduce", "check", "plan"):  # what is known before the run is told before it
-        answer = kdrun(command, str(recipe))
+        answer = kdrun(command, recipe)
         assert answer.code == 2
         assert f"{told} 'test.acuracy' (did you mean 'test.accuracy'?)" in answer.err
         assert "test.open" not in answer.out

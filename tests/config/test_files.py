@@ -6,7 +6,7 @@ import pytest
 
 from kdrun.config.compose import Composer
 from kdrun.errors import InputError
-from support.recipes import NO_TRANSFER, composed, stranger
+from support.recipes import NO_TRANSFER, composed, stranger, write_recipe
 
 
 @pytest.mark.parametrize(
@@ -20,17 +20,15 @@ def test_anchors_and_merge_keys_are_refused_with_what_to_write_instead(tmp_path,
 
 @pytest.mark.parametrize("name", ["null", "true", "1", "über"])
 def test_a_recipe_may_be_called_what_yaml_reads_otherwise(tmp_path, name) -> None:
-    path = tmp_path / f"{name}.yaml"
-    path.write_text(NO_TRANSFER + "epochs: 3\n")
-    assert Composer.named(str(path)).base().config["epochs"] == 3
+    path = write_recipe(tmp_path, "epochs: 3\n", NO_TRANSFER, name)
+    assert Composer.named(path).base().config["epochs"] == 3
 
 
 @pytest.mark.parametrize("name", ["a,b", "{a: 1}", "glob(*)", "x y=z", "it's"])
 def test_a_file_that_hydra_would_read_as_a_choice_is_refused(tmp_path, name) -> None:
-    path = tmp_path / f"{name}.yaml"
-    path.write_text(NO_TRANSFER)
+    path = write_recipe(tmp_path, "", NO_TRANSFER, name)
     with pytest.raises(InputError, match="a recipe's name has letters"):
-        Composer.named(str(path))
+        Composer.named(path)
 
 
 @pytest.mark.parametrize(

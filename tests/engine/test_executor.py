@@ -76,23 +76,22 @@ def test_changing_an_op_recomputes_exactly_the_stages_that_use_it(session, tmp_p
 
 
 def test_data_made_by_a_stage_come_back_from_the_store(session, tmp_path) -> None:
-    recipe = tmp_path / "own.yaml"
-    recipe.write_text(
-        """# @package _global_
-defaults: [{override /protocol: null}, {override /transfer: null}]
+    recipe = write_recipe(
+        tmp_path,
+        """
 graph:
   some: {stage: select, by: random_rows, from: [data.train], k: 100, balance: label}
   fit_teacher: {stage: train, from: {model: student, data: some, optimizer: optimizer}, step: supervised, epochs: 1}
   answered: {stage: label, by: model_answer, from: [fit_teacher, some]}
   fit_student: {stage: train, from: {model: student, data: answered, optimizer: optimizer}, step: supervised, epochs: 1}
   test: {stage: evaluate, from: [fit_student, data.test], metrics: [accuracy]}
-"""
+""",
     )
-    first = session(str(recipe))
+    first = session(recipe)
     metrics = first.run().metrics
     chosen = first.executor.value(Ref("some")).rows()
     assert torch.bincount(chosen["label"]).tolist() == [10] * 10
-    again = session(str(recipe))
+    again = session(recipe)
     again.store.discard(again.keys["test"])
     again.store.discard(again.keys["fit_student"])
     assert again.run().metrics == metrics

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kdrun.data.dataset import Column, DataInfo, MemoryDataset
+from kdrun.data.dataset import MemoryDataset
 from kdrun.errors import InputError
 from kdrun.parts.decoding import Sampler, decoding, fused_decoding
 from support.contexts import stage_context
+from support.data import dataset
 from support.models import causal
 
 SMALL = {"entities": 30, "lines": 3000, "train_entities": 10, "valid_entities": 5}
@@ -18,8 +19,7 @@ def prompts(rows: int = 6, length: int = 5, seed: int = 0) -> MemoryDataset:
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randint(1, 11, (rows, length), generator=generator)
     short = torch.arange(length) < (torch.arange(rows) % 3)[:, None]
-    columns = {"tokens": Column((length,), torch.int64), "mask": Column((length,), torch.bool)}
-    return MemoryDataset({"tokens": tokens.masked_fill(short, 0), "mask": ~short}, DataInfo(columns))
+    return dataset(tokens=tokens.masked_fill(short, 0), mask=~short)
 
 
 def run(part, *inputs, seed: int = 0, **options):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kdrun.data.dataset import Column, DataInfo, MemoryDataset
+from kdrun.data.dataset import MemoryDataset
 from kdrun.errors import InputError
 from kdrun.parts.tagging import few_shot_by_tag, foreign_as_class, scattered_mentions
 from support.contexts import stage_context
+from support.data import dataset
 from support.tagging import mentions
 
 
@@ -68,6 +69,6 @@ def test_stage_two_starts_from_stage_one_with_a_new_head_and_pseudo_tags_beside_
 def test_a_new_head_needs_a_model_with_one() -> None:
     from kdrun.parts.tagging import new_head
 
-    data = MemoryDataset({"tags": torch.zeros(2, 3)}, DataInfo({"tags": Column((3,))}, classes=3))
+    data = dataset(3, tags=torch.zeros(2, 3))
     with pytest.raises(InputError, match="needs a model with num_classes"):
         new_head(torch.nn.Linear(2, 2), data, context=stage_context())

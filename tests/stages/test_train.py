@@ -9,7 +9,7 @@ from kdrun.errors import InputError
 from kdrun.grammar.nodes import Ref
 from kdrun.runtime.checkpoints import Checkpoints
 from kdrun.step.program import StepProgram
-from support.recipes import write_recipe
+from support.recipes import ALONE, write_recipe
 
 CHOSEN = """
 epochs: 1
@@ -225,9 +225,9 @@ def test_a_sampler_decides_the_batches(session, tmp_path) -> None:
         session(path, "+graph.fit.shuffle=false").run()
 
 
+LINEAR = ALONE.replace("[", "[{override /student: linear}, ")
+
 REFRESHED = """
-# @package _global_
-defaults: [{override /student: linear}, {override /protocol: null}, {override /transfer: null}]
 graph:
   part: {stage: select, by: of_classes, from: [data.train], classes: [3, 4]}
   fit:
@@ -249,25 +249,20 @@ graph:
 
 def test_a_refresh_writes_the_state_at_each_rows_index(session, tmp_path) -> None:
     """Each row's target is its own first prediction, so that the loss is the mean entropy of predictions."""
-    path = write_recipe(tmp_path, REFRESHED, header="")
-    ready = session(str(path))
+    path = write_recipe(tmp_path, REFRESHED, LINEAR)
+    ready = session(path)
     ready.plan()
     ready.run()
     log = ready.store.read(ready.keys["fit"])["log"].rows
-    from kdrun.grammar.nodes import Ref
-
     state = ready.executor.value(Ref("fit")).state
     rows = ready.executor.value(Ref("part")).rows()
     assert int(rows["index"].max()) >= len(rows["index"])
     p = (rows["image"].flatten(1) @ state["head.weight"].T + state["head.bias"]).softmax(1)
     entropies = -(p * p.log()).sum(1)
     assert log[0]["ce"] == pytest.approx(entropies.mean().item(), rel=0.02)  # a mean over batches, the last one short
-    wrong = tmp_path / "wrong.yaml"
-    wrong.write_text(
-        REFRESHED.replace("scores:", "answers:").replace("[scores,", "[answers,").replace("features:", "x:", 1)
-    )
+    renamed = REFRESHED.replace("scores:", "answers:").replace("[scores,", "[answers,").replace("features:", "x:", 1)
     with pytest.raises(InputError, match="no state of the step has such a name"):
-        session(str(wrong)).run()
-    wrong.write_text(REFRESHED.replace("columns: 64", "columns: 63"))
+        session(write_recipe(tmp_path, renamed, LINEAR)).run()
+    narrow = REFRESHED.replace("columns: 64", "columns: 63")
     with pytest.raises(InputError, match=r"for the state 'features' \[\d+, 63\]"):
-        session(str(wrong)).run()
+        session(write_recipe(tmp_path, narrow, LINEAR)).run()
