@@ -89,7 +89,7 @@ class Composition:
         """
         from kdrun.api.planned import planned
 
-        return planned(self)
+        return planned(self.experiment, self.graph, self.plugins)
 
     def show(self, form: str = "text") -> str:
         """The run graph: ``text`` (a tree), ``yaml``, ``mermaid`` or ``svg``."""

@@ -6,9 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from html import escape
 
-from kdrun.api.composition import Composition
+from kdrun.config.experiment import Experiment
 from kdrun.engine.plan import Plan, StagePlan
 from kdrun.engine.session import Session
+from kdrun.grammar.nodes import Graph
 from kdrun.registry import catalog_with
 from kdrun.report.plan_table import plan_lines, plan_table, plan_total
 from kdrun.report.tables import html_table, text_table
@@ -40,9 +41,9 @@ class Planned:
         return html_table(*plan_table(self.plan, self.stored.__contains__)) + lines
 
 
-def planned(composition: Composition) -> Planned:
-    """Plan what is composed. Raises ``InputError``, with file and line."""
-    with catalog_with(composition.plugins), restored_afterwards():
-        session = Session(composition.experiment, graph=composition.graph)
+def planned(experiment: Experiment, graph: Graph, plugins: Collection[str]) -> Planned:
+    """Plan an experiment whose graph is checked. Raises ``InputError``, with file and line."""
+    with catalog_with(plugins), restored_afterwards():
+        session = Session(experiment, graph=graph)
         plan = session.plan()
         return Planned(plan, {stage.key for stage in plan.stages if session.store.contains(stage.key)})
