@@ -67,7 +67,8 @@ def plan(node: Node, values: Mapping[str, Any], memo: dict[str, Any]) -> Planned
     try:
         with on_fakes():
             context: Any = FakeContext(node.name, node.key, sizes)
-            found: Any = predict(fake(models, sizes), fake(replace(data, size=2), {}), context=context, **options)
+            given: Any = models
+            found: Any = predict(given, fake(replace(data, size=2), {}), context=context, **options)
     except InputError:
         raise
     except Exception:
