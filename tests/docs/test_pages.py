@@ -20,7 +20,10 @@ from kdrun.graph.check import check
 
 ROOT = Path(__file__).parents[2]
 
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "docs/grammar.md", "docs/features.md")]
+PAGES = [
+    ROOT / name
+    for name in ("README.md", "CONTRIBUTING.md", "docs/grammar.md", "docs/features.md", "docs/architecture.md")
+]
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.M | re.S)
 
