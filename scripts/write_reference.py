@@ -59,7 +59,8 @@ def pages() -> dict[str, str]:
     found = {}
     for kind, parts in by_kind.items():
         if kind == "op":
-            found.update({f"op/{_short(module)}.md": _module_page(module, own) for module, own in _modules(parts)})
+            names = dict.fromkeys(_short(part.module) for part in parts)
+            found.update({f"op/{n}.md": _family_page([p for p in parts if _short(p.module) == n]) for n in names})
         else:
             found[f"{kind}.md"] = _kind_page(kind, parts)
     return {"README.md": _index(by_kind), **found}
@@ -101,9 +102,13 @@ def _anchor(module: str) -> str:
     return _title(module).lower().replace(" ", "-")
 
 
-def _module_page(module: str, parts: Sequence[Part]) -> str:
-    lines = [f"# Ops: {_title(module).lower()}", "", f"In `{place(parts[0])}`. {_intro(parts[0])}", ""]
-    return "\n".join([*lines, *(line for part in parts for line in _entry(part, "##"))]).rstrip() + "\n"
+def _family_page(parts: Sequence[Part]) -> str:
+    """The ops of the modules of one name, which may stand on several floors."""
+    lines = [f"# Ops: {_title(parts[0].module).lower()}", ""]
+    for _, own in _modules(parts):
+        lines += [f"In `{place(own[0])}`. {_intro(own[0])}", ""]
+        lines += [line for part in own for line in _entry(part, "##")]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _kind_page(kind: str, parts: Sequence[Part]) -> str:
