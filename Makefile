@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow lint format bench clean
+.PHONY: demo test slow lint format docs site bench clean
 
 # Two stages: what the demo needs, and on top of it what the tests need.
 $(VENV)/.base: pyproject.toml
@@ -11,7 +11,7 @@ $(VENV)/.base: pyproject.toml
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.base
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[all,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[all,dev,docs]'
 	touch $@
 
 demo: $(VENV)/.base     # temperature distillation on real handwriting: arms, seeds, verdicts, a page
@@ -31,6 +31,17 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.base     # what is generated: pages of methods, papers and parts, and stubs
+	$(BIN)/python scripts/write_docs.py
+	$(BIN)/python scripts/write_stubs.py
+
+$(VENV)/.docs: $(VENV)/.base
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
+
+site: $(VENV)/.docs     # build/site: the documents as pages that fetch nothing
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.dev
 	$(BIN)/python scripts/benchmark_cli.py
