@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from kdrun.registry import BY_KINDS, Part, catalog
+from kdrun.registry import BY_KINDS, Catalog, Part
 from kdrun.registry.describe import node_text, place, signature_text
 
 __all__ = ["pages", "write"]
@@ -54,7 +54,7 @@ def write() -> None:
 def pages() -> dict[str, str]:
     """The text of each page by its path below docs/reference."""
     by_kind: dict[str, list[Part]] = {}
-    for part in sorted(catalog(), key=lambda p: (list(KINDS).index(p.kind), p.module, p.line)):
+    for part in sorted(Catalog(()), key=lambda p: (list(KINDS).index(p.kind), p.module, p.line)):
         by_kind.setdefault(part.kind, []).append(part)
     found = {}
     for kind, parts in by_kind.items():

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--plugins", default="", help="also the parts of these files or packages, comma-separated")
     parser.add_argument("--all", action="store_true", help=f"name all users, not the first {SHOWN}")
     options = parser.parse_intermixed_args(list(arguments))
-    parts = catalog([p for p in options.plugins.split(",") if p] or None)
+    parts = catalog([p for p in options.plugins.split(",") if p])
     if len(options.subject) > 2:
         raise InputError("kdrun explain takes a kind and a name: kdrun explain op kl_divergence")
     found = _found(options.subject, parts)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from kdrun.config.usage import usage
-from kdrun.registry import BY_KINDS, catalog
+from kdrun.registry import BY_KINDS, Catalog
 from kdrun.registry.describe import node_text, signature_text, type_notes
 
 
@@ -16,7 +16,7 @@ def test_a_part_shows_signature_place_docstring_example_and_users(kdrun) -> None
     out = kdrun("explain", "op", "kl_divergence").out
     assert out.startswith("op kl_divergence  (kdrun/ops/divergences.py:")
     assert "    temperature: Positive = 1.0,          # a real number above 0\n" in out
-    assert catalog().get("op", "kl_divergence").doc in out
+    assert Catalog(()).get("op", "kl_divergence").doc in out
     node = out.split("in YAML", 1)[1].split(".yaml)")[0]
     assert "op: kl_divergence" in node
     assert "distillation/kd" in out.split("\nmethods", 1)[1]
@@ -86,7 +86,7 @@ def test_a_plugin_is_explained_with_its_file(kdrun, tmp_path) -> None:
 
 
 def test_every_signature_is_python_with_the_arguments_of_the_part() -> None:
-    for part in catalog():
+    for part in Catalog(()):
         function = ast.parse(f"def {signature_text(part)}: ...").body[0]
         assert isinstance(function, ast.FunctionDef)
         names = [a.arg for a in [*function.args.args, *([function.args.vararg] if function.args.vararg else [])]]
@@ -95,7 +95,7 @@ def test_every_signature_is_python_with_the_arguments_of_the_part() -> None:
 
 
 def test_every_made_up_node_is_yaml_that_names_the_part() -> None:
-    for part in catalog():
+    for part in Catalog(()):
         node = yaml.safe_load(node_text(part))
         if part.kind in BY_KINDS:
             assert (node["stage"], node["by"]) == (part.kind, part.name)
