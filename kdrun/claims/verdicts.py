@@ -19,8 +19,8 @@ from typing import Any
 
 from kdrun.claims.statistics import Interval, mean_interval
 from kdrun.errors import InputError, nearest
+from kdrun.grammar.measurements import look_up
 from kdrun.grammar.sentences import Metric, Sentence, Term, parse
-from kdrun.runtime.measurements import look_up
 
 __all__ = ["Results", "Verdict", "check_claims", "check_measured", "claimed_metrics", "judge", "judge_all"]
 

@@ -13,9 +13,9 @@ from kdrun.config.methods import comments, methods
 from kdrun.config.paths import group_options, groups, recipe_files
 from kdrun.engine.records import recorded_runs
 from kdrun.errors import InputError, nearest
+from kdrun.grammar.measurements import in_table
 from kdrun.registry import KINDS, catalog
 from kdrun.report.tables import number
-from kdrun.runtime.measurements import in_table
 
 __all__ = ["main", "papers"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from kdrun.commands.arguments import Parser
 from kdrun.engine.records import recorded_runs
+from kdrun.grammar.measurements import look_up
 from kdrun.report.tables import number, text_table
-from kdrun.runtime.measurements import look_up
 
 __all__ = ["main"]
 

@@ -23,9 +23,9 @@ from kdrun.config.paths import RecipeFile, conf_dir, find_recipe, group_options,
 from kdrun.config.resolvers import resolved
 from kdrun.errors import InputError, KdrunError, nearest
 from kdrun.grammar.like import expand, without
+from kdrun.grammar.measurements import in_table
 from kdrun.grammar.objective import parse_objective
 from kdrun.grammar.overlay import copied, is_part, overlay
-from kdrun.runtime.measurements import in_table
 
 __all__ = ["Composer"]
 

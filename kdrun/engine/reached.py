@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kdrun.grammar.measurements import Measurements, look_up
 from kdrun.grammar.objective import Objective, parse_objective
-from kdrun.runtime.measurements import Measurements, look_up
 
 __all__ = ["Reached", "reached"]
 

@@ -12,12 +12,12 @@ from kdrun.engine.reached import Reached, reached
 from kdrun.engine.sources import Sources
 from kdrun.engine.store import Store, default_root
 from kdrun.errors import InputError, KdrunError
+from kdrun.grammar.measurements import Measurements
 from kdrun.grammar.nodes import Graph
 from kdrun.graph.check import check
 from kdrun.graph.keys import Keys
 from kdrun.graph.types import fields_of_node
 from kdrun.registry import catalog
-from kdrun.runtime.measurements import Measurements
 from kdrun.runtime.progress import Reporter
 
 __all__ = ["Outcome", "Session"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kdrun.grammar.measurements import ANY, label, look_up
 from kdrun.grammar.nodes import Graph
 from kdrun.grammar.objective import parse_objective
 from kdrun.graph.types import said
-from kdrun.runtime.measurements import ANY, label, look_up
 
 __all__ = ["check_objective", "labels"]
 

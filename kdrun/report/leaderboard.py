@@ -8,8 +8,8 @@ from typing import Any
 from kdrun.claims import mean_interval
 from kdrun.claims.verdicts import Results
 from kdrun.errors import InputError, nearest
+from kdrun.grammar.measurements import look_up
 from kdrun.report.tables import format_interval
-from kdrun.runtime.measurements import look_up
 
 __all__ = ["check_leaderboard", "check_ranked", "leaderboard"]
 

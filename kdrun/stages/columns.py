@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kdrun.grammar.measurements import ANY
 from kdrun.grammar.nodes import Node
 from kdrun.graph.types import part_of
 from kdrun.registry import catalog, columns_of
-from kdrun.runtime.measurements import ANY
 
 __all__ = ["of_benchmark", "of_evaluate", "of_measure", "of_summarize"]
 

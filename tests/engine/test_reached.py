@@ -6,7 +6,7 @@ import pytest
 
 from kdrun.engine.reached import reached
 from kdrun.errors import InputError
-from kdrun.runtime.measurements import Measurements
+from kdrun.grammar.measurements import Measurements
 
 TWO = Measurements.of_tables({"valid.cost": [{"flops": 9.0}], "valid": [{"nll": 2.0, "accuracy": 0.5}]})
 ONE = Measurements.of_tables({"valid": [{"accuracy": 0.5}], "test": [{"accuracy": 0.4}]})

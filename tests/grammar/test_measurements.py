@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kdrun.errors import InputError
-from kdrun.runtime.measurements import Measurement, Measurements, look_up
+from kdrun.grammar.measurements import Measurement, Measurements, look_up
 
 
 def test_a_number_is_labelled_by_its_table_and_column_and_by_its_row_where_there_are_several() -> None:
