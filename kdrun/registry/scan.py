@@ -22,7 +22,7 @@ from kdrun.registry.kinds import HOOKS, KINDS
 
 __all__ = ["file_stamp", "import_module", "module_file", "module_summary", "save_cache"]
 
-_FORMAT = 5
+_FORMAT = 6
 
 
 def _cache_path() -> Path:
@@ -130,12 +130,41 @@ def _summarize(module: str, file: str) -> dict[str, Any]:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             parts += _parts_of(node, imports)
             definitions[node.name] = _definition(node, package)
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            for target in targets:
-                if isinstance(target, ast.Name) and target.id != "__all__":
-                    definitions[target.id] = _definition(node, package)
+        elif not isinstance(node, ast.Import | ast.ImportFrom):
+            for name in _touched(node):
+                found = _definition(node, package)
+                definitions[name] = _joined(definitions[name], found) if name in definitions else found
     return {"parts": parts, "classes": classes, "definitions": definitions, "imports": imports}
+
+
+def _touched(node: ast.stmt) -> list[str]:
+    """The names that a statement at the top of a module gives a value or changes: ``A, B = 1, 2``, ``TABLE["x"] = 1``, ``TABLE.update(…)``."""
+    names = set()
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
+            names.add(inner.id)
+        elif isinstance(inner, ast.FunctionDef | ast.ClassDef):
+            names.add(inner.name)
+        elif isinstance(inner, ast.Attribute | ast.Subscript) and isinstance(inner.ctx, ast.Store):
+            names |= _base(inner)
+        elif isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Call):
+            names |= _base(inner.value.func)
+    return sorted(names - {"__all__"})
+
+
+def _base(node: ast.expr) -> set[str]:
+    """The name at the start of ``name.attribute[key]``; none of a plain call."""
+    inside = isinstance(node, ast.Attribute | ast.Subscript)
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return {node.id} if inside and isinstance(node, ast.Name) else set()
+
+
+def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """A definition that two statements make together."""
+    digest = hashlib.sha256(f"{one['digest']} {other['digest']}".encode()).hexdigest()
+    lists = {word: sorted({*one[word], *other[word]}) for word in ("names", "attributes")}
+    return {"digest": digest, **lists, "imports": {**one["imports"], **other["imports"]}}
 
 
 def _imports(body: list[Any], package: str) -> dict[str, list[str]]:

@@ -69,6 +69,37 @@ def test_what_the_part_reaches_changes_the_digest(tmp_path, old, new) -> None:
     assert digest(tmp_path, PLUGIN) != digest(tmp_path, PLUGIN.replace(old, new))
 
 
+SCATTERED = """
+from kdrun.registry import op
+
+MEAN, STD = 1.0, 2.0
+TABLE = {}
+TABLE["scale"] = 3.0
+TABLE.update(shift=4.0)
+try:
+    ROOT = 5.0
+except ImportError:
+    ROOT = 6.0
+if ROOT > 5.5:
+    def root():
+        return ROOT
+else:
+    def root():
+        return 7.0
+
+
+@op
+def doubled(x):
+    \"\"\"Says something.\"\"\"
+    return (x - MEAN) / STD * TABLE["scale"] + TABLE["shift"] + root()
+"""
+
+
+@pytest.mark.parametrize("value", ["1.0", "2.0", "3.0", "4.0", "5.0", "6.0", "7.0"])
+def test_values_that_are_given_together_piecewise_or_under_a_condition_are_reached(tmp_path, value) -> None:
+    assert digest(tmp_path, SCATTERED) != digest(tmp_path, SCATTERED.replace(value, "9.0"))
+
+
 def test_digest_follows_imports_between_modules() -> None:
     from kdrun.registry.catalog import _reach
 
