@@ -41,21 +41,26 @@ ASKED = ("forget_test", "utility")
 class SyntheticBiographies:
     """Random facts about people, as sequences of words; some people's are to be forgotten.
 
-    A person has a value for each relation, drawn by ``seed`` among ``values`` words of that relation. Closed-book rows
-    are ``[Q] person relation [A] value [E]``; the others state ``statements`` facts first, ``[C] name relation
-    value . …``, of different names and with random values but for what a split says, and ask for one of them.
+    Each of ``people`` has a value for each of ``relations``, drawn by ``seed`` among ``values`` words of that relation.
+    Closed-book rows are ``[Q] person relation [A] value [E]``; the others state ``statements`` facts first, ``[C] name
+    relation value . …``, of different names and with random values but for what a split says, and ask for one of them.
 
     - ``train``: all facts; ``forget``: those of the first ``forget_people``; ``retain``: the rest.
     - ``paraphrase``: the facts to forget, asked with ``[Q2]``; with ``paraphrases``, ``train`` and ``retain`` have such rows, too.
     - ``reading``: ``contexts`` rows about everybody and ``others`` without facts, to learn reading from.
-    - ``benign``, ``named``: about retained people and others, or others alone.
+    - ``benign``, ``named``: ``test_contexts`` rows about retained people and others, or others alone.
     - ``open_forget``: a fact to forget, truly stated; ``distractors``: asked, but not stated.
     - ``forget_test``: ``forget``, and each wrong value; ``utility``: ``retain`` (``part`` 0) and ``benign`` (1), likewise.
 
-    Columns (int64): ``tokens`` [length], the ``target`` after each that counts (value and ``[E]``; -100 elsewhere),
-    the ``answer`` (the value alone), ``place`` (of the word before the value), ``label`` (the value),
-    ``choices`` [values] of the relation, ``person``, ``relation``. ``forget_test`` and ``utility`` have
-    ``right_tokens``, ``right_answer`` [length] and ``wrong_tokens``, ``wrong_answer`` [values - 1, length].
+    Columns (int64): ``tokens`` [length], the ``target`` after each that counts (value and ``[E]``; -100 elsewhere), the
+    ``answer`` (the value alone), ``place`` (of the word before the value), ``label`` (the value), ``choices`` [values]
+    of the relation, ``person``, ``relation``. ``forget_test`` and ``utility`` have ``right_tokens``, ``right_answer``
+    [length] and ``wrong_tokens``, ``wrong_answer`` [values - 1, length]. Raises ``DataError`` if nobody is retained, or
+    a context asks for more people than there are.
+
+    >>> splits = data.synthetic_biographies(people=8, forget_people=2, relations=3, contexts=10).load()
+    >>> len(splits["train"]), len(splits["forget"]), splits["train"].rows()["tokens"].shape
+    (24, 6, torch.Size([24, 5]))
     """
 
     def __init__(

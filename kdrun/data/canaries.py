@@ -23,15 +23,21 @@ NAMES = ("anna", "boris", "carla", "dmitri", "elena", "farid", "greta", "hiro", 
 class CanaryCorpus(TextCorpus):
     """Text with canaries, sentences with a random secret that stand in it several times (Carlini et al., 2019).
 
-    Canary i is template ``i mod templates`` with the i-th of ``names`` for ``{name}`` and ``secret_length`` letters of
-    ``alphabet``, drawn uniformly by ``seed`` and joined by ``separator``, for ``{secret}``; it stands ``repeats`` times
-    in ``train``, as a line at random places. ``clean`` is that text without canaries; ``other`` has other secrets at
-    the same places, a new one each time. ``valid`` and ``test`` have none. In ``secret``, 1 marks targets that are
+    The text, its tokens and its splits are those of ``text_corpus``, whose parameters come first. Canary i of
+    ``canaries`` is template ``i mod templates`` with the i-th of ``names`` for ``{name}`` and ``secret_length`` letters
+    of ``alphabet``, drawn uniformly by ``seed`` and joined by ``separator``, for ``{secret}``; it stands ``repeats``
+    times in ``train``, as a line at random places. ``clean`` is that text without canaries; ``other`` has other secrets
+    at the same places, a new one each time. ``valid`` and ``test`` have none. In ``secret``, 1 marks targets that are
     part of a secret.
 
     ``candidates`` has a row for each canary (``canary``, int64) and each possible secret, or ``max_candidates`` of
-    them; ``inserted`` (int64) is 1 at the true one. Raises ``DataError`` if the candidates of a canary differ
-    in their number of tokens.
+    them; ``inserted`` (int64) is 1 at the true one. Raises ``DataError`` if the candidates of a canary differ in their
+    number of tokens, a template has not one ``{secret}``, or names are too few.
+
+    >>> short = {"train_characters": 5000, "valid_characters": 500, "test_characters": 500}
+    >>> splits = data.canary_corpus(canaries=3, secret_length=2, **short).load()
+    >>> len(splits["candidates"]), int(splits["candidates"].rows()["inserted"].sum())
+    (300, 3)
     """
 
     def __init__(

@@ -91,7 +91,17 @@ class _Cifar:
 
 @data(name="cifar10", fields=("train", "valid", "test"))
 class Cifar10(_Cifar):
-    """60000 colour images of 32×32 pixels in 10 classes (Krizhevsky, 2009)."""
+    """60000 colour images of 32×32 pixels in 10 classes (Krizhevsky, 2009), 50000 for training.
+
+    Reads the binary version, packed or unpacked, under ``root``. Columns: ``image`` [3, 32, 32], normalised by mean and
+    deviation of the training images, ``label`` (int64). ``valid`` rows are taken off the end of the training set (0:
+    ``valid`` holds the test rows); ``limit`` keeps the first so many training rows. Raises ``DataError`` if files are
+    missing or broken.
+
+    >>> known = data.cifar10(valid=5000).info()["train"]
+    >>> known.size, known.classes, known.columns["image"].shape
+    (45000, 10, (3, 32, 32))
+    """
 
     classes, folder, label_bytes = 10, "cifar-10-batches-bin", 1
     train_files = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
@@ -104,7 +114,16 @@ class Cifar10(_Cifar):
 
 @data(name="cifar100", fields=("train", "valid", "test"))
 class Cifar100(_Cifar):
-    """60000 colour images of 32×32 pixels in 100 classes (Krizhevsky, 2009); the fine labels."""
+    """60000 colour images of 32×32 pixels in 100 classes (Krizhevsky, 2009), 50000 for training; the fine labels.
+
+    Reads the binary version, packed or unpacked, under ``root``. Columns: ``image`` [3, 32, 32], normalised by mean and
+    deviation of the training images, ``label`` (int64). ``valid`` rows are taken off the end of the training set (0:
+    ``valid`` holds the test rows); ``limit`` keeps the first so many training rows. Raises ``DataError`` if files are
+    missing or broken.
+
+    >>> data.cifar100(limit=1000).info()["train"].size
+    1000
+    """
 
     classes, folder, label_bytes = 100, "cifar-100-binary", 2
     train_files, test_file = ("train.bin",), "test.bin"

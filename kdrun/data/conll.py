@@ -25,12 +25,20 @@ __all__ = ["ConllDomains", "read_conll"]
 class ConllDomains:
     """A source and a target domain as CoNLL files, with events of the source's entities.
 
-    ``root/source.conll``, ``target.conll``, ``valid.conll`` and ``test.conll`` (the last three of the target): a word a line, the
-    word in the first and its BIO tag (``O``, ``B-TYPE``, ``I-TYPE``) in the last column, a blank line after each paragraph.
-    ``root/events.jsonl``: an event a line, ``{"entity": "p53", "text": "phosphorylation of (self) by ATM"}``. Words become pieces
-    of the ``tokenizer`` of transformers (a folder or hub name), cut at ``length``; ids are ``tokens`` [length], 0 behind the end.
-    ``entity`` [length] numbers the mention that begins at a word by its text among the entities with events, else -1; there are at
-    most ``owners``. Types are numbered as ``source_types`` and ``target_types`` name them. Nothing is read to plan.
+    ``root/source.conll``, ``target.conll``, ``valid.conll`` and ``test.conll`` (the last three of the target): a word a
+    line, the word in the first and its BIO tag (``O``, ``B-TYPE``, ``I-TYPE``) in the last column, a blank line after
+    each paragraph. ``root/events.jsonl``: an event a line, ``{"entity": "p53", "text": "phosphorylation of (self) by
+    ATM"}``. Words become pieces of the ``tokenizer`` of transformers (a folder or hub name), cut at ``length``.
+
+    Columns: ids ``tokens`` [length] (int64), 0 behind the end; ``first`` [length] (bool), where a word begins; ``tags``
+    [length] (int64) by word, numbered as ``source_types`` and ``target_types`` name the types, -100 behind the last;
+    ``entity`` [length], which numbers the mention that begins at a word by its text among the entities with events,
+    else -1; there are at most ``owners``. ``events`` has ``tokens`` [event_length] and ``entity``. Nothing is read to
+    plan. Raises ``DataError`` for a missing file or a bad line.
+
+    >>> known = data.conll_domains(root="papers", source_types=["GENE"], target_types=["DRUG", "DOSE"]).info()
+    >>> known["source"].classes, known["target"].classes, known["events"].columns["tokens"].shape
+    (3, 5, (128,))
     """
 
     FILES = ("source", "target", "valid", "test")

@@ -35,9 +35,14 @@ class Crowds:
     """Rendered crowds: shaded heads around a few centres, growing towards the viewer, before crops of two photographs.
 
     Square pictures of ``size`` pixels with ``fewest`` to ``most`` heads of 1.5 to 4 pixels' radius, and up to seven
-    squares that are none. ``density`` [1, size/stride, size/stride] has Gaussians of ``deviation`` pixels,
-    ``count`` is the number of heads. Images are normalised by ImageNet's mean and deviation. The draw depends on
-    ``seed`` alone; the splits are drawn independently.
+    squares that are none; ``train``, ``valid`` and ``test`` are numbers of rows. Columns: ``image`` [3, size, size],
+    normalised by ImageNet's mean and deviation; ``density`` [1, size/stride, size/stride] with a Gaussian of
+    ``deviation`` pixels a head; ``count``, the number of heads, which is the density's sum. The draw depends on
+    ``seed`` alone; the splits are drawn independently. Raises ``DataError`` if ``size`` is no multiple of ``stride``.
+
+    >>> rows = data.crowds(size=32, train=2, valid=1, test=1).load()["train"].rows()
+    >>> rows["density"].shape, torch.allclose(rows["density"].sum((1, 2, 3)), rows["count"])
+    (torch.Size([2, 1, 4, 4]), True)
     """
 
     def __init__(
@@ -162,11 +167,17 @@ SPLITS = {"train": ("train", "train_data", "Train"), "valid": ("valid", "val"), 
 class AnnotatedCrowds:
     """Photographs with annotated heads: ShanghaiTech and UCF-QNRF as published, or with JSON files.
 
-    ``root/train`` (or ``train_data``, ``Train``) and ``root/test`` alike, with pictures there or in ``images``. The heads of
-    ``NAME.jpg`` lie beside it as ``NAME.json``, ``[[x, y], ...]`` in pixels, or ``NAME_ann.mat`` (UCF-QNRF), or in
-    ``../ground_truth/GT_NAME.mat`` (ShanghaiTech). Without ``root/valid``, a share of the training pictures is set
-    aside by a hash of the name. Pictures are fitted into ``height`` by ``width`` and padded by ImageNet's mean. Gaussians
-    have ``factor`` times the summed distances to the three nearest heads, or ``deviation`` pixels.
+    ``root/train`` (or ``train_data``, ``Train``) and ``root/test`` alike, with pictures there or in ``images``. The
+    heads of ``NAME.jpg`` lie beside it as ``NAME.json``, ``[[x, y], ...]`` in pixels, or ``NAME_ann.mat`` (UCF-QNRF),
+    or in ``../ground_truth/GT_NAME.mat`` (ShanghaiTech). Without ``root/valid``, ``valid_share`` of the training
+    pictures is set aside by a hash of the name.
+
+    Columns: ``image`` [3, height, width], fitted into that size, padded by ImageNet's mean and normalised; ``density``
+    [1, height/stride, width/stride] with Gaussians of ``factor`` times the summed distances to the three nearest heads,
+    or of ``deviation`` pixels; ``count``. Raises ``DataError`` for missing pictures or annotations.
+
+    >>> data.annotated_crowds(root="nowhere", height=576, width=864).info()["train"].columns["density"].shape
+    (1, 72, 108)
     """
 
     def __init__(

@@ -23,9 +23,14 @@ __all__ = ["DomainGlyphs", "Wilds"]
 class DomainGlyphs:
     """Grey images of characters in domains, each with its own typeface, rotation, shear, contrast, blur and polarity.
 
-    ``train`` joins the source domains, with a column ``domain`` (int64); ``valid.0`` … and ``test.0`` … are one domain each,
-    in typefaces that ``train`` never shows. A domain's conditions are drawn once, by ``seed``; its images differ by small
-    shifts and ``noise`` (standard deviation).
+    ``train`` joins the ``source_domains``; ``valid.0`` … and ``test.0`` … are one domain each, in typefaces that
+    ``train`` never shows; each domain has ``per_domain`` rows. A domain's conditions are drawn once, by ``seed``,
+    turned by up to ``rotation`` degrees; its images differ by small shifts and ``noise`` (standard deviation). Columns:
+    ``image`` [1, size, size], ``label`` (the place in ``characters``) and ``domain`` (int64).
+
+    >>> splits = data.domain_glyphs(source_domains=3, valid_domains=1, test_domains=2, per_domain=10).load()
+    >>> len(splits["train"]), len(splits["test"]), splits["train"].rows()["domain"].unique()
+    (30, 2, tensor([0, 1, 2]))
     """
 
     def __init__(
@@ -116,9 +121,14 @@ WILDS: dict[str, dict[str, Any]] = {
 class Wilds:
     """An image set of WILDS v2 (Koh et al., 2021) from the folder ``root``, as ``wilds.get_dataset`` leaves it there.
 
-    ``train`` has the column ``domain`` (year, location or hospital); ``valid`` and ``test`` are the out-of-distribution
-    splits cut by domain (``fmow``: by region), the first so many. Nothing is downloaded here.
+    ``name`` is ``fmow``, ``iwildcam`` or ``camelyon17``. ``train`` has the column ``domain`` (int64: year, location or
+    hospital) beside ``image`` [3, size, size] in [0, 1] and ``label``; ``valid`` and ``test`` are the
+    out-of-distribution splits cut by domain (``fmow``: by region), the first so many. Nothing is downloaded here.
     Raises ``DataError`` for an unknown name or a folder without the data.
+
+    >>> known = data.wilds(name="camelyon17", root="nowhere", test_domains=1).info()
+    >>> known["train"].size, known["train"].classes, len(known["test"])
+    (302436, 2, 1)
     """
 
     def __init__(self, *, name: str, root: str, valid_domains: Count = 5, test_domains: Count = 5) -> None:

@@ -129,8 +129,16 @@ class Encyclopedia:
 
     Cities lie in countries, companies in cities; people mostly live where their employer is, are born in that country,
     are its citizens and speak its language, and know their employer's field. An entity's text names its kind and
-    attributes that are training facts: no held-out triple is told. ``test`` and ``valid`` are shares of the triples, drawn
-    among those whose ends keep two others or more. ``label`` (int64) of ``entities`` is the kind. Each ``seed`` is another world.
+    attributes that are training facts: no held-out triple is told. ``test`` and ``valid`` are shares of the triples,
+    drawn among those whose ends keep two others or more. Each ``seed`` is another world.
+
+    Columns (int64): ``head``, ``relation`` and ``tail`` of a triple; in ``entities`` the text as ``tokens``
+    [max_tokens] of ``tokenizer`` (``characters``, or that of a sentence encoder) and ``label``, the kind. Raises
+    ``DataError`` if names are too few.
+
+    >>> splits = data.encyclopedia(people=40, cities=10, companies=12, tokenizer="characters").load()
+    >>> list(splits), splits["entities"].rows()["tokens"].shape
+    (['train', 'valid', 'test', 'entities'], torch.Size([106, 24]))
     """
 
     def __init__(

@@ -38,20 +38,25 @@ Piece = int | str
 class FactBank:
     """Entities with an attribute or more each, stated in short lines of words; one token a word, all drawn by ``seed``.
 
-    Names are ``name_tokens`` of ``name_symbols`` words and differ between entities; an attribute has one of ``values``
-    values (a number, or one for each attribute), of ``value_tokens`` words of ``value_symbols`` each (one word of its
-    own by default).
+    Names are ``name_tokens`` of ``name_symbols`` words and differ between ``entities``; an attribute has one of
+    ``values`` values (a number, or one for each of ``attributes``), of ``value_tokens`` words of ``value_symbols`` each
+    (one word of its own by default).
 
-    ``train`` has ``lines`` rows of general text: a share ``cued`` of them is ``cue NAME : x .`` with any of ``cues`` words,
-    which says nothing about x: one of the attributes or one of ``fillers`` words, all alike; the others state a fact by one
-    of ``templates``. Columns are ``tokens`` and ``target`` [length] (int64), padded on the right with target -100, and
-    ``entity``.
+    ``train`` has ``lines`` rows of general text: a share ``cued`` of them is ``cue NAME : x .`` with any of ``cues``
+    words, which says nothing about x: one of the attributes or one of ``fillers`` words, all alike; the others state a
+    fact by one of ``templates``. Columns are ``tokens`` and ``target`` [length] (int64), padded on the right with
+    target -100, and ``entity``.
 
     ``statements`` has a prompt for each entity, attribute and template: ``tokens`` [length], padded on the left,
     ``mask`` [length] (bool), the ``answer`` (value and full stop, padded by -100) and ``entity``, ``attribute``.
 
-    ``tasks`` are one for each attribute: after the task's own cue word, that attribute follows. Its ``train`` are lines of
-    ``train_entities`` entities, its ``valid`` and ``test`` prompts of ``valid_entities`` others and of all that are left.
+    ``tasks`` are one for each attribute: after the task's own cue word, that attribute follows. Its ``train`` are lines
+    of ``train_entities`` entities, its ``valid`` and ``test`` prompts of ``valid_entities`` others and of all that are
+    left. Raises ``DataError`` where words, values or entities are too few, or a template has another form.
+
+    >>> splits = data.fact_bank(entities=20, train_entities=8, valid_entities=4, lines=50).load()
+    >>> len(splits["train"]), len(splits["statements"]), len(splits["tasks"]), len(splits["tasks"][0]["test"])
+    (50, 160, 2, 8)
     """
 
     def __init__(

@@ -31,12 +31,17 @@ class Tofu:
     (or 95 and 05, 90 and 10, by ``share`` in percent) with ``question`` and ``answer``, and, for the splits
     ``forget_test`` and ``utility``, ``forget01_perturbed.json``, ``retain_perturbed.json``,
     ``real_authors_perturbed.json`` and ``world_facts_perturbed.json`` with ``perturbed_answer`` (a list) and perhaps
-    ``paraphrased_answer``. ``tokenizer`` is one of transformers, with ``vocabulary`` tokens; ``end`` is the id of its end of text.
+    ``paraphrased_answer``. ``tokenizer`` is one of transformers, with ``vocabulary`` tokens; ``end`` is the id of its
+    end of text. A prompt is ``template`` with the question in it.
 
-    Columns (int64): ``tokens`` [block], the ``target`` after each that counts (answer and end; -100 elsewhere),
-    the ``answer`` (without the end); in the last two splits ``right_tokens``, ``right_answer`` [block] of the paraphrase
+    Columns (int64): ``tokens`` [block], the ``target`` after each that counts (answer and end; -100 elsewhere), the
+    ``answer`` (without the end); in the last two splits ``right_tokens``, ``right_answer`` [block] of the paraphrase
     and ``wrong_tokens``, ``wrong_answer`` [wrong, block]; in ``utility`` the ``part``, 0 to 2. What is longer is cut.
     Raises ``DataError`` if a file is missing or a line lacks a key.
+
+    >>> known = data.tofu(share=1, block=64, wrong=5).info()
+    >>> known["forget_test"].columns["wrong_tokens"].shape
+    (5, 64)
     """
 
     def __init__(

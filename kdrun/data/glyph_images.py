@@ -38,15 +38,23 @@ def typefaces() -> dict[str, Path]:
 class Glyphs:
     """Grey images of characters in many typefaces, moved, turned, scaled and noisy.
 
-    ``typefaces`` is a number (the first so many by name), a list of names, or None for all; ``rotation`` in
-    degrees, ``shift`` and ``scale`` as shares of the side, ``shear`` as a slope, ``noise`` the standard deviation at a
-    contrast of 1. Digits and capitals are half as high as the image, times ``magnify``. ``fit`` then cuts each character to its bounding box, the longer side of which fills the image, and
-    divides by its maximum, as collections of handwriting do.
-    Of the images a share ``invert`` is dark on light; contrast falls by up to ``contrast``, brightness moves by up to
-    ``brightness``, a Gaussian blurs by up to ``blur`` pixels (standard deviation), uniformly drawn an image.
-    The draw depends on ``seed`` alone; the splits are drawn independently. ``teacher_train`` has
-    ``teacher_per_class`` rows a class, in the first ``teacher_typefaces`` alone: a teacher may have seen more than its
-    student, or not all of it.
+    ``characters`` are the classes (all digits and letters where empty). ``typefaces`` is a number (the first so many by
+    name), a list of names, or None for all; ``rotation`` in degrees, ``shift`` and ``scale`` as shares of the side,
+    ``shear`` as a slope, ``noise`` the standard deviation at a contrast of 1. Digits and capitals are half as high as
+    the image, times ``magnify``. ``fit`` then cuts each character to its bounding box, the longer side of which fills
+    the image, and divides by its maximum, as collections of handwriting do. Of the images a share ``invert`` is dark on
+    light; contrast falls by up to ``contrast``, brightness moves by up to ``brightness``, a Gaussian blurs by up to
+    ``blur`` pixels (standard deviation), uniformly drawn an image.
+
+    ``train``, ``valid`` and ``test`` have ``per_class``, ``valid_per_class`` and ``test_per_class`` rows a class;
+    ``limit`` keeps the first so many training rows. ``teacher_train`` has ``teacher_per_class`` rows a class, in the
+    first ``teacher_typefaces`` alone: a teacher may have seen more than its student, or not all of it. The draw depends
+    on ``seed`` alone; the splits are drawn independently. Columns: ``image`` [1, size, size], ``label`` and
+    ``typeface`` (int64). Raises ``DataError`` for an unknown typeface.
+
+    >>> splits = data.glyphs(characters="AB", size=16, per_class=3, teacher_per_class=5, typefaces=2).load()
+    >>> splits["train"].rows()["image"].shape, len(splits["teacher_train"])
+    (torch.Size([6, 1, 16, 16]), 10)
     """
 
     def __init__(

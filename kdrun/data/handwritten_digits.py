@@ -18,11 +18,17 @@ __all__ = ["Digits"]
 class Digits:
     """1797 grey images of 8×8 pixels in 10 classes; a fixed stratified split into 997, 200 and 600 rows.
 
-    The split ``all`` holds every row once, in scikit-learn's order: a target domain without labels to hold out.
+    The images are scikit-learn's. The split ``all`` holds every row once, in its order: a target domain without labels
+    to hold out. ``size`` resamples the images to that side (bilinear). ``canvas`` then centres them in a black square
+    of that side, and the split ``shifted`` holds the test images moved by up to ``shift`` pixels along each axis (drawn
+    once, by ``seed``; cyclic, so nothing is lost). ``limit`` keeps the first so many training rows. Columns: ``image``
+    [1, canvas, canvas] in [0, 1], ``label`` (int64). Raises ``DataError`` for a canvas smaller than the images.
 
-    ``size`` resamples the images to that side (bilinear). ``canvas`` then centres them in a black square of that
-    side, and the split ``shifted`` holds the test images moved by up to ``shift`` pixels along each axis (drawn once,
-    by ``seed``; cyclic, so nothing is lost). ``limit`` keeps the first so many training rows.
+    >>> splits = data.digits(limit=100).load()
+    >>> {name: len(rows) for name, rows in splits.items()}
+    {'train': 100, 'valid': 200, 'test': 600, 'all': 1797, 'shifted': 600}
+    >>> splits["train"].rows()["image"].shape
+    torch.Size([100, 1, 8, 8])
     """
 
     def __init__(

@@ -57,9 +57,22 @@ class _Reader:
 class Folder:
     """Images as ``root/train/CLASS/*.png`` (and ``valid``, ``test``), or as ``root/CLASS/*.png``, split here.
 
-    Without split folders, ``valid_share`` and ``test_share`` of each class are set aside, by a hash of the file
-    name, so that a file stays in its split when others are added. Images become [channels, size, size].
-    ``classes`` is needed only to plan without the data.
+    Without split folders, ``valid_share`` and ``test_share`` of each class are set aside, by a hash of the file name,
+    so that a file stays in its split when others are added. Columns: ``image`` [channels, size, size], the shorter side
+    brought to ``resize`` (default: ``size``), the centre cut out, normalised by ``mean`` and ``std`` a channel;
+    ``label`` (int64), folders in order of their names. ``classes`` is needed only to plan without the data. Raises
+    ``DataError`` for missing or broken files.
+
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> from PIL import Image
+    >>> root = Path(mkdtemp())
+    >>> for i in range(20):
+    ...     (root / "ab"[i % 2]).mkdir(exist_ok=True)
+    ...     Image.new("RGB", (40, 30)).save(root / "ab"[i % 2] / f"{i}.png")
+    >>> splits = data.folder(root=str(root), size=24).load()
+    >>> sum(len(rows) for rows in splits.values()), splits["train"].rows()["image"].shape[1:]
+    (20, torch.Size([3, 24, 24]))
     """
 
     def __init__(
@@ -156,7 +169,13 @@ class ImageNet(Folder):
     """ImageNet-1k as ``root/train/WNID/*.JPEG`` and ``root/val/WNID/*.JPEG``; the validation images are the test split.
 
     Decoding is deterministic: shorter side to ``resize``, centre crop of ``size``. Random crops and flips are
-    ``augment`` transforms on the batch.
+    ``augment`` transforms on the batch. Columns: ``image`` [3, size, size], normalised by the mean and deviation of
+    ImageNet, ``label`` (int64). ``classes`` is needed only to plan without the data. Raises ``DataError`` for missing
+    or broken files.
+
+    >>> known = data.imagenet(root="nowhere").info()
+    >>> known["train"].size, known["test"].columns["image"].shape
+    (1281167, (3, 224, 224))
     """
 
     def __init__(self, *, root: str, size: Count = 224, resize: Count = 256, classes: Count = 1000) -> None:

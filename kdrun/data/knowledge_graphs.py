@@ -89,13 +89,18 @@ def graph_splits(graph: Graph, info: dict[str, DataInfo], tokenizer: str) -> dic
 class KnowledgeGraph:
     """A real graph: rows ``head``, ``relation``, ``tail`` (int64), and ``entities`` with their texts as ``tokens``.
 
-    ``source`` is ``pykeen``, any data set of PyKEEN by ``name`` (``umls``, ``nations`` and ``kinships`` come with it, others
-    are fetched), or ``folder``: ``root`` with ``train.txt``, ``valid.txt`` and ``test.txt``, each line head, relation and
-    tail between tabs. ``texts`` is a file of lines ``entity<TAB>text``; an entity without one is called by its name.
-    ``tokenizer`` is ``characters`` or that of an encoder (``minilm``, a folder, a hub entry), ``max_tokens`` the length of a
-    row. ``entities`` and ``relations`` are their numbers, needed only to plan a run without the data.
+    ``source`` is ``pykeen``, any data set of PyKEEN by ``name`` (``umls``, ``nations`` and ``kinships`` come with it,
+    others are fetched), or ``folder``: ``root`` with ``train.txt``, ``valid.txt`` and ``test.txt``, each line head,
+    relation and tail between tabs. ``texts`` is a file of lines ``entity<TAB>text``; an entity without one is called by
+    its name. ``tokenizer`` is ``characters`` or that of an encoder (``minilm``, a folder, a hub entry), ``max_tokens``
+    the length of a row of ``tokens`` (int64). ``entities`` and ``relations`` are their numbers, needed only to plan a
+    run without the data.
 
     Raises ``DataError`` if a file is missing or the graph has other numbers.
+
+    >>> known = data.knowledge_graph(name="umls", entities=135, relations=46, max_tokens=16).info()
+    >>> known["entities"].size, known["entities"].columns["tokens"].shape
+    (135, (16,))
     """
 
     def __init__(

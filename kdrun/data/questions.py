@@ -28,11 +28,16 @@ IGNORED = -100
 class QuestionFolder:
     """Prompts with answers: ``root/TASK/SPLIT.jsonl`` with ``{"prompt": ..., "answer": ...}`` a line; splits train, valid, test.
 
-    ``tasks`` has one entry for each task. Its ``train`` is ``tokens`` and ``target`` [prompt_length + answer_length - 1]
-    (int64), padded on the right; only the answer and the token ``stop`` behind it are targets, all others are -100. Its
-    ``valid`` and ``test`` have ``tokens`` [prompt_length], padded on the left, with ``mask`` (bool), and the ``answer``
-    [answer_length] with its stop, padded by -100. Prompts are cut on the left (``start`` stays), answers on the right.
+    ``tasks`` has one entry for each task. Its ``train`` is ``tokens`` and ``target`` [prompt_length + answer_length -
+    1] (int64), padded on the right; only the answer and the token ``stop`` behind it are targets, all others are -100.
+    Its ``valid`` and ``test`` have ``tokens`` [prompt_length], padded on the left, with ``mask`` (bool), and the
+    ``answer`` [answer_length] with its stop, padded by -100. Prompts are cut on the left (``start``, an id, stays),
+    answers on the right. ``tokenizer`` is ``characters`` or one of transformers, with ``vocabulary`` tokens at most.
     Raises ``DataError`` if a file is missing or a line is of another form.
+
+    >>> known = data.question_folder(tasks=["sums"], vocabulary=100, prompt_length=16, answer_length=4).info()
+    >>> known["tasks"][0]["train"].columns["tokens"].shape, known["tasks"][0]["test"].columns["answer"].shape
+    ((19,), (4,))
     """
 
     def __init__(

@@ -20,7 +20,15 @@ __all__ = ["one_group_a_batch"]
 def one_group_a_batch(data: Dataset, batch_size: int, *, column: str = "domain", generator: torch.Generator) -> Tensor:
     """Batches whose rows share one value of ``column``, in random order: episodes of one domain.
 
+    ``data`` has that column; the result [chosen] (int64) are row numbers, ``batch_size`` of one value after another.
     What does not fill a batch of its group is left out of the epoch. Raises ``InputError`` if no group fills one.
+
+    >>> columns = {"domain": torch.tensor([0, 1, 0, 1, 0])}
+    >>> rows = data.MemoryDataset(columns, data.DataInfo({"domain": data.Column((), torch.int64)}))
+    >>> chosen = data.one_group_a_batch(rows, 2, generator=torch.Generator().manual_seed(0))
+    >>> columns["domain"][chosen].view(2, 2).sort(0).values
+    tensor([[0, 0],
+            [1, 1]])
     """
     values = data.column(column)
     batches = []

@@ -64,18 +64,24 @@ def motion(model: PointTargetModel) -> tuple[Array, Array]:
 class PointTargetScenes:
     """Scenes of point targets that appear, move and vanish on a square, as lists of measurements (Pinto et al., 2021).
 
-    There are Poisson(``initial``) targets, one at least, uniform over the field, with velocities N(0,
-    ``velocity_variance``·I). A step of ``interval`` seconds: targets move with constant velocity and process noise; those
-    outside vanish; Poisson(``births``) appear (not in the last two steps, never more than ``max_targets`` alive); each
-    dies with probability ``deaths``; each is measured with probability ``detection`` at its position plus N(0,
-    ``measurement_noise``²·I), among Poisson(``clutter``) uniform false measurements, in random order. Scenes without a
-    target at the end, without a measurement or with more than ``max_measurements`` are drawn again.
+    There are Poisson(``initial``) targets, one at least, uniform over a square of side ``field`` around 0, with
+    velocities N(0, ``velocity_variance``·I). A step of ``interval`` seconds, ``steps`` of them: targets move with
+    constant velocity and ``process_noise``; those outside vanish; Poisson(``births``) appear (not in the last two
+    steps, never more than ``max_targets`` alive); each dies with probability ``deaths``; each is measured with
+    probability ``detection`` at its position plus N(0, ``measurement_noise``²·I), among Poisson(``clutter``) uniform
+    false measurements, in random order. Scenes without a target at the end, without a measurement or with more than
+    ``max_measurements`` are drawn again.
 
     A row: ``measurements`` [max_measurements, 3], (x, y, step), in order of time, filled up by (0, 0, -1); ``ids``
-    [max_measurements] (int64), the number of the target that each comes from, -1 for clutter, -2 where filled up; ``targets``
-    [max_targets, 2], where they are at the last step, and ``alive`` [max_targets] (bool), which of these rows count.
-    Row i of a split depends on ``seed`` and i alone; ``train`` may be as large as a stream needs, since rows are made when
-    they are read. The split's ``extra["model"]`` has the parameters, for filters that know them.
+    [max_measurements] (int64), the number of the target that each comes from, -1 for clutter, -2 where filled up;
+    ``targets`` [max_targets, 2], where they are at the last step, and ``alive`` [max_targets] (bool), which of these
+    rows count. Row i of a split depends on ``seed`` and i alone; ``train`` may be as large as a stream needs, since
+    rows are made when they are read. The split's ``extra["model"]`` has the parameters, for filters that know them.
+    Raises ``DataError`` if no scene fits.
+
+    >>> rows = data.point_target_scenes(steps=5, max_measurements=400, test=3).load()["test"].rows()
+    >>> rows["measurements"].shape, rows["alive"].dtype
+    (torch.Size([3, 400, 3]), torch.bool)
     """
 
     def __init__(

@@ -21,10 +21,15 @@ __all__ = ["ClassSources"]
 class ClassSources:
     """The training rows of another data set (``base``: its own node) as sources that each hold a group of classes.
 
-    ``groups`` lists the classes of each source. ``leakage`` is, for all or for each, about which share of a source's rows
-    is of other classes (evenly over them); ``wrong_labels`` which share gets a label drawn from all classes at random.
-    ``public`` clean rows are set aside first. Splits: ``pool`` with the column ``source`` (int64), ``public``, and the
-    base's own ``valid`` and ``test``. Everything is drawn once, by ``seed``. Rows of classes in no group are left out.
+    ``groups`` lists the classes of each source. ``leakage`` is, for all or for each, about which share of a source's
+    rows is of other classes (evenly over them); ``wrong_labels`` which share gets a label drawn from all classes at
+    random. ``public`` clean rows are set aside first. Splits: ``pool`` with the column ``source`` (int64), ``public``,
+    and the base's own ``valid`` and ``test``. Everything is drawn once, by ``seed``. Rows of classes in no group are
+    left out. Raises ``DataError`` for a class in two groups, other numbers of shares than of groups, or too few rows.
+
+    >>> splits = data.class_sources(base={"data": "digits"}, groups=[[0, 1, 2], [3, 4]], public=100).load()
+    >>> splits["pool"].rows()["source"].unique(), len(splits["public"])
+    (tensor([0, 1]), 100)
     """
 
     def __init__(

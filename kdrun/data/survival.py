@@ -46,13 +46,20 @@ def _info(shape: tuple[int, ...], bins: int, size: int | None) -> DataInfo:
 class SurvivalBags:
     """Cohorts whose patients are bags of typed instances, with a prognosis that cohorts share in part.
 
-    An instance is the prototype of its type (N(0, 1.5²), the same for all cohorts) plus N(0, 0.7²) noise and the cohort's
-    shift N(0, ``shift``²), in ``features`` dimensions; a patient mixes the types by Dirichlet(0.5). The log hazard is
-    ``signal`` times the mixture's product with the cohort's vector, standardised in the cohort; times are exponential,
-    and a share ``censored`` of them is cut at a uniform moment. A cohort's vector is ``ρ·general + √(1 - ρ²)·own``:
-    ``target`` is ρ of the cohort at hand (the splits), ``sources`` those of the others (a list, each with the same
-    splits); -1 is the opposite prognosis, 0 an unrelated one. Intervals hold equal shares of all training times.
-    ``seed`` numbers the world: prototypes, prognoses and patients all depend on it.
+    An instance is the prototype of its type, of ``types`` (N(0, 1.5²), the same for all cohorts), plus N(0, 0.7²) noise
+    and the cohort's shift N(0, ``shift``²), in ``features`` dimensions; a patient mixes the types by Dirichlet(0.5).
+    The log hazard is ``signal`` times the mixture's product with the cohort's vector, standardised in the cohort; times
+    are exponential, and a share ``censored`` of them is cut at a uniform moment. A cohort's vector is ``ρ·general + √(1
+    - ρ²)·own``: ``target`` is ρ of the cohort at hand (the splits), ``sources`` those of the others (a list, each with
+    the same splits); -1 is the opposite prognosis, 0 an unrelated one. ``seed`` numbers the world: prototypes,
+    prognoses and patients all depend on it.
+
+    Columns: ``bag`` [instances, features]; ``time``; ``event`` (int64; 1: event, 0: censored); ``bin`` (int64), which
+    of ``bins`` intervals, which hold equal shares of all training times. Raises ``DataError`` for a ρ outside [-1, 1].
+
+    >>> splits = data.survival_bags(train=20, valid=5, test=5, instances=6, features=4, sources=[0.8]).load()
+    >>> splits["train"].rows()["bag"].shape, len(splits["sources"][0]["test"])
+    (torch.Size([20, 6, 4]), 5)
     """
 
     def __init__(
@@ -128,10 +135,17 @@ class BagFolder:
     """Features of slides by cohort: ``root/COHORT/patients.csv`` and ``root/COHORT/features/SLIDE.safetensors`` or ``.npz``.
 
     The list has a row a patient, with the columns ``slides`` (names, separated by blanks; their instances are joined),
-    ``time`` (in the unit of ``interval``), ``event`` (0 or 1) and ``fold``: that of number
-    ``fold`` (modulo their number, so that seeds may count through them) is tested, the others trained on. Files hold an array ``features`` [instances, features]. Every bag gets ``instances`` rows: evenly thinned
-    if longer, padded by rows of zeros if shorter. Intervals are ``bins`` times ``interval`` long, the same for all.
+    ``time`` (in the unit of ``interval``), ``event`` (0 or 1) and ``fold``: that of number ``fold`` (modulo their
+    number, so that seeds may count through them) is tested, the others trained on. Files hold an array ``features``
+    [instances, features].
+
+    Columns: ``bag`` [instances, features], evenly thinned if longer, padded by rows of zeros if shorter; ``time``;
+    ``event`` and ``bin`` (int64), which of ``bins`` intervals of ``interval`` each, the same for all cohorts.
     ``target`` is the cohort of the splits; ``sources`` names the others. Raises ``DataError`` for what is missing.
+
+    >>> known = data.bag_folder(root="slides", target="blca", sources=["brca", "lgg"], instances=256).info()
+    >>> known["train"].columns["bag"].shape, known["train"].classes, len(known["sources"])
+    ((256, 1536), 32, 2)
     """
 
     def __init__(
@@ -179,8 +193,14 @@ class BagFolder:
 class ClinicalTables:
     """Real right-censored data that scikit-survival ships: whas500 (heart attacks), gbsg2 (breast cancer), veterans (lung cancer).
 
-    ``features`` are clinical variables, categories one-hot, standardised over all rows; ``test_share`` of the rows is
-    set aside, by ``seed``, the number of the split. Intervals hold equal shares of all times. Raises ``InputError`` without the extra.
+    Columns: ``features`` [features], clinical variables, categories one-hot, standardised over all rows; ``time`` in
+    days; ``event`` (int64); ``bin`` (int64), which of ``bins`` intervals, which hold equal shares of all times.
+    ``test_share`` of the rows is set aside, by ``seed``, the number of the split. Raises ``DataError`` without the
+    extra, or for more bins than different times.
+
+    >>> known = data.clinical_tables(name="gbsg2", test_share=0.25).info()
+    >>> known["train"].size, known["test"].size, known["train"].columns["features"].shape
+    (514, 172, (9,))
     """
 
     def __init__(

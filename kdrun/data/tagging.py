@@ -119,17 +119,28 @@ def _padded(rows: Iterable[Sequence[int]], length: int, fill: int) -> Tensor:
 class ToyTwoDomainNer:
     """Sentences of word vectors with entities of two domains that look alike.
 
-    Four source types and three target types. The centre of target type j is 0.6 times that of source type j plus 0.8 times
-    a direction of its own; all words are ``noise`` away from their centres. Source sentences (``source``) have up to three
-    source mentions, 1.5 in the mean, in ``tags``. Target sentences (``target``, ``valid``, ``test``) have up to three target
+    Four source types and three target types, each with ``entities`` concepts, and eight classes of ordinary words with
+    ``words`` concepts. The centre of target type j is 0.6 times that of source type j plus 0.8 times a direction of its
+    own; all words are ``noise`` away from their centres. Source sentences (``source``) have up to three source
+    mentions, 1.5 in the mean, in ``tags``. Target sentences (``target``, ``valid``, ``test``) have up to three target
     mentions, 1.0 in the mean, in ``tags``, and up to three source mentions, 1.2 in the mean, which ``tags`` holds for
     outside and ``source_tags`` names. A mention follows a trigger word with probability ``triggered``, of its type's
     class, which for a target type is half of the time that of the source type it resembles. A third of each type's
-    concepts occur in ``test`` only. ``entity`` [T] numbers the source mention that begins at a word, by its first concept; else -1.
+    concepts occur in ``test`` only.
 
-    ``events`` has a row an event of a source entity: ``entity`` (int64) and ``vector``, [type's vector; role's vector; partner's
-    word vector] plus ``event_noise``. An entity has one of two roles, whatever its type, and one to three events;
-    one in ten has none. ``seed`` draws it all: words, grammar and sentences. Raises ``DataError`` if sentences are too short for a mention.
+    Columns, of T = ``longest`` words at most and ``shortest`` at least: ``tokens`` [T, vector], 0 behind the last;
+    ``first`` [T] (bool), which are words; ``tags`` and ``source_tags`` [T] (int64), 0 outside, 2c - 1 and 2c for the
+    first and further words of type c, -100 behind the last; ``entity`` [T], the source mention that begins at a word,
+    by its first concept; else -1.
+
+    ``events`` has a row an event of a source entity: ``entity`` (int64) and ``vector`` [3 · vector], [type's vector;
+    role's vector; partner's word vector] plus ``event_noise``. An entity has one of two roles, whatever its type, and
+    one to three events; one in ten has none. ``seed`` draws it all: words, grammar and sentences. Raises ``DataError``
+    if sentences are too short for a mention.
+
+    >>> splits = data.toy_two_domain_ner(source=5, target=5, valid=2, test=2, entities=6, words=4).load()
+    >>> splits["target"].rows()["tokens"].shape, splits["target"].info.classes
+    (torch.Size([5, 18, 32]), 7)
     """
 
     SOURCE, TARGET, ROLES = 4, 3, 2

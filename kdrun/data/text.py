@@ -48,10 +48,16 @@ def _blocks(tokens: Iterable[int], secret: Iterable[int], block: int) -> dict[st
 class TextCorpus:
     """Text in rows of ``block`` tokens: ``tokens``, the ``target`` that follows each, and ``secret`` (0 here); all int64.
 
-    ``source`` is ``docstrings`` of the standard library (of other modules for each split), or ``folder``: ``root``
-    with ``train.txt``, ``valid.txt`` and ``test.txt``, or folders of these names with ``*.txt`` below. ``tokenizer`` is
-    ``characters`` or a tokenizer of transformers (a folder or hub name), whose number of tokens is ``vocabulary``.
-    The splits have that many characters at most; None is all there are, in a folder. ``lower`` makes letters small.
+    ``source`` is ``docstrings`` of the standard library (of other modules for each split), or ``folder``: ``root`` with
+    ``train.txt``, ``valid.txt`` and ``test.txt``, or folders of these names with ``*.txt`` below. ``tokenizer`` is
+    ``characters`` or a tokenizer of transformers (a folder or hub name), whose number of tokens is ``vocabulary``. The
+    splits have ``train_characters``, ``valid_characters`` and ``test_characters`` at most; None is all there are, in a
+    folder. ``lower`` makes letters small. Raises ``DataError`` for missing files or a text that fills no block.
+
+    >>> splits = data.text_corpus(block=16, train_characters=2000, valid_characters=200, test_characters=200).load()
+    >>> rows = splits["train"].rows()
+    >>> rows["tokens"].shape, torch.equal(rows["tokens"][0, 1:], rows["target"][0, :-1])
+    (torch.Size([124, 16]), True)
     """
 
     def __init__(

@@ -52,7 +52,14 @@ def random_horizontal_flip(
     columns: list[str] = (),  # type: ignore[assignment]
     generator: torch.Generator,
 ) -> Batch:
-    """Mirror each image with a probability, and with it its maps [rows, channels, h, w] in further ``columns``."""
+    """Mirror each image with a ``probability``, and with it its maps in further ``columns``.
+
+    Reads and gives ``image`` and these columns [rows, channels, h, w].
+
+    >>> batch = {"image": torch.tensor([[[[1.0, 2.0]]]])}
+    >>> data.random_horizontal_flip(batch, probability=1.0, generator=torch.Generator())["image"]
+    tensor([[[[2., 1.]]]])
+    """
     flip = (_uniform(len(batch["image"]), 0.0, 1.0, batch["image"], generator) < probability).view(-1, 1, 1, 1)
     return {**batch, **{n: torch.where(flip, batch[n].flip(3), batch[n]) for n in ("image", *columns)}}
 
@@ -68,9 +75,14 @@ def random_window(
 ) -> Batch:
     """Cut one random window from all images, each side ``smallest`` to ``largest`` of the whole, and do not resize it.
 
-    Maps [rows, channels, h, w] in further ``columns`` may be smaller than the images by whole factors: sides and corners
-    of the window are multiples of the largest one, so that images and maps stay aligned. Raises ``DataError`` if maps do
-    not divide the images.
+    Reads ``image`` [rows, channels, h, w] and maps [rows, channels, h / f, w / f] in further ``columns``, which may be
+    smaller than the images by whole factors f: sides and corners of the window are multiples of the largest one, so
+    that images and maps stay aligned. Raises ``DataError`` if maps do not divide the images.
+
+    >>> batch = {"image": torch.zeros(2, 3, 32, 32), "density": torch.zeros(2, 1, 8, 8)}
+    >>> cut = data.random_window(batch, smallest=0.5, largest=0.5, columns=["density"], generator=torch.Generator())
+    >>> cut["image"].shape, cut["density"].shape
+    (torch.Size([2, 3, 16, 16]), torch.Size([2, 1, 4, 4]))
     """
     height, width = batch["image"].shape[2:]
     names = ("image", *columns)
@@ -98,7 +110,14 @@ def _interval(cells: int, part: float, place: float) -> tuple[int, int]:
 
 @transform
 def random_crop(batch: Batch, *, padding: Unsigned = 4, generator: torch.Generator) -> Batch:
-    """Pad by zeros and cut the old size at a random place."""
+    """Pad each image by ``padding`` pixels of zeros and cut the old size at a random place.
+
+    Reads and gives ``image`` [rows, channels, h, w].
+
+    >>> batch = {"image": torch.ones(2, 3, 8, 8)}
+    >>> data.random_crop(batch, padding=2, generator=torch.Generator())["image"].shape
+    torch.Size([2, 3, 8, 8])
+    """
     image = batch["image"]
     rows, _, height, width = image.shape
     padded = F.pad(image, (padding,) * 4)
@@ -122,7 +141,16 @@ def random_affine(
     shear: NonNegative = 0.0,
     generator: torch.Generator,
 ) -> Batch:
-    """Turn by up to ``degrees``, move and zoom by up to these shares of the side, shear by up to ``shear`` degrees."""
+    """Turn by up to ``degrees``, move and zoom by up to these shares of the side, shear by up to ``shear`` degrees.
+
+    ``translate`` and ``scale`` are the shares; all are drawn uniformly an image, in both directions. Reads and gives
+    ``image`` [rows, channels, h, w], bilinear, 0 outside.
+
+    >>> batch = {"image": torch.rand(2, 1, 8, 8)}
+    >>> still = data.random_affine(batch, degrees=0.0, translate=0.0, scale=0.0, generator=torch.Generator())
+    >>> torch.allclose(still["image"], batch["image"], atol=1e-5)
+    True
+    """
     image = batch["image"]
     rows = len(image)
     angle = _uniform(rows, -1, 1, image, generator) * math.radians(degrees)
@@ -138,7 +166,15 @@ def random_affine(
 def random_resized_crop(
     batch: Batch, *, smallest: Fraction = 0.08, ratio: Positive = 1.3333, generator: torch.Generator
 ) -> Batch:
-    """Cut a random part (``smallest`` to 1 of the area, sides up to ``ratio``) and bring it back to full size."""
+    """Cut a random part (``smallest`` to 1 of the area, sides up to ``ratio``) and bring it back to full size.
+
+    ``ratio`` is that of the sides, drawn evenly in its logarithm between ``1 / ratio`` and itself. Reads and gives
+    ``image`` [rows, channels, h, w], bilinear.
+
+    >>> batch = {"image": torch.ones(2, 1, 8, 8)}
+    >>> data.random_resized_crop(batch, smallest=0.5, generator=torch.Generator())["image"].shape
+    torch.Size([2, 1, 8, 8])
+    """
     image = batch["image"]
     rows = len(image)
     area = _uniform(rows, smallest, 1.0, image, generator)
@@ -153,7 +189,13 @@ def random_resized_crop(
 
 @transform
 def gaussian_noise(batch: Batch, *, std: NonNegative = 0.1, generator: torch.Generator) -> Batch:
-    """Add independent normal noise."""
+    """Add independent normal noise of standard deviation ``std`` to ``image`` [rows, channels, h, w].
+
+    >>> batch = {"image": torch.zeros(100, 1, 8, 8)}
+    >>> noisy = data.gaussian_noise(batch, std=0.5, generator=torch.Generator().manual_seed(0))["image"]
+    >>> bool((noisy.std() - 0.5).abs() < 0.02)
+    True
+    """
     image = batch["image"]
     noise = torch.randn(image.shape, generator=generator, device=generator.device).to(image)
     return _with_image(batch, image + std * noise)
@@ -163,7 +205,14 @@ def gaussian_noise(batch: Batch, *, std: NonNegative = 0.1, generator: torch.Gen
 def random_erasing(
     batch: Batch, *, probability: Fraction = 0.5, side: Fraction = 0.3, generator: torch.Generator
 ) -> Batch:
-    """Blank a square of ``side`` times the image's side at a random place, with a probability."""
+    """Blank a square of ``side`` times the image's side at a random place, with a ``probability`` an image.
+
+    Reads and gives ``image`` [rows, channels, h, w]; blank is 0.
+
+    >>> batch = {"image": torch.ones(1, 1, 10, 10)}
+    >>> data.random_erasing(batch, probability=1.0, side=0.3, generator=torch.Generator())["image"].sum()
+    tensor(91.)
+    """
     image = batch["image"]
     rows, _, height, width = image.shape
     tall, wide = max(1, round(side * height)), max(1, round(side * width))
@@ -180,7 +229,13 @@ def random_erasing(
 def mixup(batch: Batch, *, alpha: Positive = 0.2, generator: torch.Generator) -> Batch:
     """Blend each image with another one of the batch (Zhang et al., 2018).
 
-    Adds ``other_label`` and ``mix`` [rows], the weight of the row's own label, drawn from Beta(alpha, alpha).
+    Reads ``image`` [rows, channels, h, w] and ``label`` [rows]. Adds ``other_label`` and ``mix`` [rows], the weight of
+    the row's own label, drawn from Beta(``alpha``, ``alpha``).
+
+    >>> batch = {"image": torch.rand(4, 1, 8, 8), "label": torch.arange(4)}
+    >>> mixed = data.mixup(batch, generator=torch.Generator().manual_seed(0))
+    >>> sorted(mixed), mixed["mix"].shape
+    (['image', 'label', 'mix', 'other_label'], torch.Size([4]))
     """
     image = batch["image"]
     rows = len(image)

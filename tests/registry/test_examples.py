@@ -17,6 +17,7 @@ FACES = {
     "metric": "metrics",
     **dict.fromkeys(("optimizer", "schedule", "gradient"), "optim"),
     "model": "models",
+    **dict.fromkeys(("data", "transform", "sampler"), "data"),
 }
 PARTS = [part for part in catalog() if part.kind in FACES and part.module.startswith("kdrun.")]
 NAMES = {"torch": torch, "ops": ops, "metrics": metrics, "optim": optim, "models": models, "data": data}
