@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from recorded_results import record, recorded
-from write_reference import write as write_reference
+from write_reference import pages as reference_pages
 
 from kdrun.config.files import read
 from kdrun.config.methods import Method, comments, methods
 from kdrun.config.paths import group_options, recipe_files
-from kdrun.registry import catalog
+from kdrun.registry import Catalog
 
 ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+CATALOG = Catalog(())
 MARKS = {"reproduced": "✓", "contradicted": "✗", "undecided": "?"}
 
 
@@ -32,18 +34,31 @@ def main() -> None:
     options = parser.parse_args()
     if options.runs:
         record(options.runs)
-    results = recorded()
-    folder = ROOT / "docs" / "methods"
-    found = list(methods())
-    pages = {folder / f"{method.name}.md": method for method in found}
-    for stale in set(folder.rglob("*.md")) - {*pages, folder / "README.md"}:
-        stale.unlink()
-    for path, method in pages.items():
+    found = pages()
+    for stale in committed() - {*found}:
+        (DOCS / stale).unlink()
+    for name, text in found.items():
+        path = DOCS / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(method_page(method, results))
-    (folder / "README.md").write_text(method_index(found, results))
-    (ROOT / "docs" / "papers.md").write_text(paper_index(results))
-    write_reference()
+        path.write_text(text, encoding="utf-8")
+
+
+def pages() -> dict[str, str]:
+    """Every page that is generated, by its path below docs."""
+    results = recorded()
+    found = list(methods())
+    return {
+        "methods/README.md": method_index(found, results),
+        **{f"methods/{method.name}.md": method_page(method, results) for method in found},
+        "papers.md": paper_index(results),
+        **{f"reference/{name}": text for name, text in reference_pages().items()},
+    }
+
+
+def committed() -> set[str]:
+    """The generated pages that are there."""
+    folders = [DOCS / "methods", DOCS / "reference"]
+    return {path.relative_to(DOCS).as_posix() for folder in folders for path in folder.rglob("*.md")} | {"papers.md"}
 
 
 def recipe_of(protocol: str) -> str:
@@ -71,30 +86,38 @@ def method_page(method: Method, results: dict[str, Any]) -> str:
             for b in base
         ]
         lines += [f"Builds on {', '.join(links)}.", ""]
-    knobs = content.get("transfer") or {}
-    if knobs:
-        lines += ["## Knobs", "", "| knob | default |", "|---|---|"]
-        lines += [f"| `transfer.{k}` | `{json.dumps(v)}` |" for k, v in knobs.items()] + [""]
-    parts = used_parts(path, content)
-    if parts:
-        lines += ["## Mathematics", ""]
-        for kind, part in parts:
-            found = catalog().get(kind, part)
-            place = f"{found.module.replace('.', '/')}.py"
-            lines += [f"**`{part}`** ({kind}, `{place}`)", "", "```text", found.doc or "", "```", ""]
-    board = board_of(method.protocol, results)
-    row = board_row(short, board)
-    if board and row:
-        over = f", {row[3]} {board[1][0][3]}" if row[3] else ""
-        cost = f"; {board[1][0][4]} {row[4]} (FLOPs)" if row[4] else ""
-        lines += [
-            "## Cost and place",
-            "",
-            f"On the common miniature (`kdrun reproduce {board[0]}`): rank {row[0]}, {board[1][0][2]} {row[2]}{over}{cost}.",
-            "",
-        ]
+    lines += [*_knobs(content.get("transfer") or {}), *_mathematics(path, content), *_place(method, results)]
     lines += ["## The file", "", "```yaml", path.read_text().rstrip(), "```", ""]
     return "\n".join(lines)
+
+
+def _knobs(knobs: dict[str, Any]) -> list[str]:
+    rows = [f"| `transfer.{k}` | `{json.dumps(v)}` |" for k, v in knobs.items()]
+    return ["## Knobs", "", "| knob | default |", "|---|---|", *rows, ""] if knobs else []
+
+
+def _mathematics(path: Path, content: dict[str, Any]) -> list[str]:
+    """The functions and models that the method names, with their docstrings."""
+    lines = []
+    for kind, part in used_parts(path, content):
+        found = CATALOG.get(kind, part)
+        place = f"{found.module.replace('.', '/')}.py"
+        lines += [f"**`{part}`** ({kind}, `{place}`)", "", "```text", found.doc or "", "```", ""]
+    return ["## Mathematics", "", *lines] if lines else []
+
+
+def _place(method: Method, results: dict[str, Any]) -> list[str]:
+    """What the method costs, and its rank on the protocol's leaderboard, where that has been run."""
+    board = board_of(method.protocol, results)
+    row = board_row(method.name.partition("/")[2], board)
+    if not board or not row:
+        return []
+    over = f", {row[3]} {board[1][0][3]}" if row[3] else ""
+    cost = f"; {board[1][0][4]} {row[4]} (FLOPs)" if row[4] else ""
+    said = (
+        f"On the common miniature (`kdrun reproduce {board[0]}`): rank {row[0]}, {board[1][0][2]} {row[2]}{over}{cost}."
+    )
+    return ["## Cost and place", "", said, ""]
 
 
 def _sentence(text: str) -> str:
@@ -108,7 +131,7 @@ def used_parts(path: Path, content: Any) -> list[tuple[str, str]]:
     def visit(value: Any) -> None:
         if isinstance(value, dict):
             for kind in ("op", "model"):
-                if isinstance(value.get(kind), str) and value[kind] in catalog().names(kind):
+                if isinstance(value.get(kind), str) and value[kind] in CATALOG.names(kind):
                     found[kind, value[kind]] = None
             for inner in value.values():
                 visit(inner)

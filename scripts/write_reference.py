@@ -1,6 +1,6 @@
 """The reference of parts, docs/reference/, made of the registry: signatures and docstrings, a page a family.
 
-python scripts/write_docs.py writes it with the other generated pages. The same sources give the same bytes.
+python scripts/write_docs.py writes them with the other generated pages. The same sources give the same bytes.
 """
 
 from __future__ import annotations
@@ -13,10 +13,7 @@ from pathlib import Path
 from kdrun.registry import BY_KINDS, Catalog, Part
 from kdrun.registry.describe import node_text, place, signature_text
 
-__all__ = ["pages", "write"]
-
-ROOT = Path(__file__).parent.parent
-FOLDER = ROOT / "docs" / "reference"
+__all__ = ["pages"]
 
 KINDS = {
     "op": ("Ops", "tensor functions, in step graphs by `op`, and in run graphs on whole tensors"),
@@ -38,17 +35,6 @@ KINDS = {
     **{kind: (f"Stage: {kind}", f"what the stage `{kind}` does, named by `by`") for kind in BY_KINDS},
 }
 """A title for each kind, and what its parts are for."""
-
-
-def write() -> None:
-    """Write every page, and delete those of families that are gone."""
-    found = pages()
-    for stale in {*FOLDER.rglob("*.md")} - {FOLDER / name for name in found}:
-        stale.unlink()
-    for name, text in found.items():
-        path = FOLDER / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
 
 
 def pages() -> dict[str, str]:

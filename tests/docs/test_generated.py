@@ -1,33 +1,43 @@
-"""docs/reference is what the registry says now, the same on every machine."""
+"""Generated pages are what methods, recipes and the registry say now, the same on every machine."""
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from kdrun.registry import Catalog
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "docs" / "reference"
 
 
 @pytest.fixture(scope="module")
-def reference() -> object:
+def scripts() -> Iterator[None]:
+    """The scripts, importable."""
     sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        import write_reference
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
-    return write_reference
+    yield
+    sys.path.remove(str(ROOT / "scripts"))
 
 
-def test_the_committed_pages_are_what_the_script_writes(reference) -> None:
-    committed = {p.relative_to(FOLDER).as_posix(): p.read_text(encoding="utf-8") for p in FOLDER.rglob("*.md")}
-    wanted = reference.pages()
-    stale = sorted(name for name in {*committed, *wanted} if committed.get(name) != wanted.get(name))
-    assert not stale, "run python scripts/write_docs.py"
+@pytest.fixture(scope="module")
+def docs(scripts) -> ModuleType:
+    return importlib.import_module("write_docs")
+
+
+@pytest.fixture(scope="module")
+def reference(scripts) -> ModuleType:
+    return importlib.import_module("write_reference")
+
+
+def test_the_committed_pages_are_what_the_script_writes(docs) -> None:
+    wanted = docs.pages()
+    there = {name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in docs.committed()}
+    stale = sorted(name for name in {*there, *wanted} if there.get(name) != wanted.get(name))
+    assert not stale, "run make docs"
 
 
 def test_every_part_has_an_entry_and_a_link_in_the_index(reference) -> None:
@@ -42,8 +52,8 @@ def test_every_kind_has_a_title(reference) -> None:
     assert {part.kind for part in Catalog(())} <= set(reference.KINDS)
 
 
-def test_pages_name_no_place_of_this_machine(reference) -> None:
-    for name, text in reference.pages().items():
+def test_pages_name_no_place_of_this_machine(docs) -> None:
+    for name, text in docs.pages().items():
         assert str(ROOT) not in text, name
         assert str(Path.home()) not in text, name
 
