@@ -30,7 +30,7 @@ class _Cifar:
     mean: list[float]
     std: list[float]
 
-    def __init__(self, root: str, valid: int, limit: int | None) -> None:
+    def __init__(self, *, root: str = "~/.cache/kdrun/data", valid: Unsigned = 0, limit: Count | None = None) -> None:
         self.root, self.valid, self.limit = Path(root).expanduser(), valid, limit
 
     def info(self) -> dict[str, DataInfo]:
@@ -108,9 +108,6 @@ class Cifar10(_Cifar):
     test_file = "test_batch.bin"
     mean, std = [0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]
 
-    def __init__(self, *, root: str = "~/.cache/kdrun/data", valid: Unsigned = 0, limit: Count | None = None) -> None:
-        super().__init__(root, valid, limit)
-
 
 @data(name="cifar100", fields=("train", "valid", "test"))
 class Cifar100(_Cifar):
@@ -128,6 +125,3 @@ class Cifar100(_Cifar):
     classes, folder, label_bytes = 100, "cifar-100-binary", 2
     train_files, test_file = ("train.bin",), "test.bin"
     mean, std = [0.5071, 0.4867, 0.4408], [0.2675, 0.2565, 0.2761]
-
-    def __init__(self, *, root: str = "~/.cache/kdrun/data", valid: Unsigned = 0, limit: Count | None = None) -> None:
-        super().__init__(root, valid, limit)

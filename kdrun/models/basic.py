@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from kdrun.models.taps import level_taps
 from kdrun.registry import model
 from kdrun.types import Count, Fraction, Size, Unsigned
 
@@ -75,10 +76,7 @@ class ConvolutionalNetwork(nn.Module):
         self.up = nn.Sequential(*itertools.chain.from_iterable(layers))
         self.head = nn.Linear(widths[-1], int(num_classes))
         blocks = [f"blocks.{i}" for i in range(len(channels))]
-        self.tap_points = {"feature": "head:input", "head": "head", "pooled": "up:input"}
-        self.tap_points["map"] = f"blocks.{len(channels) - 1}"
-        self.tap_points |= {f"map_{i}": path for i, path in enumerate(blocks, 1)}
-        self.tap_points |= {f"map_{i}_pre": f"{path}.2" for i, path in enumerate(blocks, 1)}
+        self.tap_points = {**level_taps(blocks, [f"{path}.2" for path in blocks]), "pooled": "up:input"}
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits [batch, classes] of images [batch, channels, height, width]."""

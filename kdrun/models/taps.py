@@ -13,7 +13,14 @@ from torch import Tensor, nn
 
 from kdrun.errors import InputError, nearest
 
-__all__ = ["Detour", "Slot", "inner_module", "resolve_tap", "tap"]
+__all__ = ["Detour", "Slot", "inner_module", "level_taps", "resolve_tap", "tap"]
+
+
+def level_taps(paths: Sequence[str], before_relu: Sequence[str] = ()) -> dict[str, str]:
+    """The tap points of a classifier: its head, what that reads, its levels, and what their last ReLUs read."""
+    named = {f"map_{i}": path for i, path in enumerate(paths, 1)}
+    early = {f"map_{i}_pre": path for i, path in enumerate(before_relu, 1)}
+    return {"feature": "head:input", "head": "head", **({"map": paths[-1]} if paths else {}), **named, **early}
 
 
 class Slot:

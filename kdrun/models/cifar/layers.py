@@ -1,19 +1,10 @@
-"""What the CIFAR networks share: convolutions with their norms, the classifier around the levels, first weights, taps."""
+"""What the CIFAR networks share: convolutions with their norms, the classifier around the levels, first weights."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 
-__all__ = ["LeveledClassifier", "convolution", "convolution_unit", "kaiming_initialize", "level_taps"]
-
-
-def level_taps(paths: Sequence[str], before_relu: Sequence[str] = ()) -> dict[str, str]:
-    """Tap points of a classifier with these levels, and of the modules whose outputs their last ReLUs read."""
-    named = {f"map_{i + 1}": p for i, p in enumerate(paths)}
-    early = {f"map_{i + 1}_pre": p for i, p in enumerate(before_relu)}
-    return {"feature": "head:input", "head": "head", "map": paths[-1], **named, **early}
+__all__ = ["LeveledClassifier", "convolution", "convolution_unit", "kaiming_initialize"]
 
 
 def convolution(before: int, after: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> nn.Conv2d:

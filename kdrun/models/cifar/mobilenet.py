@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from kdrun.models.cifar.layers import LeveledClassifier, convolution, convolution_unit, kaiming_initialize, level_taps
+from kdrun.models.cifar.layers import LeveledClassifier, convolution, convolution_unit, kaiming_initialize
+from kdrun.models.taps import level_taps
 from kdrun.registry import model
 from kdrun.types import Count, Positive, Size
 

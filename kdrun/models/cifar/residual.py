@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from kdrun.errors import InputError
-from kdrun.models.cifar.layers import LeveledClassifier, convolution, convolution_unit, kaiming_initialize, level_taps
+from kdrun.models.cifar.layers import LeveledClassifier, convolution, convolution_unit, kaiming_initialize
+from kdrun.models.taps import level_taps
 from kdrun.registry import model
 from kdrun.types import Count, Size
 

@@ -6,7 +6,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from kdrun.models.cifar.layers import LeveledClassifier, kaiming_initialize, level_taps
+from kdrun.models.cifar.layers import LeveledClassifier, kaiming_initialize
+from kdrun.models.taps import level_taps
 from kdrun.registry import model
 from kdrun.types import Size
 
