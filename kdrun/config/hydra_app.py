@@ -7,8 +7,6 @@ Hydra loads its own node and the launcher; the experiment is kdrun's, with arms,
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,10 +17,10 @@ from hydra.types import RunMode
 
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Experiment, Selection
+from kdrun.config.hydra_state import own_hydra, own_resolvers, whole_complaints
 from kdrun.config.library import search_path_of
 from kdrun.config.messages import plain
 from kdrun.config.paths import RecipeFile, group_options
-from kdrun.config.resolvers import register
 from kdrun.errors import InputError
 from kdrun.grammar.objective import parse_objective
 
@@ -147,18 +145,12 @@ def experiment_of(recipe: RecipeFile, texts: Sequence[str]) -> Experiment:
 def _initialised(recipe: RecipeFile, *, completing: bool) -> Iterator[Any]:
     from hydra._internal.hydra import Hydra
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.version import setbase
 
-    setbase("1.3")
-    register()
-    GlobalHydra.instance().clear()
-    hydra = Hydra(task_name="kdrun", config_loader=Loader(recipe, completing=completing))
-    GlobalHydra.instance().initialize(hydra)
-    register()
-    try:
-        yield hydra
-    finally:
-        GlobalHydra.instance().clear()
+    with own_hydra(), own_resolvers(), whole_complaints():
+        hydra = Hydra(task_name="kdrun", config_loader=Loader(recipe, completing=completing))
+        GlobalHydra.instance().initialize(hydra)
+        with own_resolvers(hydras=True):  # which Hydra has registered by now, among others
+            yield hydra
 
 
 def app(recipe: RecipeFile, arguments: Sequence[str], task: Callable[[Any], Any]) -> list[Any]:
@@ -175,8 +167,6 @@ def app(recipe: RecipeFile, arguments: Sequence[str], task: Callable[[Any], Any]
     asked = [f for f in ("cfg", "info", "multirun", "shell_completion", "run") if getattr(given, f)]
     if len(asked) > 1:
         raise InputError(f"only one of --run, --multirun, --cfg and --info at a time; got {' and '.join(asked)}")
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    logging.raiseExceptions = False  # a reader that has seen enough of --info closes the pipe
     with _initialised(recipe, completing=given.shell_completion) as hydra, _plain_errors():
         if given.hydra_help:
             hydra.hydra_help(config_name="config", args_parser=parser, args=given)

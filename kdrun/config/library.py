@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kdrun.config.files import ConfigFile, read
+from kdrun.config.hydra_state import own_hydra
 from kdrun.config.messages import hydra_errors
 from kdrun.config.paths import RecipeFile, conf_dir, files_of, group_folders, search_path
 from kdrun.errors import InputError
@@ -58,7 +59,7 @@ class Library:
 
         texts = [f"recipes='{self.recipe.name}'", *(f"~{g}" if o is None else f"{g}={o}" for g, o in choices)]
         texts += [f"+{group}={option}" for group, option in added]
-        with hydra_errors():
+        with own_hydra(), hydra_errors():
             found = create_defaults_list(
                 repo=self._repository,
                 config_name="config",

@@ -1,66 +1,15 @@
-"""The fixed list of ``${...}`` resolvers: arithmetic and choice, nothing that reads the machine."""
+"""Interpolating ``${...}``: arithmetic and choice, nothing that reads the machine."""
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from kdrun.config.hydra_state import own_resolvers
 from kdrun.errors import InputError
 
-__all__ = ["harmless", "register", "resolved"]
-
-_HYDRA = ("hydra", "now")
-_KEPT = (*_HYDRA, "oc.select", "oc.dict.keys", "oc.dict.values", "oc.create", "oc.deprecated")
-
-
-def _choose(condition: Any, yes: Any, no: Any) -> Any:
-    return yes if condition else no
-
-
-def _product(*values: float) -> float:
-    result: float = 1
-    for value in values:
-        result *= value
-    return result
-
-
-def register() -> None:
-    """Leave OmegaConf with the harmless resolvers of its own and these: add, mul, div, floordiv, min, max, if.
-
-    ``oc.env`` and ``oc.decode`` go: a recipe from a stranger must not read the environment.
-    """
-    from omegaconf import OmegaConf
-    from omegaconf.basecontainer import BaseContainer
-
-    registered = BaseContainer._resolvers
-    for name in [name for name in registered if name not in _KEPT]:
-        OmegaConf.clear_resolver(name)
-    arithmetic: dict[str, Callable[..., Any]] = {
-        "add": lambda *values: sum(values),
-        "mul": _product,
-        "div": lambda a, b: a / b,
-        "floordiv": lambda a, b: a // b,
-        "min": lambda *values: min(values),
-        "max": lambda *values: max(values),
-        "if": _choose,
-    }
-    for name, function in arithmetic.items():
-        OmegaConf.register_new_resolver(name, function, replace=True)
-
-
-@contextlib.contextmanager
-def harmless() -> Iterator[None]:
-    """Resolve without Hydra's own resolvers, which name folders, users' settings and the time of day."""
-    from omegaconf.basecontainer import BaseContainer
-
-    registered = BaseContainer._resolvers
-    aside = {name: registered.pop(name) for name in _HYDRA if name in registered}
-    try:
-        yield
-    finally:
-        registered.update(aside)
+__all__ = ["resolved"]
 
 
 def resolved(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,11 +42,10 @@ def _evaluated(expressions: list[str], raw: Mapping[str, Any], places: list[tupl
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    register()
     named = {name for text in expressions for name in re.findall(r"[\w-]+", text)}
     settings = {name: content for name, content in raw.items() if name in named}
     try:
-        with harmless():
+        with own_resolvers():
             root = OmegaConf.create({**settings, _VALUES: expressions})
             found = OmegaConf.to_container(root[_VALUES], resolve=True)
     except OmegaConfBaseException as error:

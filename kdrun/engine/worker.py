@@ -9,7 +9,6 @@ import sys
 import threading
 
 from kdrun.config.experiment import Experiment
-from kdrun.config.resolvers import register
 from kdrun.engine.session import Session
 from kdrun.engine.sources import Sources
 from kdrun.errors import Diverged
@@ -30,7 +29,6 @@ def serve() -> None:
         threading.Thread(target=_end_with_the_first, daemon=True).start()
         meeting = dist.TCPStore("127.0.0.1", int(os.environ[MEETING]), size, is_master=False)
     line = Line(rank, size, meeting)
-    register()
     sources = Sources()
     while (task := line.hear()) is not None:
         session = Session(Experiment("", task["config"]), QuietReporter(), sources=sources)

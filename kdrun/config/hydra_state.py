@@ -1,0 +1,101 @@
+"""What Hydra and OmegaConf keep for the whole process: put aside while kdrun works with them, and back in place afterwards.
+
+So a program may use Hydra and resolvers of its own beside kdrun, and one run meets nothing that another one left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+__all__ = ["own_hydra", "own_resolvers", "whole_complaints"]
+
+_LOCK = threading.RLock()
+"""Two threads that compose take turns: what is put aside is that of the process."""
+
+_HARMLESS = ("oc.select", "oc.dict.keys", "oc.dict.values", "oc.create", "oc.deprecated")
+_HYDRAS = ("hydra", "now")
+"""Resolvers that Hydra's own settings need. They name folders, users' settings and the time of day."""
+
+
+def _choose(condition: Any, yes: Any, no: Any) -> Any:
+    return yes if condition else no
+
+
+def _product(*values: float) -> float:
+    result: float = 1
+    for value in values:
+        result *= value
+    return result
+
+
+_ARITHMETIC: dict[str, Callable[..., Any]] = {
+    "add": lambda *values: sum(values),
+    "mul": _product,
+    "div": lambda a, b: a / b,
+    "floordiv": lambda a, b: a // b,
+    "min": lambda *values: min(values),
+    "max": lambda *values: max(values),
+    "if": _choose,
+}
+
+
+@contextlib.contextmanager
+def own_resolvers(*, hydras: bool = False) -> Iterator[None]:
+    """Inside, ``${...}`` knows the harmless resolvers of OmegaConf and these: add, mul, div, floordiv, min, max, if.
+
+    ``oc.env``, ``oc.decode`` and whatever else is registered stay outside: a recipe from a stranger must not read the
+    environment. ``hydras``: Hydra's own are there, too.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.basecontainer import BaseContainer
+
+    with _LOCK:
+        before = BaseContainer._resolvers
+        kept = (*_HARMLESS, *(_HYDRAS if hydras else ()))
+        BaseContainer._resolvers = {name: before[name] for name in kept if name in before}
+        for name, function in _ARITHMETIC.items():
+            OmegaConf.register_new_resolver(name, function)
+        try:
+            yield
+        finally:
+            BaseContainer._resolvers = before
+
+
+@contextlib.contextmanager
+def own_hydra() -> Iterator[None]:
+    """Inside, Hydra is as if nobody had used it in this process."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.singleton import Singleton
+    from hydra.version import VersionBase, setbase
+
+    kinds: tuple[type, ...] = (GlobalHydra, HydraConfig, VersionBase)
+    with _LOCK:
+        aside = {kind: Singleton._instances.pop(kind) for kind in kinds if kind in Singleton._instances}
+        try:
+            setbase("1.3")
+            yield
+        finally:
+            for kind in kinds:
+                Singleton._instances.pop(kind, None)
+            Singleton._instances.update(aside)
+
+
+@contextlib.contextmanager
+def whole_complaints() -> Iterator[None]:
+    """Inside, Hydra raises what it meets, and a reader that has seen enough of its output may close the pipe."""
+    before, told = os.environ.get("HYDRA_FULL_ERROR"), logging.raiseExceptions
+    os.environ["HYDRA_FULL_ERROR"], logging.raiseExceptions = "1", False
+    try:
+        yield
+    finally:
+        logging.raiseExceptions = told
+        if before is None:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
