@@ -12,9 +12,7 @@ from kdrun.data.dataset import Column, DataInfo, FileDataset, MemoryDataset
 from kdrun.data.density_maps import points_to_density
 from kdrun.data.fingerprints import fingerprint_of, share_of
 from kdrun.data.head_annotations import CrowdReader, annotation_of
-from kdrun.data.images import IMAGENET_MEAN as MEAN
-from kdrun.data.images import IMAGENET_STD as STD
-from kdrun.data.images import standardized
+from kdrun.data.images import IMAGENET_MEAN, IMAGENET_STD, standardized
 from kdrun.errors import DataError
 from kdrun.registry import data
 from kdrun.types import Count, Fraction, Positive, Unsigned
@@ -85,7 +83,7 @@ class Crowds:
             picture = _with_heads(_background(photographs, self.size, draw), points, draw)
             deviation = torch.full((len(points),), self.deviation)
             density = points_to_density(points, self.size, self.size, deviation, stride=self.stride)
-            rows.append((standardized(picture, MEAN, STD), density, torch.tensor(float(len(points)))))
+            rows.append((standardized(picture, IMAGENET_MEAN, IMAGENET_STD), density, torch.tensor(float(len(points)))))
         columns = {
             n: torch.stack(v) for n, v in zip(("image", "density", "count"), zip(*rows, strict=True), strict=True)
         }
