@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from kdrun.registry.kinds import HOOKS
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 PLACES = sorted(set(re.findall(r"`((?:kdrun|tests|scripts|conf|recipes)/[\w/]+\.py)(?::([\w.]+))?`", PAGE)))
@@ -35,6 +37,10 @@ def test_every_function_that_the_page_names_stands_there(path, name) -> None:
         return
     assert (ROOT / path).is_file()
     assert not name or name in defined(ROOT / path)
+
+
+def test_every_mark_of_what_a_stage_or_part_says_is_explained() -> None:
+    assert not [mark for mark in HOOKS if f"`@{mark}" not in PAGE]
 
 
 def test_every_folder_that_the_page_names_is_there() -> None:
@@ -68,6 +74,9 @@ def test_the_parts_and_the_recipe_that_the_page_shows_check_plan_and_run(kdrun, 
     assert {"test.smallest_margin", "rows.rarest", "rows.commonest"} <= {
         line.split()[0] for line in answer.out.splitlines()
     }
+    other = kdrun("check", recipe, plugins, "claims.balanced.test='some.rows.rares > 5'")
+    assert other.code == 2
+    assert "did you mean 'rows.rarest'?" in other.err
     wrong = kdrun("check", recipe, plugins, "rows.column=index")
     assert wrong.code == 2
     assert "every row has an index of its own" in wrong.err
