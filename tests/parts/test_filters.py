@@ -12,7 +12,8 @@ import torch
 from kdrun.data.dataset import DataInfo, MemoryDataset
 from kdrun.errors import InputError
 from kdrun.metrics.sets import gospa
-from kdrun.parts.filters import best_assignments, existence_threshold, gm_phd, pmb
+from kdrun.parts.assignments import best_assignments
+from kdrun.parts.filters import existence_threshold, gm_phd, pmb
 from support.scenes import CLEAR, split
 
 
