@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError
 from kdrun.models.small_transformers import CausalTransformer, KeyValueCache
 from kdrun.ops.logits import kl_matched_weights, logit_shift, shift_divergence, top_k_filter, top_p_filter
-from kdrun.registry import generate
+from kdrun.registry import generate, shape_of
 from kdrun.runtime.context import Context
 from kdrun.types import Count, Fraction, NonNegative, Positive, Unsigned
 
@@ -92,81 +92,75 @@ Combine = Callable[[list[Tensor]], tuple[Tensor, dict[str, Tensor]]]
 """From the logits of each model, [rows, vocabulary], to those that are decoded, and what is recorded of this step."""
 
 
-def _written(
-    models: list[Module],
-    data: Dataset,
-    combine: Combine,
-    sampler: Sampler,
-    *,
-    max_tokens: int,
-    stop: list[int] | None,
-    padding: int,
-    batch_size: int,
-    context: Context,
-) -> Dataset:
-    """``data`` with what was written after each row's prompt, and what ``combine`` recorded at each token."""
+@dataclass(frozen=True)
+class Decoder:
+    """How answers are written, after each prompt of a data set: up to ``max_tokens`` or to a token of ``stop``."""
+
+    sampler: Sampler
+    max_tokens: int
+    stop: list[int] | None
+    padding: int
+    batch_size: int
+    context: Context
+
+    def written(self, models: list[Module], data: Dataset, combine: Combine) -> Dataset:
+        """``data`` with what was written after each row's prompt, and what ``combine`` recorded at each token."""
+        _check_prompts(data)
+        parts: dict[str, list[Tensor]] = {}
+        hardware = self.context.hardware
+        with hardware.evaluation():
+            for batch in data.batches(self.batch_size, device=self.context.device, workers=hardware.workers):
+                mask = batch["mask"].bool() if "mask" in batch else batch["tokens"] != self.padding
+                for name, values in self._of_batch(models, batch["tokens"], mask, combine).items():
+                    parts.setdefault(name, []).append(values.cpu())
+        return data.with_columns({name: torch.cat(values) for name, values in parts.items()})
+
+    def _of_batch(self, models: list[Module], tokens: Tensor, mask: Tensor, combine: Combine) -> dict[str, Tensor]:
+        """A row that has ended leaves the batch, and with it all caches."""
+        if not bool(mask[:, -1].all()):
+            raise InputError("prompts are padded on the left: the last token of a row is real")
+        cached = [CachedModel(model) for model in models]
+        count, device = len(tokens), tokens.device
+        columns = {
+            "generated": torch.full((count, self.max_tokens), self.padding, dtype=torch.int64, device=device),
+            "emitted": torch.zeros(count, self.max_tokens, device=device),
+        }
+        ends = torch.tensor(self.stop or [], dtype=torch.int64, device=device)
+        rows = torch.arange(count, device=device)
+        for step in range(self.max_tokens):
+            logits, records = combine([model.next_logits(tokens, mask) for model in cached])
+            chosen = self.sampler(logits)
+            for name, value in {"generated": chosen, "emitted": torch.ones_like(chosen).float(), **records}.items():
+                if name not in columns:
+                    shape = (count, *value.shape[1:], self.max_tokens)
+                    columns[name] = torch.zeros(shape, dtype=value.dtype, device=device)
+                columns[name][rows, ..., step] = value
+            going = (~torch.isin(chosen, ends)).nonzero()[:, 0]
+            if len(going) == 0:
+                break
+            if len(going) < len(rows):
+                rows, chosen, mask = rows[going], chosen[going], mask[going]
+                for model in cached:
+                    model.select(going)
+            tokens = chosen[:, None]
+            mask = torch.cat([mask, torch.ones_like(tokens, dtype=torch.bool)], dim=1)
+        return columns
+
+
+def _check_prompts(data: Dataset) -> None:
     if "tokens" not in data.info.columns:
         raise InputError(f"prompts stand in a column 'tokens'; there are: {', '.join(data.info.columns)}")
-    parts: dict[str, list[Tensor]] = {}
-    with context.hardware.evaluation():
-        for batch in data.batches(batch_size, device=context.device, workers=context.hardware.workers):
-            mask = batch["mask"].bool() if "mask" in batch else batch["tokens"] != padding
-            if isinstance(mask, FakeTensor):
-                found = _planned(models, batch["tokens"], len(data), combine, sampler, max_tokens)
-                return data.with_columns(found)
-            written = _write(models, batch["tokens"], mask, combine, sampler, max_tokens, stop or [], padding)
-            for name, values in written.items():
-                parts.setdefault(name, []).append(values.cpu())
-    return data.with_columns({name: torch.cat(values) for name, values in parts.items()})
 
 
-def _write(
-    models: list[Module],
-    tokens: Tensor,
-    mask: Tensor,
-    combine: Combine,
-    sampler: Sampler,
-    max_tokens: int,
-    stop: list[int],
-    padding: int,
-) -> dict[str, Tensor]:
-    """One batch. A row that has ended leaves the batch, and with it all caches."""
-    if not bool(mask[:, -1].all()):
-        raise InputError("prompts are padded on the left: the last token of a row is real")
-    cached = [CachedModel(model) for model in models]
-    count, device = len(tokens), tokens.device
-    columns = {
-        "generated": torch.full((count, max_tokens), padding, dtype=torch.int64, device=device),
-        "emitted": torch.zeros(count, max_tokens, device=device),
-    }
-    ends = torch.tensor(stop, dtype=torch.int64, device=device)
-    rows = torch.arange(count, device=device)
-    for step in range(max_tokens):
-        logits, records = combine([model.next_logits(tokens, mask) for model in cached])
-        chosen = sampler(logits)
-        for name, value in {"generated": chosen, "emitted": torch.ones_like(chosen).float(), **records}.items():
-            if name not in columns:
-                columns[name] = torch.zeros(count, *value.shape[1:], max_tokens, dtype=value.dtype, device=device)
-            columns[name][rows, ..., step] = value
-        going = (~torch.isin(chosen, ends)).nonzero()[:, 0]
-        if len(going) == 0:
-            break
-        if len(going) < len(rows):
-            rows, chosen, mask = rows[going], chosen[going], mask[going]
-            for model in cached:
-                model.select(going)
-        tokens = chosen[:, None]
-        mask = torch.cat([mask, torch.ones_like(tokens, dtype=torch.bool)], dim=1)
-    return columns
-
-
-def _planned(
-    models: list[Module], tokens: Tensor, count: int, combine: Combine, sampler: Sampler, max_tokens: int
-) -> dict[str, Tensor]:
-    """The columns of a stage that is planned: one token is enough to know them."""
-    logits, records = combine([CachedModel(model).first_logits(tokens) for model in models])
+def _written_shape(models: list[Module], data: Dataset, combine: Combine, max_tokens: int) -> Dataset:
+    """The columns of what is written; one token is enough to know them."""
+    _check_prompts(data)
+    with torch.no_grad():
+        logits, records = combine([CachedModel(model).first_logits(data.column("tokens")) for model in models])
     known = {"generated": logits.argmax(-1), "emitted": logits[:, 0].float(), **records}
-    return {n: torch.zeros(count, *v.shape[1:], max_tokens, dtype=v.dtype) for n, v in known.items()}
+    return data.with_columns(
+        {n: torch.zeros(len(v), *v.shape[1:], max_tokens, dtype=v.dtype) for n, v in known.items()}
+    )
 
 
 @generate
@@ -192,17 +186,17 @@ def decoding(
     the nucleus ``top_p``. Raises ``InputError`` for prompts padded on the right or a model that is no causal one.
     """
     sampler = Sampler(temperature, top_k, top_p, generator)
-    return _written(
-        [model],
-        data,
-        lambda logits: (logits[0], {}),
-        sampler,
-        max_tokens=max_tokens,
-        stop=stop,
-        padding=padding,
-        batch_size=batch_size,
-        context=context,
-    )
+    return Decoder(sampler, max_tokens, stop, padding, batch_size, context).written([model], data, _alone)
+
+
+@shape_of("generate", "decoding")
+def decoding_shape(model: Module, data: Dataset, *, max_tokens: Count = 64, **options: Any) -> Dataset:
+    """What one token has, ``max_tokens`` times."""
+    return _written_shape([model], data, _alone, max_tokens)
+
+
+def _alone(logits: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    return logits[0], {}
 
 
 @generate
@@ -235,8 +229,35 @@ def fused_decoding(
     large model in nats, the experts' ``mean_divergence`` from the small one, and ``mismatch``: the distance of the two
     where weights were matched and a root lies in range, else 0.
     """
-    if weights is not None and len(weights) not in (1, len(experts)):
-        raise InputError(f"{len(experts)} experts need as many weights, got {len(weights)}")
+    combine = _fusion(len(experts), weights, direction=direction, largest=largest, method=method)
+    sampler = Sampler(temperature, top_k, top_p, generator)
+    decoder = Decoder(sampler, max_tokens, stop, padding, batch_size, context)
+    return decoder.written([large, small, *experts], data, combine)
+
+
+@shape_of("generate", "fused_decoding")
+def fused_decoding_shape(
+    large: Module,
+    small: Module,
+    experts: list[Module],
+    data: Dataset,
+    *,
+    weights: list[float] | None = None,
+    direction: Literal["largest", "mixture"] = "largest",
+    largest: Positive = 2.0,
+    method: Literal["bisection", "grid"] = "bisection",
+    max_tokens: Count = 64,
+    **options: Any,
+) -> Dataset:
+    """What one token has, ``max_tokens`` times."""
+    combine = _fusion(len(experts), weights, direction=direction, largest=largest, method=method)
+    return _written_shape([large, small, *experts], data, combine, max_tokens)
+
+
+def _fusion(experts: int, weights: list[float] | None, *, direction: Any, largest: float, method: Any) -> Combine:
+    """How logits of the large model, the small one and the experts become those that are decoded; see ``fused_decoding``."""
+    if weights is not None and len(weights) not in (1, experts):
+        raise InputError(f"{experts} experts need as many weights, got {len(weights)}")
 
     def combine(logits: list[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         classes = min(value.shape[-1] for value in logits)
@@ -258,15 +279,4 @@ def fused_decoding(
             "mismatch": torch.where(inside, (moved - wanted).abs(), torch.zeros_like(moved)),
         }
 
-    sampler = Sampler(temperature, top_k, top_p, generator)
-    return _written(
-        [large, small, *experts],
-        data,
-        combine,
-        sampler,
-        max_tokens=max_tokens,
-        stop=stop,
-        padding=padding,
-        batch_size=batch_size,
-        context=context,
-    )
+    return combine
