@@ -7,6 +7,7 @@ planned (``plan_of``, ``shape_of``). What can be known only by running is noted 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -173,9 +174,10 @@ def _faked(part: Part, node: Node, values: Mapping[str, Any], sizes: Mapping[str
     stated = said("shape_of", node)
     options = {k: v for k, v in node.params.items() if k not in ENGINE_KEYS["stage"]}
     with on_fakes():
-        if stated is None and "context" in part.injected:
+        injected = part.injected if stated is None else set(inspect.signature(stated).parameters)
+        if "context" in injected:
             options["context"] = FakeContext(node.name, node.key, sizes)
-        if stated is None and "generator" in part.injected:
+        if "generator" in injected:
             options["generator"] = torch.Generator()
         faked = {n: fake(v, sizes) for n, v in values.items()}
         positional = faked.pop(part.inputs[-1].name, []) if part.variadic else []

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import Module
 from torch.nn import functional as F
 
 from kdrun.data.dataset import Dataset
 from kdrun.ops.clustering import one_vs_all_pseudo_label as pseudo_labels
-from kdrun.registry import label, reduce
+from kdrun.registry import label, reduce, shape_of
 from kdrun.runtime.context import Context
 from kdrun.runtime.outputs import outputs_over
 from kdrun.types import Count, Fraction, Positive, Unsigned
@@ -36,13 +37,20 @@ def cluster_number_by_silhouette(
     the candidate whose number of k-means clusters (2 at least) there has the best silhouette wins (Rousseeuw, 1987).
     """
     columns = outputs_over(model, data, {"feature": tap}, input="image", batch_size=batch_size, context=context)
-    if isinstance(columns["feature"], FakeTensor):
-        return torch.zeros(())  # a plan knows shapes alone
     features = F.normalize(columns["feature"].flatten(1), dim=1)
     if share < 1:
         order = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))
         features = features[order[: max(int(share * len(features)), 3)]]
     return torch.tensor(best_ratio(features, columns["logits"].shape[1], list(candidates), seed=seed))
+
+
+@shape_of("reduce", "cluster_number_by_silhouette")
+def cluster_number_shape(
+    model: Module, data: Dataset, *, tap: str = "feature", batch_size: Count = 512, context: Context, **options: Any
+) -> Tensor:
+    """A scalar, of a model that has the features."""
+    outputs_over(model, data, {"feature": tap}, input="image", batch_size=batch_size, context=context)
+    return torch.zeros(())
 
 
 def best_ratio(features: Tensor, classes: int, candidates: list[float], *, seed: int = 0) -> float:
@@ -88,7 +96,22 @@ def one_vs_all_pseudo_label(
     """
     columns = outputs_over(model, data, {"feature": tap}, input="image", batch_size=batch_size, context=context)
     feature, probabilities = columns["feature"].flatten(1), columns["logits"].softmax(-1)
-    if isinstance(feature, FakeTensor):
-        return data.with_columns({column: torch.zeros(len(data), dtype=torch.int64)})
     found = pseudo_labels(feature, probabilities, ratio, prior_weight=prior_weight, reject=reject, seed=seed)
     return data.with_columns({column: found["hard"]})
+
+
+@shape_of("label", "one_vs_all_pseudo_label")
+def one_vs_all_pseudo_label_shape(
+    model: Module,
+    data: Dataset,
+    ratio: Tensor,
+    *,
+    tap: str = "feature",
+    column: str = "pseudo",
+    batch_size: Count = 512,
+    context: Context,
+    **options: Any,
+) -> Dataset:
+    """A class number a row, of a model that has the features."""
+    outputs_over(model, data, {"feature": tap}, input="image", batch_size=batch_size, context=context)
+    return data.with_columns({column: torch.zeros(len(data), dtype=torch.int64)})

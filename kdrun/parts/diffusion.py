@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import Module
 
 from kdrun.data.dataset import Column, DataInfo, Dataset, MemoryDataset
 from kdrun.ops.diffusion import ddim_step as step
 from kdrun.ops.diffusion import noisy_from_signal, signal_from_noisy, signal_from_prediction
-from kdrun.registry import generate
+from kdrun.registry import generate, shape_of
 from kdrun.runtime.context import Context
 from kdrun.types import Count, Fraction
 
@@ -94,27 +93,65 @@ def ddim(
     grid time next to it (``start`` included, 0 not). ``first_answer`` starts from ``α f + σ ε``, f the answer to the noise,
     as if the path had been on its own signal before.
     """
-    times = [start * (1 - i / steps) for i in range(steps + 1)]
-    wanted = {min(range(steps), key=lambda k: abs(times[k] - t)): f"signal_{i}" for i, t in enumerate(record)}
+    times = _times(start, steps)
+    recorded = _recorded(times, record)
     found: dict[str, list[Tensor]] = {}
     with context.hardware.evaluation():
         for batch in data.batches(batch_size, device=context.device):
-            noise = batch["noise"]
-            noisy = noise
-            planned = isinstance(noise, FakeTensor)  # for shapes alone, the steps that are recorded will do
-            for i, pair in enumerate(itertools.pairwise(times)):
-                if planned and i not in {0, *wanted}:
-                    continue
-                now, earlier = (torch.as_tensor(t, dtype=noise.dtype, device=noise.device) for t in pair)
-                signal = signal_from_prediction(model(noisy, now), noisy, now, predicts=predicts, schedule=schedule)
-                if i == 0 and start_from == "first_answer":
-                    noisy = noisy_from_signal(signal, noise, now, schedule=schedule)
-                if i in wanted:
-                    path = signal_from_noisy(noisy, noise, now, schedule=schedule) if i else signal
-                    found.setdefault(wanted[i], []).append(path.float().cpu())
-                noisy = step(noisy, signal, now, earlier, schedule=schedule)
-            found.setdefault(column, []).append(noisy.float().cpu())
+            signals, sample = _sampled(model, batch["noise"], times, recorded, predicts, schedule, start_from)
+            for name, values in {**signals, column: sample}.items():
+                found.setdefault(name, []).append(values.float().cpu())
     return data.with_columns({name: torch.cat(parts) for name, parts in found.items()})
+
+
+@shape_of("generate", "ddim")
+def ddim_shape(
+    model: Module,
+    data: Dataset,
+    *,
+    steps: Count,
+    start: Fraction = 0.98,
+    record: list[Fraction] = (),  # type: ignore[assignment]
+    column: str = "image",
+    context: Context,
+    **options: Any,
+) -> Dataset:
+    """One step stands for all; a signal has the shape of a sample."""
+    found = ddim(model, data, steps=1, start=start, column=column, context=context, **options).column(column)
+    recorded = _recorded(_times(start, steps), record)
+    return data.with_columns({**{recorded[i]: found for i in sorted(recorded)}, column: found})
+
+
+def _times(start: float, steps: int) -> list[float]:
+    """The grid of times, from ``start`` down to 0: ``steps + 1`` of them."""
+    return [start * (1 - i / steps) for i in range(steps + 1)]
+
+
+def _recorded(times: list[float], record: list[float]) -> dict[int, str]:
+    """The column for the signal at a place in the grid, for those places next to a time in ``record``."""
+    return {min(range(len(times) - 1), key=lambda k: abs(times[k] - t)): f"signal_{i}" for i, t in enumerate(record)}
+
+
+def _sampled(
+    model: Module,
+    noise: Tensor,
+    times: list[float],
+    recorded: dict[int, str],
+    predicts: Any,
+    schedule: Any,
+    start_from: str,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The recorded signals by column, and the sample at the end of the path, all [rows, ...]."""
+    signals, noisy = {}, noise
+    for i, pair in enumerate(itertools.pairwise(times)):
+        now, earlier = (torch.as_tensor(t, dtype=noise.dtype, device=noise.device) for t in pair)
+        signal = signal_from_prediction(model(noisy, now), noisy, now, predicts=predicts, schedule=schedule)
+        if i == 0 and start_from == "first_answer":
+            noisy = noisy_from_signal(signal, noise, now, schedule=schedule)
+        if i in recorded:
+            signals[recorded[i]] = signal_from_noisy(noisy, noise, now, schedule=schedule) if i else signal
+        noisy = step(noisy, signal, now, earlier, schedule=schedule)
+    return signals, noisy
 
 
 def _info(**columns: Tensor) -> DataInfo:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError
 from kdrun.ops.classification import cross_entropy
-from kdrun.registry import reduce
+from kdrun.registry import reduce, shape_of
 from kdrun.runtime.context import Context
 from kdrun.types import Count
 
@@ -39,8 +38,6 @@ def diagonal_fisher(
     """
     wanted = _weights(model, of)
     sums = {name: torch.zeros_like(weight, dtype=torch.float32) for name, weight in wanted.items()}
-    if any(isinstance(weight, FakeTensor) for weight in wanted.values()):
-        return sums  # a plan knows shapes alone
     total = torch.zeros((), device=context.device)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -60,6 +57,14 @@ def diagonal_fisher(
             sums[name] += count * gradient.float().square()
         total += count
     return {name: value / total for name, value in sums.items()}
+
+
+@shape_of("reduce", "diagonal_fisher")
+def diagonal_fisher_shape(
+    model: Module, data: Dataset, *, of: Literal["all", "linear"] = "all", **options: Any
+) -> dict[str, Tensor]:
+    """A number a weight."""
+    return {name: torch.zeros_like(weight, dtype=torch.float32) for name, weight in _weights(model, of).items()}
 
 
 def _loss(model: Module, inputs: Tensor, labels: Tensor) -> Tensor:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
 from kdrun.data.tokenizers import tokenizer
 from kdrun.errors import InputError
-from kdrun.registry import label
+from kdrun.registry import label, shape_of
 from kdrun.runtime.context import Context
 from kdrun.runtime.outputs import outputs_over
 from kdrun.types import Count
@@ -53,10 +52,24 @@ def privacy_spans(
     return data.with_columns({column: _matched(data, rows["tokens"], rows["target"], patterns or PATTERNS, context)})
 
 
+@shape_of("label", "privacy_spans")
+def privacy_spans_shape(
+    data: Dataset,
+    model: Module | None = None,
+    *,
+    detector: Literal["oracle", "pattern", "learned"] = "pattern",
+    column: str = "rho",
+    context: Context,
+    **options: Any,
+) -> Dataset:
+    """A number a target: patterns are sought in text, which nobody has read yet."""
+    if detector == "pattern":
+        return data.with_columns({column: torch.zeros(data.column("target").shape)})
+    return privacy_spans(data, model, detector=detector, column=column, context=context, **options)
+
+
 def _matched(data: Dataset, tokens: Tensor, target: Tensor, patterns: Sequence[str], context: Context) -> Tensor:
     """1 at targets [rows, length] of which a character lies in a match."""
-    if isinstance(target, FakeTensor):
-        return torch.zeros(target.shape)  # a plan knows shapes alone
     if "tokenizer" not in data.info.extra:
         raise InputError("patterns are sought in text: this data names no tokenizer", key=context.config_key)
     try:

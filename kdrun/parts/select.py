@@ -6,11 +6,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
 from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError
-from kdrun.registry import select
+from kdrun.registry import select, shape_of
 from kdrun.types import Count, Fraction, Positive, Unsigned
 
 __all__ = ["excluding_classes", "excluding_rows", "first_rows", "long_tail", "of_classes", "random_rows", "top_k"]
@@ -43,14 +42,20 @@ def of_classes(data: Dataset, *, classes: Count | list[Unsigned], renumber: bool
     """
     classes = list(range(classes)) if isinstance(classes, int) else classes
     labels = data.column("label")
-    if renumber and isinstance(labels, FakeTensor):
-        return data.with_columns({}, classes=len(classes))  # a plan does not know which rows are left
     matches = labels[:, None] == torch.tensor(classes)
     chosen = matches.any(1).nonzero().squeeze(1)
     if len(chosen) == 0:
         raise InputError(f"no row is of the classes {classes}")
     kept = data.select(chosen)
     return kept.with_columns({"label": matches[chosen].int().argmax(1)}, classes=len(classes)) if renumber else kept
+
+
+@shape_of("select", "of_classes")
+def of_classes_shape(data: Dataset, *, classes: Count | list[Unsigned], renumber: bool = False) -> Dataset:
+    """What a row is and how many classes there are; which rows are left is known only when it has run."""
+    if not renumber:
+        return of_classes(data, classes=classes)
+    return data.with_columns({}, classes=classes if isinstance(classes, int) else len(classes))
 
 
 @select

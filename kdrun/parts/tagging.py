@@ -6,14 +6,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError
 from kdrun.ops import similarity
 from kdrun.ops.spans import first_pieces, mention_starts
-from kdrun.registry import initialize, label, select, solve
+from kdrun.registry import initialize, label, select, shape_of, solve
 from kdrun.runtime.artifacts import Model
 from kdrun.runtime.context import Context
 from kdrun.runtime.outputs import outputs_over
@@ -81,8 +80,6 @@ def scattered_mentions(
     """
     rows = data.rows()
     tags, own = rows[column], rows[gold]
-    if isinstance(tags, FakeTensor):
-        return data.with_columns({column: tags})
     start, inside = mention_starts(tags)
     moved = torch.where(own >= 0, 0, -100)
     for i in range(len(tags)):
@@ -93,6 +90,12 @@ def scattered_mentions(
             placed = torch.where(inside[i], tags[i], 0)
         moved[i] = torch.where(own[i] >= 0, placed, -100)
     return data.with_columns({column: moved})
+
+
+@shape_of("label", "scattered_mentions")
+def scattered_mentions_shape(data: Dataset, *, column: str = "pseudo", gold: str = "tags") -> Dataset:
+    """Tags where there were tags."""
+    return data.with_columns({column: torch.zeros_like(data.column(gold))})
 
 
 def _placed(spans: list[Tensor], free: Tensor, generator: torch.Generator) -> Tensor | None:

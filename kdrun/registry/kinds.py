@@ -22,7 +22,8 @@ that is read (``HOOKS``). They change no stored result, so they are in no key.
 - ``@plan_of("train")``: ``(node, values, memo) -> Planned``, what is known of the result before it runs;
 - ``@columns_of("evaluate")``: ``(node) -> [(row, column)]``, the numbers in a stage's table, ``row`` None where it has one
   (``graph.columns``); of a stage that says nothing, only running tells;
-- ``@shape_of("select", "top_k")``: what a part gives on fake tensors, for one that reads their values. It takes what the part takes.
+- ``@shape_of("select", "top_k")``: what a part gives on fake tensors, for one that reads their values. It takes what the part takes,
+  and stand-ins for ``context`` and ``generator`` if it names them.
 
 ``check_of`` and ``plan_of`` may name a parameter instead of a stage: they then serve all stages that take it and have none of
 their own.
