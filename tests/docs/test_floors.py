@@ -101,7 +101,19 @@ def test_the_page_shows_these_floors() -> None:
     assert [tuple(re.findall(r"`(\w+?)(?:\.py)?`", row)) for row in rows] == list(FLOORS)
 
 
+READMES = sorted(
+    {*PACKAGE.rglob("README.md"), *(ROOT / f / "README.md" for f in ("conf", "recipes", "scripts", "tests", "docs"))}
+)
+
+
 def test_every_folder_says_what_belongs_there() -> None:
-    folders = [p.parent for p in PACKAGE.glob("*/__init__.py")] + [ROOT / f for f in ("conf", "recipes", "scripts")]
-    missing = [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "README.md").is_file()]
-    assert not missing
+    folders = [path.parent for path in PACKAGE.glob("*/__init__.py")]
+    assert not [str(folder) for folder in folders if folder / "README.md" not in READMES]
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.relative_to(ROOT).as_posix())
+def test_what_a_folder_says_of_its_files_is_so(readme: Path) -> None:
+    text = readme.read_text(encoding="utf-8")
+    named = {name for name in re.findall(r"`([\w/]+\.(?:py|yaml|md))`", text) if not re.search("[A-Z]{3}", name)}
+    named |= set(re.findall(r"\]\(([^)#:]+)\)", text))
+    assert not [n for n in named if not any((place / n).exists() for place in (readme.parent, PACKAGE, ROOT))]
