@@ -6,8 +6,7 @@ one of them is used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # type checkers know the name; importing typing would be most of the time that this module takes
 if TYPE_CHECKING:
     from kdrun.api import compose, reproduce, run
 
@@ -16,7 +15,7 @@ __all__ = ["__version__", "compose", "reproduce", "run"]
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in __all__:
         from kdrun import api
 
