@@ -39,6 +39,10 @@ class KdrunError(Exception):
         place = ": ".join(part for part in (self.where, self.key) if part)
         return f"{place}: {self.message}" if place else self.message
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the one line, without the frames of the engine."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class InputError(KdrunError):
     """Something the user wrote is wrong. ``key`` is the dotted config key it stands at."""

@@ -13,6 +13,7 @@ from kdrun.engine.reached import Reached
 from kdrun.engine.session import Outcome, Session
 from kdrun.errors import InputError, KdrunError, nearest
 from kdrun.grammar.nodes import SOURCES, Ref
+from kdrun.graph.types import fields_of_node
 from kdrun.models.building import restored
 from kdrun.registry import catalog_with
 from kdrun.report.tables import html_table, number, text_table
@@ -60,7 +61,7 @@ class Run:
 
     @property
     def models(self) -> OnDemand[nn.Module]:
-        """The models that the run made, by the name of their stage, and of their role where a stage makes several."""
+        """The models that the run made, by the name of their stage; those that it trains beside its main one with their role."""
         return OnDemand(self._named("model", [n.name for n in self.session.graph.stages()]), self.model, "model")
 
     def table(self, name: str) -> DataFrame:
@@ -132,13 +133,16 @@ class Run:
         return list(self.value(name)) if node.verb == "data" else []
 
     def _named(self, kind: str, stages: Iterable[str]) -> list[str]:
-        """The names of stages' results of one kind: of a stage that makes one model, its own."""
+        """The names of stages' results of one kind: for a stage's main field, its own."""
         names: list[str] = []
-        for stage in filter(self._is_stored, stages):
-            kinds = self.session.store.kinds(self.session.keys[stage])
-            fields = [field for field, found in kinds.items() if found == kind]
-            alone = kind == "model" and len(fields) == 1
-            names += [f"{stage}.{field}" if field and not alone else stage for field in fields]
+        with self._parts():
+            for stage in filter(self._is_stored, stages):
+                main = fields_of_node(self.session.graph.nodes[stage]).main
+                kinds = self.session.store.kinds(self.session.keys[stage])
+                fields = sorted(
+                    (field for field, found in kinds.items() if found == kind), key=lambda f: (f != main, f)
+                )
+                names += [stage if field in ("", main) else f"{stage}.{field}" for field in fields]
         return names
 
     def _rows(self) -> list[list[str]]:

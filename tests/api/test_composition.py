@@ -91,6 +91,12 @@ def test_what_is_wrong_is_an_input_error_with_the_nearest_right_thing(arguments,
         kdrun.compose(*arguments, **settings)
 
 
+def test_a_notebook_shows_an_error_as_its_one_line() -> None:
+    with pytest.raises(InputError) as raised:
+        kdrun.compose("kd", {"epohcs": 2})
+    assert raised.value._render_traceback_() == [f"InputError: {raised.value}"]
+
+
 def test_an_error_in_a_file_names_file_and_line(tmp_path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("# @package _global_\nepohcs: 3\n")

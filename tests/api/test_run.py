@@ -81,6 +81,15 @@ def test_a_model_is_the_callers_own(finished) -> None:
     assert list(finished.models) == ["fit_teacher", "fit_student"]
 
 
+def test_models_that_a_stage_trains_beside_its_main_one_are_named_with_their_role(shared_store) -> None:
+    found = kdrun.run("kd", {"transfer": "norm_direction"}, scale="smoke", store=shared_store)
+    names = list(found.models)
+    assert names[:2] == ["fit_teacher", "fit_student"]
+    assert len(names) > 2
+    assert all(name.startswith("fit_student.") for name in names[2:])
+    assert all(isinstance(found.models[name], torch.nn.Module) for name in names)
+
+
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
