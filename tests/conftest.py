@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -57,6 +58,9 @@ def kdrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
     def call(*arguments: str) -> Answer:
         capsys.readouterr()
+        for logger in logging.root.manager.loggerDict.values():  # Hydra silences those that it finds, once a command
+            if isinstance(logger, logging.Logger):
+                logger.disabled = False
         with pytest.raises(SystemExit) as ended:
             main(list(arguments))
         said = capsys.readouterr()

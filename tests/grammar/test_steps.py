@@ -38,7 +38,7 @@ def test_a_rate_may_be_a_factor_of_the_optimizers(tmp_path) -> None:
 
 def test_a_null_takes_inherited_nodes_away(session, tmp_path) -> None:
     header = "# @package _global_\ndefaults: [{override /transfer: distillation/kd}]\n"
-    body = "graph: {valid: null, teacher_test: null, fit_student: {step: {nodes: {kd: null, t: null}, minimize: {kd: null}}}}\n"
+    body = "objective: null\ngraph: {valid: null, teacher_test: null, fit_student: {step: {nodes: {kd: null, t: null}, minimize: {kd: null}}}}\n"
     graph = session(write_recipe(tmp_path, body, header)).graph
     assert "valid" not in graph.nodes
     assert set(graph.nodes["fit_student"].params["step"]["nodes"]) == {"s", "ce"}
