@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kdrun.errors import InputError, nearest
 
-__all__ = ["Detour", "Slot", "inner_module", "level_taps", "resolve_tap", "tap"]
+__all__ = ["Detour", "Slot", "WatchedSlot", "inner_module", "level_taps", "resolve_tap", "tap"]
 
 
 def level_taps(paths: Sequence[str], before_relu: Sequence[str] = ()) -> dict[str, str]:
@@ -24,16 +24,51 @@ def level_taps(paths: Sequence[str], before_relu: Sequence[str] = ()) -> dict[st
 
 
 class Slot:
-    """Holds what a tapped module saw last; reading it empties it."""
+    """Holds what a tapped module saw last; reading it empties it. ``copies``: of values that what comes after changes in place."""
 
-    __slots__ = ("value",)
+    __slots__ = ("copies", "value")
 
-    def __init__(self) -> None:
+    def __init__(self, *, copies: bool = False) -> None:
+        self.copies = copies
         self.value: Any = None
+
+    def put(self, value: Any) -> None:
+        self.value = value.clone() if self.copies and isinstance(value, Tensor) else value
 
     def take(self) -> Any:
         value, self.value = self.value, None
         return value
+
+
+class WatchedSlot(Slot):
+    """A slot that sees how often it was filled, and whether its value was changed in place since then."""
+
+    __slots__ = ("filled", "version")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filled, self.version = 0, 0
+
+    def put(self, value: Any) -> None:
+        super().put(value)
+        self.filled += 1
+        self.version = self.value._version if isinstance(self.value, Tensor) else 0
+
+    def take(self) -> Any:
+        self.filled = 0
+        return super().take()
+
+    def spoilt(self) -> bool:
+        """Whether the value is no longer what passed. It is to be copied, and the call to be made again."""
+        return isinstance(self.value, Tensor) and self.value._version != self.version
+
+    def check(self, path: str, *, key: str | None = None) -> None:
+        """Raise ``InputError`` if the module ran several times in one call."""
+        if self.filled > 1:
+            raise InputError(
+                f"'{path}' runs {self.filled} times in one call, so a tap of it is not one value: tap a module that runs once",
+                key=key,
+            )
 
 
 def resolve_tap(module: nn.Module, path: str, *, key: str | None = None) -> tuple[nn.Module, str]:
@@ -81,17 +116,17 @@ def tokens_as_map(tokens: Tensor) -> Tensor:
     return patches.transpose(1, 2).unflatten(2, (side, side))
 
 
-def tap(module: nn.Module, path: str, *, key: str | None = None) -> Slot:
-    """Attach a hook that keeps what passes at ``path``, and return where it is kept."""
+def tap(module: nn.Module, path: str, slot: Slot | None = None, *, key: str | None = None) -> Slot:
+    """Attach a hook that keeps what passes at ``path`` in ``slot``, a new one unless given; return it."""
     inner, side = resolve_tap(module, path, key=key)
-    slot = Slot()
+    slot = Slot() if slot is None else slot
 
     def read_input(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-        slot.value = inputs[0]
+        slot.put(inputs[0])
 
     def read_output(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
         value = output[0] if isinstance(output, tuple) and isinstance(output[0], Tensor) else output
-        slot.value = tokens_as_map(value) if side == "map" else value
+        slot.put(tokens_as_map(value) if side == "map" else value)
 
     if side == "input":
         inner.register_forward_pre_hook(read_input)

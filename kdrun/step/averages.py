@@ -21,7 +21,7 @@ class Average:
         torch._foreach_lerp_(self.parameters, [p.detach() for p in self.source.parameters()], 1.0 - self.decay)
 
     def state(self) -> dict[str, Tensor]:
-        """The state dictionary of the averaged module."""
-        names = [n for n, _ in self.source.named_parameters()]
-        averaged = dict(zip(names, self.parameters, strict=True))
-        return {n: averaged.get(n, v) for n, v in self.source.state_dict().items()}
+        """The state dictionary of the averaged module; a tied weight is averaged under each of its names."""
+        averaged = dict(zip(map(id, self.source.parameters()), self.parameters, strict=True))
+        named = {n: averaged[id(p)] for n, p in self.source.named_parameters(remove_duplicate=False)}
+        return {n: named.get(n, v) for n, v in self.source.state_dict().items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -11,18 +11,25 @@ import torch
 from torch import Tensor, nn
 
 from kdrun.grammar.steps import StepNode
-from kdrun.models.taps import Detour, inner_module, tap
+from kdrun.models.modes import in_mode
+from kdrun.models.taps import Detour, Slot, WatchedSlot, inner_module, tap
 
 __all__ = ["Call"]
 
 
 class Call:
-    """One call of a module in a step, with its taps. ``functional`` is the same at other parameters."""
+    """One call of a module in a step, with its taps. ``functional`` is the same at other parameters.
 
-    def __init__(self, module: nn.Module, node: StepNode, *, trained: bool) -> None:
+    ``copied`` names taps whose values are changed in place by what comes after; None: find out which (``spoilt``).
+    """
+
+    def __init__(self, module: nn.Module, node: StepNode, *, copied: Collection[str] | None = ()) -> None:
         module, self.prefix = inner_module(module, node.inner, key=f"{node.node.key}.call")
         self.module = module
-        self.slots = {name: tap(module, path, key=f"{node.node.key}.taps.{name}") for name, path in node.taps.items()}
+        self.node = node
+        self.spoilt: set[str] = set()
+        self.watched = copied is None and bool(node.taps)
+        self.slots = {name: self._tap(name, path, copied) for name, path in node.taps.items()}
         self.options = node.params
         self.detach = node.detach
         self.mode = node.mode
@@ -31,11 +38,15 @@ class Call:
         partial_forward = bool(node.patch or node.until)
         self.detour = Detour(module, node.patch, node.until, key=node.node.key) if partial_forward else None
         self.plain = not (
-            self.detach or self.no_grad or self.options or self.detour is not None or self._switches(trained)
+            self.detach or self.no_grad or self.options or self.detour is not None or self._switches() or self.watched
         )
 
-    def _switches(self, trained: bool) -> bool:
-        return self.mode is not None and (self.mode == "train") != trained
+    def _tap(self, name: str, path: str, copied: Collection[str] | None) -> Slot:
+        slot = WatchedSlot() if copied is None else Slot(copies=name in copied)
+        return tap(self.module, path, slot, key=f"{self.node.node.key}.taps.{name}")
+
+    def _switches(self) -> bool:
+        return self.mode is not None and any(m.training != (self.mode == "train") for m in self.module.modules())
 
     def counts(self) -> bool:
         """Whether the module keeps count of what it is asked."""
@@ -66,20 +77,28 @@ class Call:
     def _run(self, target: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
         if self.detach:
             inputs = tuple(i.detach() for i in inputs)
-        with torch.no_grad() if self.no_grad else contextlib.nullcontext(), _mode(self.module, self.mode):
+        if self.watched:
+            self._look_away()
+        without = torch.no_grad() if self.no_grad else contextlib.nullcontext()
+        mode = in_mode([self.module], self.mode == "train") if self.mode is not None else contextlib.nullcontext()
+        with without, mode:
             if self.detour is not None:
-                return self.detour.run(target, inputs, self.options)
-            return target(*inputs, **self.options)
+                value = self.detour.run(target, inputs, self.options)
+            else:
+                value = target(*inputs, **self.options)
+        if self.watched:
+            self._look()
+        return value
 
+    def _look_away(self) -> None:
+        """Forget what other calls of the same module have put into the slots."""
+        for slot in self.slots.values():
+            slot.take()
 
-@contextlib.contextmanager
-def _mode(module: nn.Module, mode: str | None) -> Any:
-    if mode is None:
-        yield
-        return
-    before = module.training
-    module.train(mode == "train")
-    try:
-        yield
-    finally:
-        module.train(before)
+    def _look(self) -> None:
+        """Note which taps no longer hold what passed. Raises ``InputError`` for a module that ran several times."""
+        for name, slot in self.slots.items():
+            assert isinstance(slot, WatchedSlot)
+            slot.check(self.node.taps[name], key=f"{self.node.node.key}.taps.{name}")
+            if slot.spoilt():
+                self.spoilt.add(name)

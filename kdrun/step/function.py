@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kdrun.data.dataset import Dataset
 from kdrun.grammar.nodes import Ref
+from kdrun.models.modes import in_mode
 from kdrun.runtime.context import Context
 from kdrun.step.compiler import Compiler
 
@@ -38,28 +39,21 @@ class StepFunction:
         What was handed in as a tensor is given as it is. All models are in eval mode meanwhile; ``augment`` changes
         each batch by its number.
         """
-        modes = [(m, m.training) for m in self.compiler.bound.modules.values()]
         layout = self.compiler.layout
         collected: list[list[Tensor]] = [[] for _ in self.refs]
         sizes: list[int] = []
-        for module, _ in modes:
-            module.eval()
-        try:
-            with context.hardware.evaluation():
-                batches = data.batches(batch_size, device=context.device, workers=context.hardware.workers)
-                for number, batch in enumerate(batches):
-                    given = augment(number, batch) if augment is not None else batch
-                    r = layout.template()
-                    for register, _, column in layout.columns:
-                        r[register] = given.get(column)
-                    for function, inputs, out in self.instructions:
-                        r[out] = function(*[r[i] for i in inputs])
-                    sizes.append(len(batch["index"]))
-                    for values, register in zip(collected, self.registers, strict=True):
-                        values.append(_on_cpu(r[register]))
-        finally:
-            for module, training in modes:
-                module.train(training)
+        with in_mode(self.compiler.bound.modules.values(), False), context.hardware.evaluation():
+            batches = data.batches(batch_size, device=context.device, workers=context.hardware.workers)
+            for number, batch in enumerate(batches):
+                given = augment(number, batch) if augment is not None else batch
+                r = layout.template()
+                for register, _, column in layout.columns:
+                    r[register] = given.get(column)
+                for function, inputs, out in self.instructions:
+                    r[out] = function(*[r[i] for i in inputs])
+                sizes.append(len(batch["index"]))
+                for values, register in zip(collected, self.registers, strict=True):
+                    values.append(_on_cpu(r[register]))
         return [self._joined(ref, values, sizes) for ref, values in zip(self.refs, collected, strict=True)]
 
     def _joined(self, ref: Ref, values: list[Tensor], sizes: list[int]) -> Any:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from kdrun.data.dataset import Dataset
 from kdrun.grammar.steps import Step
 from kdrun.models.building import build, is_resolved, load_state, load_weights, sizes_from_data
+from kdrun.models.modes import rest_frozen_statistics
 from kdrun.runtime.artifacts import Model
 from kdrun.runtime.context import Context
 from kdrun.runtime.fakes import described
@@ -74,6 +75,7 @@ def modules_for(
         module.train(role in trained)
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(parameter.requires_grad and step.trains(role, name))
+        rest_frozen_statistics(module)
         if shards is not None:
             module = across_processes(module, shards, context.device)
         modules[role] = context.hardware.prepare(module)
@@ -94,7 +96,7 @@ def compiler_for(
     generator = torch.Generator(device=context.device).manual_seed(context.seed_for("step") % (1 << 62))
     tensors = {**handed.tensors, **(state or {})}
     bound = Bindings(modules, tensors, tuple(handed.loaders), lasting or {}, shards, found.by_row)
-    return Compiler(Supply(step, bound, generator, found.outputs))
+    return Compiler(Supply(step, bound, generator, found.outputs, copied=found.copied))
 
 
 def _to_device(value: Any, context: Context) -> Any:

@@ -13,6 +13,7 @@ from kdrun.errors import InputError, KdrunError, nearest
 from kdrun.grammar.nodes import Ref
 from kdrun.grammar.steps import Step, StepNode
 from kdrun.models.building import is_resolved
+from kdrun.models.modes import rest_frozen_statistics
 from kdrun.registry import Part, catalog
 from kdrun.runtime.fakes import fake_module
 from kdrun.step.compiler import Compiler
@@ -59,6 +60,7 @@ class Rehearsal:
         module.train(role in self.step.trained())
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(parameter.requires_grad and self.step.trains(role, name))
+        rest_frozen_statistics(module)
         self.modules[role] = module
 
     def value(self, ref: Ref, loader: str = "data", key: str = "") -> Any:

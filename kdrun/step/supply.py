@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -22,7 +22,8 @@ class Supply:
     """Hands out what the names in ``step`` stand for.
 
     ``outputs`` says per call whether the model returns a tensor, a mapping or an object; what is not known is found out when
-    the program runs. ``shape_of`` may give another function for an op.
+    the program runs. ``shape_of`` may give another function for an op. ``copied`` names, per call, the taps to be copied; None:
+    each call finds out.
     """
 
     def __init__(
@@ -32,8 +33,9 @@ class Supply:
         generator: torch.Generator,
         outputs: Mapping[str, str] | None = None,
         shape_of: Callable[[Part], Callable[..., Any] | None] | None = None,
+        copied: Mapping[str, Collection[str]] | None = None,
     ) -> None:
-        self.step, self.bound, self.generator = step, bound, generator
+        self.step, self.bound, self.generator, self.copied = step, bound, generator, copied
         self.outputs = outputs or {}
         self.layout = Layout()
         self._shape_of = shape_of
@@ -41,13 +43,19 @@ class Supply:
         self._fixed: dict[Any, int] = {}
         self._remembered: dict[Label, Remembered] = {}
 
+    @property
+    def spoilt(self) -> dict[str, set[str]]:
+        """Per call, the taps whose values were changed in place."""
+        return {name: call.spoilt for name, call in self._calls.items() if call.spoilt}
+
     def call(self, name: str) -> Call:
         """The call that the node of that name makes, with its taps in place."""
         if name not in self._calls:
             node = self.step.nodes[name]
             if node.role not in self.bound.modules:
                 raise InputError(f"the sizes of '{node.role}' are not known where it is called", key=node.node.key)
-            self._calls[name] = Call(self.bound.modules[node.role], node, trained=node.role in self.step.trained())
+            copied = None if self.copied is None else self.copied.get(name, ())
+            self._calls[name] = Call(self.bound.modules[node.role], node, copied=copied)
         return self._calls[name]
 
     def function_of(self, part: Part) -> Callable[..., Any]:

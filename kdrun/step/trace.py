@@ -37,7 +37,8 @@ class Trace:
     ``outputs`` says per call whether the model returns a tensor, a mapping or an object with attributes;
     ``specs`` holds the resolved specification of every role; ``shapes`` the shape of each node's value; ``read`` what is
     known of the values that are read from outside; ``batch_statistics`` whether a trained model normalises batches;
-    ``by_row`` the calls whose inputs, outputs and taps all have an entry a row.
+    ``by_row`` the calls whose inputs, outputs and taps all have an entry a row; ``copied``, per call, the taps whose values what
+    comes after changes in place.
     """
 
     outputs: dict[str, str] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Trace:
     parameter_bytes: int = 0
     batch_statistics: bool = False
     by_row: set[str] = field(default_factory=set)
+    copied: dict[str, set[str]] = field(default_factory=dict)
     read: dict[str, Any] = field(default_factory=dict)
 
 
@@ -173,6 +175,7 @@ def _cut_short(step: Step, update: Update) -> set[str]:
 def _describe(rehearsal: Rehearsal, found: Trace) -> None:
     """Note what is known of models and values."""
     step = rehearsal.step
+    found.copied = rehearsal.compiler.supply.spoilt
     for role, module in rehearsal.modules.items():
         trained = role in step.trained()
         state = dict([*module.named_parameters(), *module.named_buffers()])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kdrun.errors import InputError
+from kdrun.errors import Diverged, InputError
 from kdrun.grammar.nodes import Ref
 from kdrun.runtime.checkpoints import Checkpoints
 from kdrun.step.program import StepProgram
@@ -266,3 +266,32 @@ def test_a_refresh_writes_the_state_at_each_rows_index(session, tmp_path) -> Non
     narrow = REFRESHED.replace("columns: 64", "columns: 63")
     with pytest.raises(InputError, match=r"for the state 'features' \[\d+, 63\]"):
         session(write_recipe(tmp_path, narrow, LINEAR)).run()
+
+
+def test_weights_that_the_very_last_step_spoils_are_no_result(session) -> None:
+    """The loss of that step was finite; nothing is stored."""
+    ready = session(
+        "kd", "transfer=none", "epochs=null", "+fit_student.steps=1", "optimizer.lr=1e39", "optimizer.schedule=null"
+    )
+    with pytest.raises(Diverged, match="the last step left weights that are NaN or infinite"):
+        ready.executor.result("fit_student")
+    assert not ready.store.contains(ready.keys["fit_student"])
+
+
+def test_statistics_of_a_frozen_part_stay_as_they_are(session, tmp_path) -> None:
+    """Only the head trains: features of the student are the same afterwards."""
+    body = """
+student: {model: cnn, channels: [4, 6]}
+graph:
+  start: {stage: train, from: {model: student, data: data.train, optimizer: optimizer}, step: supervised, steps: 3}
+  fit:
+    stage: train
+    from: {model: start, data: data.train, optimizer: optimizer}
+    step: {like: supervised, train: {model: false, model.head: true}}
+    steps: 3
+results: [fit]
+"""
+    ready = session(write_recipe(tmp_path, body))
+    before, after = (ready.executor.value(Ref(name)).state for name in ("start", "fit"))
+    moved = [name for name in before if not torch.equal(before[name], after[name])]
+    assert moved == ["head.weight", "head.bias"]

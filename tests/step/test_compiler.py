@@ -14,6 +14,7 @@ from kdrun.errors import Diverged
 from kdrun.grammar.nodes import Ref
 from kdrun.models.building import build, load_state
 from kdrun.randomness import stream
+from kdrun.step.averages import Average
 from support.recipes import BILEVEL, TINY_STUDENT, write_recipe
 from support.runs import trained
 
@@ -188,3 +189,16 @@ def test_nan_stops_with_step_update_and_term(session, tmp_path) -> None:
     with pytest.raises(Diverged, match="at step [0-9]+: update 'main', term 'ce'"):
         ready.run()
     assert not ready.store.contains(ready.keys["fit_student"])
+
+
+def test_a_tied_weight_is_averaged_under_each_of_its_names() -> None:
+    module = torch.nn.ModuleDict({"in": torch.nn.Linear(2, 2, bias=False), "out": torch.nn.Linear(2, 2, bias=False)})
+    module["out"].weight = module["in"].weight
+    average = Average(module, decay=0.75)
+    start = module["in"].weight.detach().clone()
+    with torch.no_grad():
+        module["in"].weight.add_(4.0)
+    average.step()
+    state = average.state()
+    torch.testing.assert_close(state["in.weight"], start + 1.0)
+    torch.testing.assert_close(state["out.weight"], start + 1.0)

@@ -5,9 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
+from kdrun.data.dataset import Column
 from kdrun.errors import InputError
-from kdrun.models.building import build
+from kdrun.grammar.nodes import Ref
+from kdrun.grammar.steps import parse_step
+from kdrun.models.building import build, resolve
 from kdrun.models.taps import Detour, tap, tokens_as_map
+from kdrun.step.compiler import Compiler
+from kdrun.step.layout import Bindings
+from kdrun.step.supply import Supply
+from kdrun.step.trace import trace
+from support.tensors import generator
 
 SPEC = {"model": "cnn", "channels": [4, 8], "kernel_size": 3, "num_classes": 3, "in_channels": 1, "image_size": 8}
 
@@ -46,3 +54,62 @@ def test_tokens_as_map_leaves_class_tokens_out() -> None:
     assert torch.equal(maps[1, :, 0, 1], tokens[1, 2])
     with pytest.raises(InputError, match="reads tokens"):
         tokens_as_map(torch.zeros(2, 3, 4, 4))
+
+
+def resnet_step(taps: dict, **call):
+    nodes = {"s": {"call": "student", "from": ["batch.image"], "taps": taps, **call}}
+    step = parse_step({"nodes": nodes}, key="step")
+    columns = {"data": {"image": Column((3, 32, 32))}}
+    spec = {"model": "timm", "name": "resnet18", "num_classes": 3, "in_channels": 3}
+    return step, spec, trace(step, specs={"student": spec}, tensors={}, columns=columns, batch_size=2, sizes={})
+
+
+def tapped(taps: dict, **call) -> torch.Tensor:
+    """What the first tap gives when the step runs on an image."""
+    step, spec, found = resnet_step(taps, **call)
+    network = build(resolve(spec, {}), seed=(0,)).eval()
+    supply = Supply(step, Bindings({"student": network}), torch.Generator(), found.outputs, copied=found.copied)
+    compiler = Compiler(supply)
+    instructions, (register,) = compiler.function([Ref("s", (next(iter(taps)),))])
+    r = compiler.layout.template()
+    r[compiler.layout.columns[0][0]] = torch.randn(2, 3, 32, 32, generator=generator(0))
+    with torch.no_grad():
+        for function, inputs, out in instructions:
+            r[out] = function(*[r[i] for i in inputs])
+    return r[register]
+
+
+def test_a_tap_is_the_value_there_whatever_is_done_to_it_afterwards() -> None:
+    """Of timm's ResNet-18, an activation works in place behind every normalisation."""
+    assert (tapped({"pre": "layer1.0.bn1"}) < 0).any()
+    assert (tapped({"pre": "layer1.0.act1:input"}) < 0).any()
+    assert (tapped({"post": "layer1.0.act1"}) >= 0).all()
+
+
+def test_only_what_is_changed_in_place_is_copied() -> None:
+    _, _, found = resnet_step({"pre": "layer1.0.bn1", "map": "layer1"})
+    assert found.copied == {"s": {"pre"}}
+
+
+def test_a_module_that_runs_twice_in_a_call_has_no_tap() -> None:
+    step = {"s": {"call": "student", "from": ["batch.image"], "taps": {"act": "layer1.0.relu"}}}
+    with pytest.raises(InputError, match=r"'layer1\.0\.relu' runs 2 times in one call"):
+        trace(
+            parse_step({"nodes": step}, key="step"),
+            specs={"student": {"model": "torchvision", "name": "resnet18", "num_classes": 3}},
+            tensors={},
+            columns={"data": {"image": Column((3, 32, 32))}},
+            batch_size=2,
+            sizes={"in_channels": 3},
+        )
+
+
+def test_two_calls_of_one_model_have_a_tap_each() -> None:
+    call = {"call": "student", "from": ["batch.image"], "taps": {"map": "map_1"}}
+    nodes = {"a": call, "b": call, "both": {"op": "mean_squared_error", "from": ["a.map", "b.map"]}}
+    specs = {"student": {"model": "cnn", "channels": [4, 6], "num_classes": 3, "in_channels": 3, "image_size": 8}}
+    columns = {"data": {"image": Column((3, 8, 8))}}
+    found = trace(
+        parse_step({"nodes": nodes}, key="step"), specs=specs, tensors={}, columns=columns, batch_size=2, sizes={}
+    )
+    assert found.shapes["both"] == []

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kdrun.data.dataset import Dataset
+from kdrun.errors import Diverged
 from kdrun.grammar.steps import Step, Update
 from kdrun.runtime.artifacts import Artifact, Model, OptimizerSpec, Table, Tensors
 from kdrun.runtime.context import Context
@@ -120,7 +121,11 @@ class Training:
             self.program.scaler.load_state_dict(state["scaler"])
 
     def result(self, log: list[dict[str, Any]], length: Length) -> dict[str, Artifact]:
-        """The fields of the stage: models and averages, the log, what it cost, and which rows were chosen."""
+        """The fields of the stage: models and averages, the log, what it cost, and which rows were chosen.
+
+        Raises ``Diverged`` where the last step left a weight that is no number.
+        """
+        self._check_weights()
         fields: dict[str, Artifact] = {"log": Table(log), "cost": Table([self._cost(log, length)])}
         if self.times is not None:
             fields["chosen"] = Tensors({"": self.times})
@@ -131,6 +136,15 @@ class Training:
             fields[f"average.{role}"] = Model(self.specs[role], state)
             fields.setdefault("average", fields[f"average.{role}"])
         return fields
+
+    def _check_weights(self) -> None:
+        trained = {f"{name}.{n}": p for name, t in self.trainables.items() for n, p in t.parameters.items()}
+        if not trained:
+            return
+        sound = torch.stack([torch.isfinite(p).all() for p in trained.values()]).tolist()
+        if not all(sound):
+            name = list(trained)[sound.index(False)].partition(".")[2]
+            raise Diverged(f"the last step left weights that are NaN or infinite: {name}")
 
     def _cost(self, log: list[dict[str, Any]], length: Length) -> dict[str, Any]:
         """FLOPs a row, rows of the data, rows seen in all, and how often black boxes were asked meanwhile."""
