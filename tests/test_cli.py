@@ -1,0 +1,95 @@
+"""The command line as a person meets it: mistakes, arms and scales everywhere, a quick start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+MISTAKES = [
+    (["rum", "kd"], "there is no command 'rum' (did you mean 'run'?)"),
+    (["run", "kdd"], "no recipe is called 'kdd' (did you mean 'kd'?)"),
+    (
+        ["run", "kd", "studnt=cnn_tiny"],
+        "'studnt' is no group, node or setting here (did you mean 'student'?)",
+    ),
+    (["run", "kd", "student=cnn_tny"], "student has no option 'cnn_tny' (did you mean 'cnn_tiny'?)"),
+    (["run", "kd", "transfer.temprature=2"], "'transfer' has no key 'temprature' (did you mean 'temperature'?)"),
+    (
+        ["run", "kd", "transfer.temperature=-1"],
+        "conf/transfer/distillation/kd.yaml:12: graph.fit_student.step.nodes.kd.temperature: -1 does not fit temperature: Positive (input should be greater than 0)",
+    ),
+    (["run", "kd", "student.channels=8"], "student.channels: 8 does not fit channels: list[Count]"),
+    (["run", "kd", "+student.chanels=[8]"], "has no parameter 'chanels' (did you mean 'channels'?)"),
+    (["run", "kd", "graph.test.metrics=[acuracy]"], "no metric is called 'acuracy' (did you mean 'accuracy'?)"),
+    (["run", "kd", "student={name: ~/x}"], "cannot read the override 'student={name: ~/x}'"),
+    (
+        ["run", "kd", "graph.teacher_test.from=[fit_studet,data.test]"],
+        "there is no node 'fit_studet' (did you mean 'fit_student'?)",
+    ),
+    (
+        ["run", "kd", "graph.teacher_test.from=[fit_student,data.tst]"],
+        "'data' has no field 'tst' (did you mean 'test'?); it has: train, valid, test",
+    ),
+    (
+        ["run", "kd", "graph.teacher_test.from=[fit_student]"],
+        "stage 'evaluate' lacks its input 'data' (it takes, in this order: model, data)",
+    ),
+    (
+        ["run", "kd", "graph.teacher_test.from=[fit_student,data.test,data.valid]"],
+        "takes 2 inputs (model, data), got 3",
+    ),
+    (
+        ["run", "kd", "graph.teacher_test.from=[fit_student,fit_student]"],
+        "input 'data' of 'evaluate' takes a data, but 'fit_student' is a model",
+    ),
+    (["run", "kd", "graph.fit_teacher.from.model=fit_student"], "these stages wait for each other: "),
+    (["run", "kd", "graph.fit_student.step.nodes.s.from=[kd]"], "these nodes wait for each other: "),
+    (
+        ["run", "kd", "graph.fit_student.step.nodes.kd.op=kl_divergense"],
+        "no op is called 'kl_divergense' (did you mean 'kl_divergence'?)",
+    ),
+    (["run", "kd", "graph.fit_student.step.nodes.kd.from=[s.logits]"], "op 'kl_divergence' lacks its input 'teacher'"),
+    (["run", "kd", "graph.test.stage=evaluat"], "no stage is called 'evaluat' (did you mean 'evaluate'?)"),
+    (["run", "kd", "data=folder"], "'root' has no value yet: set data.root=..."),
+    (
+        ["run", "kd", "data=folder", "data.root=nowhere"],
+        "the data folder nowhere does not exist: expected nowhere/train/CLASS/*.png",
+    ),
+    (["run", "kd", "student=cifar/resnet20", "student.depth=21"], "the depth of a CIFAR ResNet is 6n+2, got 21"),
+    (["run", "kd", "hardware.device=tpu"], "device is one of cpu, cuda, mps, got 'tpu'"),
+    (["run", "kd", "hardware.precision=fp8"], "precision is one of fp32, bf16, fp16, got 'fp8'"),
+    (["reproduce", "kd", "scale=tiny"], "has no scale 'tiny'"),
+    (["reproduce", "kd", "--arms", "kd,scrach"], "has no arm 'scrach' (did you mean 'scratch'?)"),
+    (["list", "recipes"], "kdrun list shows papers, methods, parts, groups, runs"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(a) for a, _ in MISTAKES])
+def test_a_mistake_gives_one_line_exit_code_2_and_writes_nothing(kdrun, tmp_path, arguments, message) -> None:
+    answer = kdrun(*arguments)
+    assert answer.code == 2
+    assert message in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_command_takes_an_arm_and_a_scale(kdrun, tmp_path) -> None:
+    words = ("kd", "arm=scratch", "scale=smoke")
+    assert "fit_teacher" not in kdrun("show", *words).out
+    assert kdrun("check", *words).out == "distillation/kd [scratch]: 3 stages, all well\n"
+    assert "fit_teacher" not in kdrun("plan", *words).out
+    assert kdrun("run", *words).code == 0
+    assert "stages computed: 0" in kdrun("run", *words).out
+    assert kdrun("export", *words, "--output", "out.safetensors").code == 0
+    assert (tmp_path / "out.safetensors").is_file()
+    once = kdrun("reproduce", *words, "seeds=1", "--jobs", "1")
+    assert "scratch  1" in once.out
+    assert "label_smoothing" not in once.out
+    assert "has no arm 'scrtch' (did you mean 'scratch'?)" in kdrun("plan", "kd", "arm=scrtch").err
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys\nfrom kdrun.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nassert not {'torch', 'hydra', 'rich', 'pydantic'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
