@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kdrun.claims import Verdict, mean_interval
@@ -15,19 +16,25 @@ Curves = Mapping[str, Mapping[int, Sequence[Mapping[str, Any]]]]
 COLORS = ("#3b6fb6", "#d1702d", "#4f9a5b", "#b04a5a", "#7b5ea7", "#8c6d46", "#3f9aa8", "#888888")
 
 
-def _figure(width: float, height: float) -> Any:
-    import matplotlib
+STYLE = {
+    "svg.hashsalt": "kdrun",
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 
-    matplotlib.use("svg")
-    matplotlib.rcParams.update(
-        {
-            "svg.hashsalt": "kdrun",
-            "svg.fonttype": "none",
-            "font.size": 9,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-        }
-    )
+
+@contextlib.contextmanager
+def _own_style() -> Iterator[None]:
+    """Draw in one style, whatever the program around sets, and leave it its own."""
+    import matplotlib.style
+
+    with matplotlib.style.context(["default", STYLE]):
+        yield
+
+
+def _figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -40,6 +47,7 @@ def _svg(figure: Any) -> str:
     return text[text.index("<svg") :]
 
 
+@_own_style()
 def metric_plot(metric: str, values: Mapping[str, Sequence[float]]) -> str:
     """Every seed's value as a dot, the mean and its 95 % interval, one row an arm."""
     figure = _figure(6.4, 0.55 + 0.36 * len(values))
@@ -67,6 +75,7 @@ def metric_plot(metric: str, values: Mapping[str, Sequence[float]]) -> str:
     return _svg(figure)
 
 
+@_own_style()
 def claims_plot(verdicts: Sequence[Verdict]) -> str:
     """The difference behind each claim with its interval, less the threshold: right of 0 is as claimed for >."""
     figure = _figure(6.4, 0.6 + 0.4 * len(verdicts))
@@ -94,6 +103,7 @@ def claims_plot(verdicts: Sequence[Verdict]) -> str:
     return _svg(figure)
 
 
+@_own_style()
 def curves_plot(stage: str, curves: Curves) -> str:
     """Loss terms of one stage over epochs: mean over seeds, and the range as a band, one panel a term."""
     terms = sorted(

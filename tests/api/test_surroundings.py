@@ -7,6 +7,7 @@ import asyncio
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 
 import kdrun
 from kdrun.errors import InputError
@@ -68,3 +69,16 @@ def test_a_hydra_that_the_program_uses_stays_as_it_is(tmp_path) -> None:
         kdrun.run("kd", arm="scratch", scale="smoke", store=tmp_path / "store")
         assert hydra.compose("own").x == 1
     assert not GlobalHydra.instance().is_initialized()
+
+
+def test_resolvers_that_the_program_registered_go_on_working(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("OF_THE_PROGRAM", "7")
+    OmegaConf.register_new_resolver("twice", lambda value: 2 * value)
+    try:
+        kdrun.run("kd", arm="scratch", scale="smoke", store=tmp_path)
+        found = OmegaConf.create({"a": "${twice:4}", "b": "${oc.env:OF_THE_PROGRAM}"})
+        assert (found.a, found.b) == (8, "7")
+        with pytest.raises(InputError, match="twice"):
+            kdrun.compose("kd", {"epochs": "${twice:4}"})
+    finally:
+        OmegaConf.clear_resolver("twice")

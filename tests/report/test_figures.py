@@ -1,0 +1,19 @@
+"""Plots of the page: the same bytes for the same numbers, in a program that draws in a style of its own."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+
+from kdrun.report.figures import metric_plot
+
+VALUES = {"kd": [0.5, 0.6, 0.7], "scratch": [0.4, 0.5, 0.5]}
+
+
+def test_a_plot_neither_takes_the_programs_style_nor_changes_it() -> None:
+    expected = metric_plot("test.accuracy", VALUES)
+    with mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "lines.linewidth": 9}):
+        before, backend = dict(mpl.rcParams), mpl.get_backend()
+        assert metric_plot("test.accuracy", VALUES) == expected
+        assert dict(mpl.rcParams) == before
+        assert mpl.get_backend() == backend
+    assert metric_plot("test.accuracy", {**VALUES, "kd": [0.5, 0.6, 0.8]}) != expected
