@@ -6,39 +6,28 @@ place of all that weaker layers said in it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from kdrun.config.experiment import Experiment
-from kdrun.config.files import read
 from kdrun.config.layers import COMMAND_LINE, Override, apply, parse_text, records
-from kdrun.config.library import Library
 from kdrun.config.locate import locate
-from kdrun.config.messages import no_option
-from kdrun.config.paths import RecipeFile, conf_dir, find_recipe, group_options, groups
+from kdrun.config.options import COMMAND_LINE_ONLY, Options
+from kdrun.config.paths import RecipeFile, find_recipe, groups
 from kdrun.config.resolvers import resolved
+from kdrun.config.unread import refuse_unread
 from kdrun.errors import InputError, KdrunError, nearest
 from kdrun.grammar.like import expand, without
 from kdrun.grammar.measurements import in_table
 from kdrun.grammar.objective import parse_objective
-from kdrun.grammar.overlay import copied, is_part, overlay
+from kdrun.grammar.overlay import copied
 
 __all__ = ["Composer"]
 
-COMMAND_LINE_ONLY = ("plugins", "store", "runs")
-"""Keys that decide what code is imported and where files are written; a recipe may not set them."""
-
 VALUE_GROUPS = ("teacher", "student", "data", "optimizer", "hardware", "tracker", "transfer")
 """Groups whose options hold values under their own name: another option leaves none of them."""
-
-RECIPE_WORDS = (
-    "defaults", "paper", "notes", "arms", "scales", "claims", "graph", "steps", "seed", "seeds", "skip", "results", "leaderboard",
-)  # fmt: skip
-"""What a recipe may say at its top beside settings and sources."""
 
 TEXT = ("arms", "scales", "claims", "paper", "notes")
 """Top-level keys whose content is not interpolated."""
@@ -55,8 +44,7 @@ class Composer:
     overrides: Sequence[Override] = ()
     every_arm: bool = False
     left_out: dict[str, list[str]] = field(default_factory=dict)
-    _library: Library | None = None
-    _bases: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    _options: Options | None = None
 
     @classmethod
     def named(cls, name: str, overrides: Sequence[str | Override] = ()) -> Composer:
@@ -64,10 +52,11 @@ class Composer:
         return cls(find_recipe(name), (*(o for o in overrides if isinstance(o, Override)), *parse_text(texts)))
 
     @property
-    def library(self) -> Library:
-        if self._library is None:
-            self._library = Library(self.recipe)
-        return self._library
+    def options(self) -> Options:
+        """The options of groups that the recipe may choose from, and their files."""
+        if self._options is None:
+            self._options = Options(self.recipe)
+        return self._options
 
     def base(self) -> Experiment:
         """The recipe as it stands, with the user's overrides: no arm, no scale."""
@@ -166,7 +155,7 @@ class Composer:
 
     def _own(self) -> dict[str, Any]:
         """The recipe's arms and scales as they are written, with what the user changes in them."""
-        config = copied({k: v for k, v in self._base({}, {}, frozenset()).items() if k in ("arms", "scales")})
+        config = copied({k: v for k, v in self.options.merged({}, {}, frozenset()).items() if k in ("arms", "scales")})
         for override in self.overrides:
             if override.within("arms") or override.within("scales"):
                 apply(config, override)
@@ -177,7 +166,7 @@ class Composer:
         return config  # type: ignore[no-any-return]
 
     def _composed(self, rows: Sequence[Override], arm: str | None, scale: str | None) -> Experiment:
-        known, own = set(groups()), self._own_options()
+        known, own = set(groups()), self.options.own
         chosen: dict[str, tuple[str | None, int]] = {}
         added: dict[str, str] = {}
         for place, row in enumerate(rows):
@@ -186,9 +175,9 @@ class Composer:
                     added[row.path] = row.value
                 else:
                     chosen[row.path] = (row.value, place)
-        choices = self._full({g: option for g, (option, _) in chosen.items() if g != "launcher"}, own)
+        choices = self.options.completed({g: option for g, (option, _) in chosen.items() if g != "launcher"})
         dropped = frozenset(g for g in choices if g in VALUE_GROUPS and choices[g] != own.get(g))
-        config = copied(self._base(choices, added, dropped))
+        config = copied(self.options.merged(choices, added, dropped))
         for place, row in enumerate(rows):
             if row.path in known and (isinstance(row.value, str) or row.value is None):
                 continue
@@ -200,35 +189,8 @@ class Composer:
                 raise InputError(f"only the command line may set '{row.first}'", key=row.key)
             if row.first != "hydra":
                 self._apply(config, row)
-        sources = tuple((f.path, package) for f, package in self.library.files(choices, added))
+        sources = self.options.sources(choices, added)
         return Experiment(self.recipe.name, config, sources, tuple(rows), arm, scale, {**own, **choices}, choices)
-
-    def _refuse_unread(self, layered: Experiment) -> None:
-        """A setting at the recipe's top that nothing else has or reads is a slip of the pen."""
-        config = layered.config
-        silent = ("claims", "paper", "notes")
-        content = read(self.recipe.path).content
-        text = json.dumps([{k: v for k, v in c.items() if k not in silent} for c in (config, content)], default=str)
-        below = self._below(layered)
-        for key, value in content.items():
-            where = locate(str(key), ((self.recipe.path, ""),))
-            if not isinstance(key, str):
-                raise InputError(f"{key!r} is no name (YAML reads yes, no, on and off as true and false)", where=where)
-            first = key.partition(".")[0]
-            if (
-                first not in {*RECIPE_WORDS, *below, *(config.get("graph") or {})}
-                and not is_part(value)
-                and not _mentioned(key, text)
-            ):
-                raise InputError(f"nothing reads '{key}'{nearest(key, [*RECIPE_WORDS, *below])}", key=key, where=where)
-
-    def _below(self, layered: Experiment) -> set[str]:
-        """The top-level keys of the files beneath the recipe."""
-        found: set[str] = set()
-        for path, package in layered.sources:
-            if path != self.recipe.path:
-                found |= {package.partition(".")[0]} if package else {str(k) for k in read(path).content}
-        return found | set(groups())
 
     def _apply(self, config: dict[str, Any], row: Override) -> None:
         try:
@@ -241,65 +203,9 @@ class Composer:
                 error.where = locate(row.key, ((self.recipe.path, ""),))
             raise
 
-    def _full(self, choices: dict[str, str | None], own: Mapping[str, str | None]) -> dict[str, str | None]:
-        """A method may be named without its protocol."""
-        method, protocol = choices.get("transfer"), choices.get("protocol", own.get("protocol"))
-        if method is not None:
-            options = group_options("transfer")
-            if method not in options:
-                if f"{protocol}/{method}" not in options:
-                    raise InputError(no_option("transfer", f"{protocol}/{method}"), key="transfer")
-                return {**choices, "transfer": f"{protocol}/{method}"}
-            problems = _problems(protocol)
-            if problems and method.partition("/")[0] not in problems:
-                raise InputError(
-                    f"'{method}' is a method of another protocol than '{protocol}'; kdrun list methods {protocol} shows its own",
-                    key="transfer",
-                )
-        return choices
-
-    def _base(
-        self, choices: Mapping[str, str | None], added: Mapping[str, str], dropped: frozenset[str]
-    ) -> dict[str, Any]:
-        """The files merged, once for all arms and seeds that make the same choices."""
-        label = (tuple(choices.items()), tuple(added.items()))
-        if label not in self._bases:
-            self._bases[label] = self._merged(choices, added, dropped)
-        return self._bases[label]
-
-    def _merged(
-        self, choices: Mapping[str, str | None], added: Mapping[str, str], dropped: frozenset[str]
-    ) -> dict[str, Any]:
-        config: dict[str, Any] = {}
-        for file, package in self.library.files(choices, added):
-            own = ("defaults", "hydra") if package else ("defaults", "hydra", "skip")
-            content = {k: v for k, v in file.content.items() if k not in own}
-            if file.path != conf_dir() / "config.yaml":
-                _refuse_own_keys(content, file.path)
-            if file.path == self.recipe.path:
-                content = {k: v for k, v in content.items() if k not in dropped or not isinstance(v, Mapping)}
-            target = config
-            for piece in filter(None, package.split(".")):
-                target = target.setdefault(piece, {})
-            overlay(target, content)
-            if not package and file.content.get("skip"):
-                if not isinstance(file.content["skip"], list):
-                    raise InputError("skip lists nodes: skip: [name, ...]", key="skip", where=str(file.path))
-                config["skip"] = [*config.get("skip", []), *file.content["skip"]]
-        return config
-
-    def _own_options(self) -> dict[str, str | None]:
-        """The option of each group that the recipe's defaults list chooses, or the primary config's."""
-        primary = read(conf_dir() / "config.yaml").content["defaults"]
-        chosen: dict[str, str | None] = {}
-        for entry in [*primary, *(read(self.recipe.path).content.get("defaults") or [])]:
-            for name, option in entry.items() if isinstance(entry, dict) else ():
-                chosen[str(name).removeprefix("override").strip().lstrip("/")] = option
-        return chosen
-
     def _resolved(self, layered: Experiment, seed: int | None) -> Experiment:
         raw = dict(layered.config)
-        self._refuse_unread(layered)
+        refuse_unread(layered, self.recipe)
         if seed is not None:
             raw["seed"] = seed
         text = {k: raw.pop(k) for k in TEXT if k in raw}
@@ -318,29 +224,6 @@ def _left(objective: Any, skipped: Sequence[str]) -> Any:
     """The objective, unless the node that measures it is left out."""
     stated = parse_objective(objective)
     return None if stated is not None and any(in_table(stated.metric, name) for name in skipped) else objective
-
-
-def _mentioned(name: str, text: str) -> bool:
-    """Whether some ``${...}`` or some ``like`` names a setting."""
-    return re.search(rf"(\$\{{[^\"]*|\"like\": [^}}]*)\b{re.escape(name)}\b", text) is not None
-
-
-def _problems(protocol: str | None) -> list[str]:
-    """The protocol and those that it builds on, whose methods are its methods."""
-    options = group_options("protocol")
-    found: list[str] = []
-    todo = [protocol] if protocol in options else []
-    while todo:
-        name = str(todo.pop())
-        found.append(name)
-        todo += [d for d in read(options[name]).content.get("defaults") or [] if isinstance(d, str) and d in options]
-    return found
-
-
-def _refuse_own_keys(content: Mapping[str, Any], path: Path) -> None:
-    for key in COMMAND_LINE_ONLY:
-        if key in content:
-            raise InputError(f"only the command line may set '{key}': add {key}=... there if you mean it", key=key)
 
 
 def mentions_seed(content: Any) -> bool:

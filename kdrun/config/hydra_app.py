@@ -76,7 +76,7 @@ class Loader(ConfigLoaderImpl):
         from_shell: bool = True,
         validate_sweep_overrides: bool = True,
     ) -> Any:
-        from omegaconf import OmegaConf, open_dict
+        from omegaconf import open_dict
 
         parsed = OverridesParser.create(config_loader=self).parse_overrides(overrides)
         for override in parsed:
@@ -92,16 +92,7 @@ class Loader(ConfigLoaderImpl):
             config_name, [str(o.input_line) for o in parsed if _is_hydras(o)], run_mode, from_shell, False
         )
         experiment = experiment_of(self.recipe, [str(o.input_line) for o in own if not o.is_sweep_override()])
-        with open_dict(config):
-            for name in [name for name in config if name != "hydra"]:
-                del config[name]
-            shown = experiment.config
-            if self.completing:
-                shown = {**shown.get("graph", {}), **shown}
-            for name, content in shown.items():
-                if name == "hydra":
-                    raise InputError("Hydra's own settings come from the command line alone", key="hydra")
-                config[name] = OmegaConf.create(content) if isinstance(content, dict | list) else content
+        self._fill(config, experiment)
         if config.hydra.sweep.dir == ".":  # where Hydra leaves its multirun.yaml
             config.hydra.sweep.dir = str(experiment.config.get("runs") or "runs")
         _give_goal(config, experiment, parsed)
@@ -111,6 +102,21 @@ class Loader(ConfigLoaderImpl):
         with open_dict(config.hydra):
             config.hydra.runtime.choices.update({k: v for k, v in experiment.choices.items() if v is not None})
         return config
+
+    def _fill(self, config: Any, experiment: Experiment) -> None:
+        """The experiment in place of what Hydra composed beside its own node."""
+        from omegaconf import OmegaConf, open_dict
+
+        shown = experiment.config
+        if self.completing:
+            shown = {**shown.get("graph", {}), **shown}
+        if "hydra" in shown:
+            raise InputError("Hydra's own settings come from the command line alone", key="hydra")
+        with open_dict(config):
+            for name in [name for name in config if name != "hydra"]:
+                del config[name]
+            for name, content in shown.items():
+                config[name] = OmegaConf.create(content) if isinstance(content, dict | list) else content
 
 
 def _give_goal(config: Any, experiment: Experiment, given: Sequence[Any]) -> None:

@@ -10,6 +10,7 @@ def test_reproduce_gives_table_verdicts_and_page(kdrun, tmp_path) -> None:
     assert answer.code == 0, answer.err
     assert "beats_scratch" in answer.out
     assert "arm              seeds  test.accuracy\n" in answer.out  # the metrics that the claims name
+    assert "\nobjective: maximize valid.accuracy; best arm: " in answer.out
     page = (tmp_path / "runs/distillation-kd/reproduce-smoke/report.html").read_text()
     assert "<script" not in page
     assert page.count("<svg") > 5
