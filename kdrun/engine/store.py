@@ -55,7 +55,12 @@ class Store:
         """Make sure that the store can be written, and tidy up what dead processes left."""
         with store_errors(self.root):
             for name in ("objects", "locks", "tmp"):
-                (self.root / name).mkdir(parents=True, exist_ok=True)
+                try:
+                    (self.root / name).mkdir(parents=True, exist_ok=True)
+                except FileNotFoundError as error:  # a place that holds no folders of ours
+                    raise StoreError(
+                        f"the store {self.root} cannot be made ({error.strerror}): set store=FOLDER or KDRUN_STORE"
+                    ) from None
             probe = self.root / "tmp" / f"probe-{os.getpid()}"
             probe.write_bytes(b"kdrun")
             probe.unlink()

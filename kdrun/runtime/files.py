@@ -90,7 +90,7 @@ def store_errors(root: Path) -> Iterator[None]:
             raise StoreError(
                 f"the disk of the store {root} is full: free some space, or set store=FOLDER or KDRUN_STORE"
             ) from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT, errno.EEXIST):
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             raise StoreError(
                 f"the store {root} cannot be written ({error.strerror}): set store=FOLDER or KDRUN_STORE"
             ) from None

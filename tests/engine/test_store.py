@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -88,6 +89,12 @@ def test_an_interrupted_write_leaves_nothing(store) -> None:
         store.write("cd" * 20, {"a": Value(1), "b": object()}, {})  # type: ignore[dict-item]
     assert not store.contains("cd" * 20)
     assert list((store.root / "tmp").iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc here")
+def test_a_store_where_no_folder_can_be_made_is_told() -> None:
+    with pytest.raises(StoreError, match="the store /proc/nothing/store cannot be made"):
+        Store("/proc/nothing/store").prepare()
 
 
 def test_a_store_below_a_file_cannot_be_written(tmp_path) -> None:
