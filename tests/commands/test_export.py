@@ -30,7 +30,7 @@ def test_export_round_trips_through_safetensors_and_torch(kdrun, tmp_path) -> No
     image = torch.randn(5, 1, 8, 8)
     torch.testing.assert_close(program(image), network(image))
     assert (
-        "has no train stage 'fit_studet' (did you mean 'fit_student'?)"
+        "has no stage that gives a model called 'fit_studet' (did you mean 'fit_student'?)"
         in kdrun("export", run, "--stage", "fit_studet").err
     )
 
