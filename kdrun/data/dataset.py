@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from kdrun.runtime.sharding import Shards
 
 __all__ = ["Column", "DataInfo", "DataPart", "Dataset", "FileDataset", "MemoryDataset", "few_left_over"]
 
@@ -39,6 +36,14 @@ class DataInfo:
     size: int | None = None
     class_names: tuple[str, ...] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class SharedDecoding(Protocol):
+    """Processes that divide the decoding of batches among themselves, and each get all of them."""
+
+    def decode(self, batches: Callable[[list[Tensor]], Iterator[Batch]], chunks: list[Tensor]) -> Iterator[Batch]:
+        """The batches of ``chunks`` (row numbers), in order; ``batches`` decodes some of them."""
+        ...
 
 
 class DataPart(Protocol):
@@ -112,7 +117,7 @@ class Dataset:
         device: torch.device | str = "cpu",
         workers: int = 0,
         start: int = 0,
-        shards: Shards | None = None,
+        shards: SharedDecoding | None = None,
     ) -> Iterator[Batch]:
         """Yield batches in ``order`` (a permutation or any index sequence, int64), from batch number ``start`` on.
 
