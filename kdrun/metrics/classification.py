@@ -5,6 +5,7 @@ Positional arguments are found by name among the model's outputs, its taps and t
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -87,23 +88,31 @@ def calibration_error(
     """Expected calibration error of the top probability in equal bins (Guo et al., 2017); 0 is calibrated.
 
     ``logits`` [rows, classes], ``label`` [rows] (int64). ``l1`` weighs each bin's gap between confidence and accuracy
-    by its rows, ``l2`` is the root of the weighted squares, ``max`` the largest gap.
+    by its rows, ``l2`` is the root of the weighted squares, ``max`` the largest gap. A confidence between two bins is
+    in the lower one, so that a confidence of 1 shares the last bin with those just below. In float64; NaN without rows.
 
     >>> logits = torch.tensor([[0.0, 99.0], [0.0, 99.0]])  # always sure, and right half of the time
     >>> metrics.calibration_error(logits, torch.tensor([0, 1]))
     0.5
     """
-    from torchmetrics.functional.classification import multiclass_calibration_error
-
-    return multiclass_calibration_error(logits.softmax(-1), label, logits.shape[1], n_bins=bins, norm=norm).item()
+    if not len(label):
+        return math.nan
+    confidence, chosen = logits.double().softmax(1).max(1)
+    place = torch.bucketize(confidence, torch.linspace(0, 1, bins + 1, dtype=torch.float64)[1:-1])
+    excess = (chosen == label).double() - confidence
+    gaps = torch.zeros(bins, dtype=torch.float64).index_add(0, place, excess).abs() / len(label)
+    shares = torch.bincount(place, minlength=bins).double() / len(label)
+    gaps, shares = gaps[shares > 0], shares[shares > 0]
+    found = {"l1": gaps.sum(), "l2": (gaps.square() / shares).sum().sqrt(), "max": (gaps / shares).max()}
+    return found[norm].item()
 
 
 @metric
 def f1_score(logits: Tensor, label: Tensor, *, average: Literal["macro", "micro", "weighted"] = "macro") -> float:
     """F1 of the most likely class, ``2 TP / (2 TP + FP + FN)``; from 0 to 1.
 
-    ``logits`` [rows, classes], ``label`` [rows] (int64). ``macro`` averages over classes, ``weighted`` by their rows,
-    ``micro`` counts all classes together.
+    ``logits`` [rows, classes], ``label`` [rows] (int64). ``macro`` averages over the classes that are a row's label or
+    most likely one, ``weighted`` by their rows, ``micro`` counts all classes together.
 
     >>> logits, label = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1, 1])
     >>> round(metrics.f1_score(logits, label), 4)  # both classes have 2/3
@@ -118,15 +127,41 @@ def f1_score(logits: Tensor, label: Tensor, *, average: Literal["macro", "micro"
 def auroc(logits: Tensor, label: Tensor, *, average: Literal["macro", "weighted"] = "macro") -> float:
     """Area under the ROC curve, each class against the rest; 0.5 is chance, 1 the best.
 
-    ``logits`` [rows, classes], ``label`` [rows] (int64). ``macro`` averages over classes, ``weighted`` by their rows.
+    ``logits`` [rows, classes], ``label`` [rows] (int64). ``macro`` averages over the classes that some rows have and
+    others have not, ``weighted`` by their rows; NaN without such a class. Rows are ordered by the class's log odds in
+    float64, which tell rows apart whose probabilities round to 1; equal ones count half.
 
-    >>> logits, label = torch.tensor([[2.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0, 1])
-    >>> metrics.auroc(logits, label)
+    >>> logits, label = torch.tensor([[2.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), torch.tensor([0, 0, 1])
+    >>> metrics.auroc(logits, label)  # over two classes: no row has the third
     1.0
     """
-    from torchmetrics.functional.classification import multiclass_auroc
+    odds = _log_odds(logits.double())
+    counts = torch.bincount(label, minlength=logits.shape[1])
+    present = [c for c, count in enumerate(counts.tolist()) if 0 < count < len(label)]
+    if not present or odds.isnan().any():
+        return math.nan
+    areas = torch.stack([_area(odds[label == c, c], odds[label != c, c]) for c in present])
+    weights = counts[present].double() if average == "weighted" else torch.ones_like(areas)
+    return ((areas * weights).sum() / weights.sum()).item()
 
-    return multiclass_auroc(logits.softmax(-1), label, logits.shape[1], average=average).item()
+
+def _log_odds(logits: Tensor) -> Tensor:
+    """``ln p - ln(1 - p)`` of each class's probability, exact where it is all but 1: [rows, classes].
+
+    Each row is sorted first, so that rows of the same numbers round alike and tie.
+    """
+    ordered, classes = logits.sort(dim=1, descending=True)
+    ordered = ordered - ordered[:, :1]
+    log_p = ordered.log_softmax(1)[:, 1:]  # of all but the likeliest; none is above a half
+    odds = torch.cat([-ordered[:, 1:].logsumexp(1, keepdim=True), log_p - torch.log1p(-log_p.exp())], 1)
+    return torch.empty_like(odds).scatter(1, classes, odds)
+
+
+def _area(positive: Tensor, negative: Tensor) -> Tensor:
+    """Share of pairs of a positive and a negative in which the positive's score is higher; equal ones count half."""
+    ordered = negative.sort().values
+    below, upto = (torch.searchsorted(ordered, positive, right=right).double() for right in (False, True))
+    return (below + upto).mean() / (2 * len(negative))
 
 
 @metric
@@ -147,8 +182,8 @@ def torchmetrics(logits: Tensor, label: Tensor, *, function: str, options: dict[
     """Any multiclass metric of ``torchmetrics.functional.classification``, such as ``cohen_kappa``.
 
     ``function`` is its name without ``multiclass_``, ``options`` are its own. ``logits`` [rows, classes] (handed over
-    as probabilities), ``label`` [rows] (int64). Raises ``InputError`` for an unknown name or options that it does not
-    take.
+    as probabilities, float64), ``label`` [rows] (int64). Absent classes and ties count as they do there. Raises
+    ``InputError`` for an unknown name, options that it does not take, or more than a single number.
 
     >>> logits, label = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
     >>> metrics.torchmetrics(logits, label, function="cohen_kappa")
@@ -160,10 +195,10 @@ def torchmetrics(logits: Tensor, label: Tensor, *, function: str, options: dict[
     if function not in known:
         raise InputError(f"torchmetrics has no multiclass metric '{function}'{nearest(function, known)}")
     try:
-        value = getattr(library, known[function])(logits.softmax(-1), label, logits.shape[1], **(options or {}))
-    except (TypeError, ValueError) as error:
+        found = getattr(library, known[function])(logits.double().softmax(1), label, logits.shape[1], **(options or {}))
+        return float(found)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"metric {function}: {error}") from None
-    return float(value)
 
 
 @metric

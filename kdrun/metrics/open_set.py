@@ -30,7 +30,7 @@ def h_score(logits: Tensor, label: Tensor, *, threshold: Fraction = 0.55, per_cl
     probabilities = logits.double().softmax(1)
     entropy = -torch.special.xlogy(probabilities, probabilities).sum(1) / math.log(classes)
     answer = torch.where(entropy > threshold, classes, probabilities.argmax(1))
-    truth = label.clamp_max(classes)
+    truth = torch.where((label < 0) | (label >= classes), classes, label)
     right = (answer == truth).double()
     present = [c for c in torch.unique(truth).tolist() if c < classes]
     accuracies = {f"class_{c}": right[truth == c].mean().item() for c in present}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -45,7 +47,7 @@ def weighted_mean(values: Tensor, weights: Tensor) -> float:
 def rank_correlation(first: Tensor, second: Tensor) -> dict[str, float]:
     """How alike two scores order the items: Kendall's τ, Spearman's ρ, and Pearson's r; each from -1 to 1.
 
-    ``first`` and ``second`` [items]; NaN where one of them is constant.
+    ``first`` and ``second`` [items]; NaN where one of them is constant, and for fewer than two items.
 
     >>> found = metrics.rank_correlation(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 4.0, 3.0]))
     >>> {name: round(value, 4) for name, value in found.items()}
@@ -53,6 +55,8 @@ def rank_correlation(first: Tensor, second: Tensor) -> dict[str, float]:
     """
     from scipy import stats
 
+    if len(first) < 2:
+        return dict.fromkeys(("kendall", "spearman", "pearson"), math.nan)
     a, b = first.double().numpy(), second.double().numpy()
     return {
         "kendall": float(stats.kendalltau(a, b).statistic),
@@ -63,42 +67,48 @@ def rank_correlation(first: Tensor, second: Tensor) -> dict[str, float]:
 
 @metric
 def median(values: Tensor) -> float:
-    """Median over all elements (the mean of the two middle ones where their number is even); any shape.
+    """Median over all elements (the mean of the two middle ones where their number is even); any shape, NaN if empty.
 
     >>> metrics.median(torch.tensor([1.0, 2.0, 4.0, 100.0]))
     3.0
     """
-    return values.double().quantile(0.5).item()
+    ordered = values.double().flatten().sort().values  # quantile() takes no more than 2^24 values, and no empty tensor
+    count = len(ordered)
+    return ordered[(count - 1) // 2 : count // 2 + 1].mean().item() if not ordered.isnan().any() else math.nan
 
 
 @metric
 def minimum(values: Tensor) -> float:
-    """The smallest element of a tensor of any shape.
+    """The smallest element of a tensor of any shape; NaN if it is empty.
 
     >>> metrics.minimum(torch.tensor([[3.0, 1.0], [2.0, 4.0]]))
     1.0
     """
-    return values.min().item()
+    return values.min().item() if values.numel() else math.nan
 
 
 @metric
 def maximum(values: Tensor | list[Tensor]) -> float:
-    """The largest element, of one tensor of any shape or of several.
+    """The largest element, of one tensor of any shape or of several; NaN if there is none.
 
     >>> metrics.maximum([torch.tensor([3.0, 1.0]), torch.tensor(5.0)])
     5.0
     """
-    return max(float(v.max()) for v in (values if isinstance(values, list) else [values]))
+    given = [v.double().flatten() for v in (values if isinstance(values, list) else [values])]
+    every = torch.cat(given) if given else torch.empty(0)
+    return every.max().item() if len(every) else math.nan
 
 
 @metric
 def standard_deviation(values: Tensor) -> float:
-    """Standard deviation over all elements, unbiased; 0 for a single one; any shape.
+    """Standard deviation over all elements, unbiased; 0 for a single one, NaN for none; any shape.
 
     >>> metrics.standard_deviation(torch.tensor([1.0, 3.0, 5.0]))
     2.0
     """
-    return values.double().std().item() if values.numel() > 1 else 0.0
+    if values.numel() < 2:
+        return 0.0 if values.numel() else math.nan
+    return values.double().std().item()
 
 
 @metric

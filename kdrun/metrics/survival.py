@@ -15,7 +15,8 @@ def concordance_index(risk: Tensor, time: Tensor, event: Tensor) -> float:
     """Share of comparable pairs whose risks are in order (Harrell et al., 1982): from 0 to 1, 0.5 is chance.
 
     ``risk`` [rows], higher is worse, ``time`` [rows] (any unit), ``event`` [rows] (1: event, 0: censored). A pair is
-    comparable if the earlier time is an event; equal times are no pair, equal risks count half. NaN without pairs.
+    comparable if the earlier time is an event, or at equal times the one is and the other, censored, lived longer;
+    equal risks count half. NaN without pairs.
 
     >>> time, event = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1, 0, 1])  # the second was censored: two pairs
     >>> metrics.concordance_index(torch.tensor([3.0, 2.0, 1.0]), time, event)
@@ -23,10 +24,11 @@ def concordance_index(risk: Tensor, time: Tensor, event: Tensor) -> float:
     >>> metrics.concordance_index(torch.tensor([2.0, 2.0, 1.0]), time, event)
     0.75
     """
-    earlier = (time[:, None] < time[None, :]) & event.bool()[:, None]
-    ahead = risk.double()[:, None] - risk.double()[None, :]
-    right = (ahead > 0).double() + 0.5 * (ahead == 0).double()
-    return (right[earlier].sum() / earlier.sum()).item()
+    died = event.bool()
+    outlived = (time[:, None] < time[None, :]) | ((time[:, None] == time[None, :]) & ~died[None, :])
+    first, second = (died[:, None] & outlived).nonzero(as_tuple=True)
+    right = (risk[first] > risk[second]).double() + 0.5 * (risk[first] == risk[second]).double()
+    return right.mean().item()
 
 
 @metric
@@ -39,7 +41,7 @@ def discrete_concordance_index(logits: Tensor, time: Tensor, event: Tensor) -> f
     >>> metrics.discrete_concordance_index(logits, torch.tensor([1.0, 2.0]), torch.tensor([1, 1]))
     1.0
     """
-    return concordance_index(discrete_survival_risk(logits), time, event)
+    return concordance_index(discrete_survival_risk(logits.double()), time, event)
 
 
 @metric

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -39,7 +41,7 @@ def ks_forget_quality(values: Tensor, reference: Tensor) -> float:
     """p-value of a two-sample Kolmogorov-Smirnov test: whether a model that forgot and one that never knew differ.
 
     ``values`` and ``reference`` [rows], truth ratios of both on what is to be forgotten (Maini et al., 2024). 1 where
-    they agree; any monotone function of the ratio gives the same.
+    they agree; any monotone function of the ratio gives the same. NaN if one of them is empty.
 
     >>> ratios = torch.linspace(0.1, 1.0, 10)
     >>> metrics.ks_forget_quality(ratios, ratios), metrics.ks_forget_quality(ratios, ratios + 1) < 0.001
@@ -47,6 +49,8 @@ def ks_forget_quality(values: Tensor, reference: Tensor) -> float:
     """
     from scipy.stats import ks_2samp
 
+    if not len(values) or not len(reference):
+        return math.nan
     return float(ks_2samp(values.double().numpy(), reference.double().numpy()).pvalue)
 
 

@@ -28,3 +28,8 @@ def test_entropy_is_measured_against_that_of_the_models_own_classes() -> None:
     even = torch.tensor([[0.0, 0.0, -30.0, -30.0]])  # ln 2 of ln 4: one half
     assert h_score(even, torch.tensor([4]), threshold=0.49)["unknown"] == 1.0
     assert h_score(even, torch.tensor([4]), threshold=0.51)["unknown"] == 0.0
+
+
+def test_a_negative_label_is_unknown() -> None:
+    logits = torch.cat([20 * torch.eye(2), torch.zeros(1, 2)])
+    assert h_score(logits, torch.tensor([0, 1, -1])) == {"h": 1.0, "known": 1.0, "unknown": 1.0}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
 import torch
 
 from kdrun.metrics import statistics
@@ -12,3 +15,24 @@ def test_weighted_and_group_means() -> None:
     assert statistics.weighted_mean(values, torch.tensor([0, 1, 3])) == 5.0
     assert statistics.group_means(values, torch.tensor([True, False, True])) == {"0": 2.0, "1": 3.5}
     assert statistics.minimum(values) == 1.0
+
+
+def test_no_values_have_no_statistic() -> None:
+    none = torch.zeros(0)
+    of_rows = (statistics.mean_value, statistics.median, statistics.minimum, statistics.maximum)
+    assert all(math.isnan(metric(none)) for metric in (*of_rows, statistics.standard_deviation))
+    assert math.isnan(statistics.maximum([]))
+    assert all(math.isnan(value) for value in statistics.rank_correlation(none, none).values())
+    assert statistics.standard_deviation(torch.ones(1)) == 0.0
+
+
+def test_the_median_of_more_values_than_quantile_takes() -> None:
+    values = torch.arange(2**24 + 1).flip(0)
+    assert statistics.median(values) == 2**23
+    assert statistics.median(values[1:]) == pytest.approx(2**23 - 0.5)
+
+
+def test_a_nan_is_never_passed_over() -> None:
+    values = torch.tensor([1.0, math.nan, 3.0])
+    assert math.isnan(statistics.median(values))
+    assert math.isnan(statistics.maximum([torch.ones(2), values]))
