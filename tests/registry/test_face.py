@@ -59,8 +59,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_torch_waits_until_a_part_is_named() -> None:
     program = (
-        "import sys; from kdrun import data, metrics, models, ops, optim; dir(ops), dir(models), dir(data); early = 'torch' in sys.modules; "
-        "ops.kl_divergence; print(early, 'torch' in sys.modules)"
+        "import sys, kdrun; from kdrun import data, metrics, models, optim; dir(kdrun.ops), dir(models), dir(data); early = 'torch' in sys.modules; "
+        "kdrun.ops.kl_divergence; print(early, 'torch' in sys.modules)"
     )
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert shown.stdout.split() == ["False", "True"]
