@@ -18,7 +18,7 @@ from kdrun.registry import catalog_with
 from kdrun.report.tables import html_table, text_table
 
 if TYPE_CHECKING:
-    from kdrun.api.planned import Planned
+    from kdrun.api.shown_plan import ShownPlan
 
 __all__ = ["Composition"]
 
@@ -82,12 +82,12 @@ class Composition:
         _ = self.graph
         return self
 
-    def plan(self) -> Planned:
+    def plan(self) -> ShownPlan:
         """Shapes, gradients, parameters, FLOPs and keys, found on fake tensors: no data is read and nothing trained.
 
         Raises ``InputError`` for shapes that do not fit, parameters that no gradient reaches, and the like.
         """
-        from kdrun.api.planned import planned
+        from kdrun.api.shown_plan import planned
 
         return planned(self.experiment, self.graph, self.plugins)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from kdrun.data.dataset import DataInfo, MemoryDataset
-from kdrun.data.knowledge_graphs import Graph, graph_info, graph_splits
+from kdrun.data.knowledge_graphs import graph_info, graph_splits
 from kdrun.errors import DataError
 from kdrun.registry import data
 from kdrun.types import Count, Fraction, Unsigned
@@ -168,7 +168,7 @@ class Encyclopedia:
     def load(self) -> dict[str, MemoryDataset]:
         return graph_splits(self.graph(), self.info(), self.tokenizer)
 
-    def graph(self) -> Graph:
+    def graph(self) -> Triples:
         """Triples by split, and texts that tell training facts only."""
         generator = torch.Generator().manual_seed(self.seed)
         names, kinds = self._names(generator)
@@ -176,7 +176,7 @@ class Encyclopedia:
         splits = self._split(triples, generator)
         told = {(h, RELATIONS[r]): t for h, r, t in splits["train"].tolist()}
         texts = [self._text(i, names, KINDS[kind], told) for i, kind in enumerate(kinds)]
-        return Graph(splits, texts, RELATIONS, kinds)
+        return Triples(splits, texts, RELATIONS, kinds)
 
     def _range(self, kind: str) -> range:
         order = list(self.counts)

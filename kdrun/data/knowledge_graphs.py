@@ -18,14 +18,14 @@ from kdrun.errors import DataError, InputError
 from kdrun.registry import data
 from kdrun.types import Count
 
-__all__ = ["Graph", "KnowledgeGraph", "graph_info", "graph_splits", "token_rows"]
+__all__ = ["KnowledgeGraph", "Triples", "graph_info", "graph_splits", "token_rows"]
 
 ENDS = ("head", "relation", "tail")
 SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
-class Graph:
+class Triples:
     """Triples [count, 3] (int64: head, relation, tail) by split; texts, and perhaps kinds, of the entities."""
 
     triples: dict[str, Tensor]
@@ -67,7 +67,7 @@ def graph_info(
     return {**dict.fromkeys(SPLITS, triples), "entities": texts}
 
 
-def graph_splits(graph: Graph, info: dict[str, DataInfo], tokenizer: str) -> dict[str, MemoryDataset]:
+def graph_splits(graph: Triples, info: dict[str, DataInfo], tokenizer: str) -> dict[str, MemoryDataset]:
     """The data sets of a graph, as ``graph_info`` describes them."""
     splits = {
         name: MemoryDataset(dict(zip(ENDS, triples.unbind(1), strict=True)), info[name])
@@ -137,7 +137,7 @@ class KnowledgeGraph:
             expected = getattr(self, what)
             if expected is not None and expected != len(names):
                 raise DataError(f"the graph has {len(names)} {what}, expected {expected}", key=f"data.{what}")
-        graph = Graph(triples, self._texts(entities), relations)
+        graph = Triples(triples, self._texts(entities), relations)
         info = graph_info(len(entities), len(relations), self.max_tokens)
         return graph_splits(graph, info, self.tokenizer)
 

@@ -15,11 +15,11 @@ from kdrun.report.plan_table import plan_lines, plan_table, plan_total
 from kdrun.report.tables import html_table, text_table
 from kdrun.runtime.process_state import restored_afterwards
 
-__all__ = ["Planned", "planned"]
+__all__ = ["ShownPlan", "planned"]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Planned:
+class ShownPlan:
     """A plan: a row a stage. ``stored`` are the keys of the stages whose result the store holds already."""
 
     plan: Plan
@@ -41,9 +41,9 @@ class Planned:
         return html_table(*plan_table(self.plan, self.stored.__contains__)) + lines
 
 
-def planned(experiment: Experiment, graph: Graph, plugins: Collection[str]) -> Planned:
+def planned(experiment: Experiment, graph: Graph, plugins: Collection[str]) -> ShownPlan:
     """Plan an experiment whose graph is checked. Raises ``InputError``, with file and line."""
     with catalog_with(plugins), restored_afterwards():
         session = Session(experiment, graph=graph)
         plan = session.plan()
-        return Planned(plan, {stage.key for stage in plan.stages if session.store.contains(stage.key)})
+        return ShownPlan(plan, {stage.key for stage in plan.stages if session.store.contains(stage.key)})
