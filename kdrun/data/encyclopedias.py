@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from kdrun.data.dataset import DataInfo, MemoryDataset
-from kdrun.data.knowledge_graphs import graph_info, graph_splits
+from kdrun.data.knowledge_graphs import Triples, graph_info, graph_splits
 from kdrun.errors import DataError
 from kdrun.registry import data
 from kdrun.types import Count, Fraction, Unsigned
