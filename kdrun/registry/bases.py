@@ -8,34 +8,39 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdrun.registry.scan import module_file, module_summary
+from kdrun.registry.files import OwnModules, module_file, own_modules
+from kdrun.registry.scan import module_summary
 
 __all__ = ["with_inherited"]
 
 
 def with_inherited(module: str, file: str, entry: dict[str, Any]) -> dict[str, Any]:
-    """The signature in ``entry``, completed by the first base whose source is kdrun's or in the same file."""
+    """The signature in ``entry``, completed by the first base whose source is kdrun's or the plug-in's own."""
+    return _completed(module, file, entry, own_modules(module, file))
+
+
+def _completed(module: str, file: str, entry: dict[str, Any], own: OwnModules | None) -> dict[str, Any]:
     lacks = entry.get("lacks", ())
     for name in entry.get("bases", ()) if lacks else ():
-        found = _class(module, file, name)
+        found = _class(module, file, name, own)
         if found is None:
             continue
-        base = with_inherited(*found)
+        base = _completed(*found, own)
         if "inputs" in lacks and "inputs" not in base["lacks"]:
             entry = {**entry, "inputs": base["inputs"], "lacks": [w for w in lacks if w != "inputs"]}
         if "parameters" in lacks:
-            own = {parameter["name"] for parameter in entry["parameters"]}
-            above = [parameter for parameter in base["parameters"] if parameter["name"] not in own]
+            said = {parameter["name"] for parameter in entry["parameters"]}
+            above = [parameter for parameter in base["parameters"] if parameter["name"] not in said]
             entry = {**entry, "parameters": [*above, *entry["parameters"]], "open": base["open"]}
         break
     return entry
 
 
-def _class(module: str, file: str, name: str) -> tuple[str, str, dict[str, Any]] | None:
+def _class(module: str, file: str, name: str, own: OwnModules | None) -> tuple[str, str, dict[str, Any]] | None:
     """Module, file and signature of the class that ``name`` is in a module; None for one from elsewhere."""
     summary = module_summary(module, file)
     if name in summary["classes"]:
         return module, file, summary["classes"][name]
     home, attribute = summary["imports"].get(name, ("", ""))
-    path = module_file(home) if attribute else None
-    return _class(home, path, attribute) if path is not None else None
+    path = module_file(home, own) if attribute else None
+    return _class(home, path, attribute, own) if path is not None else None

@@ -6,16 +6,16 @@ import contextlib
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from kdrun.errors import InputError, nearest
 from kdrun.registry.bases import with_inherited
-from kdrun.registry.face import stub_imports
 from kdrun.registry.kinds import HOOKS
-from kdrun.registry.scan import file_stamp, module_file, module_summary, save_cache
+from kdrun.registry.reach import Stamps, reached, stamps
+from kdrun.registry.scan import module_summary, save_cache
 from kdrun.registry.signature import INJECTED, MISSING, Input, Parameter, Part
 
 __all__ = ["Catalog", "catalog", "catalog_with"]
@@ -23,22 +23,12 @@ __all__ = ["Catalog", "catalog", "catalog_with"]
 PACKAGES = ("ops", "models", "data", "metrics", "optim", "parts", "stages", "step", "tracking")
 """Sub-packages of ``kdrun`` that hold parts."""
 
-WITHOUT_EFFECT = (
-    "kdrun.errors",
-    "kdrun.registry",
-    "kdrun.tracking",
-    "kdrun.report",
-    "kdrun.types",
-    "kdrun.runtime.progress",
-)
-"""Modules that cannot change a stage's result; their source is left out of keys."""
-
 
 class Catalog:
     """All parts of the shipped packages and of the plugins that the user named."""
 
     def __init__(self, plugins: Iterable[str] = ()) -> None:
-        self.plugins = {str(plugin): file_stamp(str(plugin)) for plugin in plugins}
+        self.plugins = {str(plugin): _stamps_of(str(plugin)) for plugin in plugins}
         self._parts: dict[tuple[str, str], Part] = {}
         self._hooks: dict[tuple[str, str], Part] = {}
         root = Path(__file__).parent.parent
@@ -48,31 +38,17 @@ class Catalog:
                 name = ".".join(relative.parts).removesuffix(".__init__")
                 self._read(name, str(file))
         for plugin in self.plugins:
-            self._read_plugin(plugin)
+            self._read(*_module_of(plugin))
         save_cache()
 
     def serves(self, plugins: Iterable[str]) -> bool:
         """Whether this is the catalog for ``plugins``, as their files are now."""
-        return self.plugins == {str(plugin): file_stamp(str(plugin)) for plugin in plugins}
-
-    def _read_plugin(self, plugin: str) -> None:
-        path = Path(plugin)
-        if plugin.endswith(".py"):
-            if not path.is_file():
-                raise InputError(f"plugin file {plugin} does not exist", key="plugins")
-            self._read(f"plugin:{path.resolve()}", str(path.resolve()))
-            return
-        try:
-            spec = importlib.util.find_spec(plugin)
-        except (ImportError, ValueError):
-            spec = None
-        if spec is None or spec.origin is None:
-            raise InputError(f"plugin '{plugin}' is neither a .py file nor an installed package", key="plugins")
-        self._read(plugin, spec.origin)
+        return self.plugins == {str(plugin): _stamps_of(str(plugin)) for plugin in plugins}
 
     def _read(self, module: str, file: str) -> None:
+        files = stamps(module, file)
         for entry in module_summary(module, file)["parts"]:
-            part = _part(module, file, with_inherited(module, file, entry))
+            part = _part(module, file, with_inherited(module, file, entry), files)
             known = self._hooks if part.kind in HOOKS else self._parts
             previous = known.get((part.kind, part.name))
             if previous is not None:
@@ -106,16 +82,35 @@ class Catalog:
 
     @functools.cache  # noqa: B019 - one catalog lives as long as the process
     def digest(self, kind: str, name: str) -> str:
-        """Hash of the part's source and of all kdrun source that it can reach, comments and places aside."""
+        """Hash of the part's source and of all source, kdrun's or its plug-in's own, that it can reach, comments and places aside."""
         part = self.get(kind, name)
-        seen: dict[str, str] = {}
-        _reach(part.module, part.file, part.qualname, seen)
+        seen = reached(part.module, part.file, part.qualname)
         save_cache()
         joined = "\n".join(sorted(seen.values()))
         return hashlib.sha256(joined.encode()).hexdigest()
 
 
-def _part(module: str, file: str, entry: dict[str, Any]) -> Part:
+def _module_of(plugin: str) -> tuple[str, str]:
+    """Module and file of what the user named. Raises ``InputError`` if it is not there."""
+    path = Path(plugin)
+    if plugin.endswith(".py"):
+        if not path.is_file():
+            raise InputError(f"plugin file {plugin} does not exist", key="plugins")
+        return f"plugin:{path.resolve()}", str(path.resolve())
+    try:
+        spec = importlib.util.find_spec(plugin)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or spec.origin is None:
+        raise InputError(f"plugin '{plugin}' is neither a .py file nor an installed package", key="plugins")
+    return plugin, spec.origin
+
+
+def _stamps_of(plugin: str) -> Stamps:
+    return stamps(*_module_of(plugin))
+
+
+def _part(module: str, file: str, entry: dict[str, Any], files: Stamps) -> Part:
     parameters = [p for p in entry["parameters"] if p["name"] not in INJECTED]
     return Part(
         kind=entry["kind"],
@@ -131,44 +126,8 @@ def _part(module: str, file: str, entry: dict[str, Any]) -> Part:
         doc=entry["doc"],
         options=entry["options"],
         injected=frozenset(p["name"] for p in entry["parameters"] if p["name"] in INJECTED),
-        stamp=file_stamp(file),
+        stamps=files,
     )
-
-
-def _reach(module: str, file: str, name: str, seen: dict[str, str]) -> None:
-    """Collect digests of ``name`` and of every kdrun definition that its source mentions."""
-    label = f"{module.removeprefix('plugin:').rpartition('/')[2]}:{name}"
-    if label in seen or module.startswith(WITHOUT_EFFECT):
-        return
-    summary = module_summary(module, file)
-    definition = summary["definitions"].get(name)
-    if definition is None:
-        target = summary["imports"].get(name) or stub_imports(file).get(name)
-        if target is not None:
-            _follow(target, seen)
-        return
-    seen[label] = definition["digest"]
-    imports = {**summary["imports"], **definition["imports"]}
-    for used in definition["names"]:
-        if used in definition["imports"] or used not in summary["definitions"]:
-            if used in imports:
-                _follow(imports[used], seen, definition["attributes"], used)
-        else:
-            _reach(module, file, used, seen)
-
-
-def _follow(target: Sequence[str], seen: dict[str, str], attributes: Iterable[str] = (), local: str = "") -> None:
-    """Continue into an imported name; for an imported module, into the attributes that are used."""
-    module, attribute = target
-    file = module_file(module)
-    inner = module_file(f"{module}.{attribute}") if attribute else file
-    if inner is not None:
-        whole = f"{module}.{attribute}" if attribute else module
-        for used in attributes:
-            if used.startswith(f"{local}."):
-                _reach(whole, inner, used.split(".", 1)[1], seen)
-    elif file is not None:
-        _reach(module, file, attribute, seen)
 
 
 _catalog: Catalog | None = None

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib
-import importlib.util
 import json
 import os
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from kdrun.errors import InputError
+from kdrun.registry.files import file_stamp
 from kdrun.registry.kinds import HOOKS, KINDS
 
-__all__ = ["file_stamp", "import_module", "module_file", "module_summary", "save_cache"]
+__all__ = ["module_summary", "save_cache"]
 
-_FORMAT = 6
+_FORMAT = 7
 
 
 def _cache_path() -> Path:
@@ -60,55 +58,14 @@ def save_cache() -> None:
     _dirty = False
 
 
-def module_file(module: str) -> str | None:
-    """The source file of a ``kdrun`` module or of a plugin given as ``plugin:/path``; else None."""
-    if module.startswith("plugin:"):
-        return module.removeprefix("plugin:")
-    if module == "kdrun" or module.startswith("kdrun."):
-        base = Path(__file__).parent.parent.joinpath(*module.split(".")[1:])
-        for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-            if candidate.is_file():
-                return str(candidate)
-    return None
-
-
-def file_stamp(file: str) -> tuple[int, int] | None:
-    """A file's time of change (ns) and size, by which a changed one is known; None if it is gone."""
-    try:
-        stat = os.stat(file)
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size
-
-
-def import_module(module: str, file: str) -> ModuleType:
-    """Import a part's module: by name for ours, from its file for a plugin the user named, anew if that has changed."""
-    if not module.startswith("plugin:"):
-        return importlib.import_module(module)
-    name = "kdrun_plugin_" + hashlib.sha256(f"{file} {file_stamp(file)}".encode()).hexdigest()[:16]
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, file)
-        if spec is None:
-            raise InputError(f"plugin {file} is not a Python file")
-        loaded = importlib.util.module_from_spec(spec)
-        sys.modules[name] = loaded
-        try:
-            # Not by the loader: its cached bytecode does not know two versions of one size in one second apart.
-            exec(compile(Path(file).read_bytes(), file, "exec"), loaded.__dict__)
-        except BaseException:
-            del sys.modules[name]
-            raise
-    return sys.modules[name]
-
-
 def module_summary(module: str, file: str) -> dict[str, Any]:
     """Return ``{parts, classes, definitions, imports}`` of one module, from the cache if its file is unchanged."""
     global _dirty
     cache = _load_cache()
-    stamp = list(file_stamp(file) or ())
+    read = {"stamp": list(file_stamp(file) or ()), "package": _package(module, file)}
     entry = cache.get(file)
-    if entry is None or entry["stamp"] != stamp:
-        entry = {"stamp": stamp, **_summarize(module, file)}
+    if entry is None or {name: entry[name] for name in read} != read:
+        entry = {**read, **_summarize(module, file)}
         cache[file] = entry
         _dirty = True
     return entry
@@ -120,7 +77,7 @@ def _summarize(module: str, file: str) -> dict[str, Any]:
         tree = ast.parse(text, filename=file)
     except SyntaxError as error:
         raise InputError(f"{file}:{error.lineno}: not valid Python ({error.msg})") from None
-    package = module if file.endswith("__init__.py") else module.rpartition(".")[0]
+    package = _package(module, file)
     imports = _imports(tree.body, package)
     definitions: dict[str, Any] = {}
     parts, classes = [], {}
@@ -135,6 +92,13 @@ def _summarize(module: str, file: str) -> dict[str, Any]:
                 found = _definition(node, package)
                 definitions[name] = _joined(definitions[name], found) if name in definitions else found
     return {"parts": parts, "classes": classes, "definitions": definitions, "imports": imports}
+
+
+def _package(module: str, file: str) -> str:
+    """What a module's relative imports start from; a plug-in's file stands at the top, with those beside it."""
+    if module.startswith("plugin:"):
+        return ""
+    return module if file.endswith("__init__.py") else module.rpartition(".")[0]
 
 
 def _touched(node: ast.stmt) -> list[str]:
@@ -173,14 +137,14 @@ def _imports(body: list[Any], package: str) -> dict[str, list[str]]:
     for node in body:
         if isinstance(node, ast.Import):
             for alias in node.names:
-                found[alias.asname or alias.name.split(".")[0]] = [alias.name, ""]
+                found[alias.asname or alias.name] = [alias.name, ""]
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 up = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*up, base] if base else up)
+                base = ".".join(filter(None, [*up, base]))
             for alias in node.names:
-                found[alias.asname or alias.name] = [base, alias.name]
+                found[f"{base}.*" if alias.name == "*" else alias.asname or alias.name] = [base, alias.name]
         elif isinstance(node, ast.If | ast.Try):
             found.update(_imports(node.body, package))
     return found

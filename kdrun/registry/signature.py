@@ -10,6 +10,7 @@ from typing import Any
 
 import kdrun.types
 from kdrun.errors import InputError, nearest
+from kdrun.registry.files import file_stamp
 
 __all__ = ["MISSING", "Input", "Parameter", "Part"]
 
@@ -97,19 +98,12 @@ class Part:
     doc: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     injected: frozenset[str] = frozenset()
-    stamp: tuple[int, int] | None = None
-    """Time of change (ns) and size of ``file`` when it was read."""
+    stamps: Mapping[str, tuple[int, int] | None] = field(default_factory=dict)
+    """A plug-in's own files, with time of change (ns) and size when they were read."""
 
-    @property
-    def from_plugin(self) -> bool:
-        """Whether a file that the user named holds the part."""
-        return self.module.startswith("plugin:")
-
-    def unchanged(self) -> bool:
-        """Whether the part's file is still the one that was read."""
-        from kdrun.registry.scan import file_stamp
-
-        return self.stamp is None or file_stamp(self.file) == self.stamp
+    def changed(self) -> str | None:
+        """A file of the part's plug-in that is no longer the one that was read."""
+        return next((file for file, stamp in self.stamps.items() if file_stamp(file) != stamp), None)
 
     @property
     def summary(self) -> str:
@@ -201,10 +195,10 @@ class Part:
         Raises ``InputError`` naming the extra to install if a package is missing, or a plugin that was edited meanwhile:
         its stages' keys speak of the source that was read.
         """
-        from kdrun.registry.scan import import_module
+        from kdrun.registry.loading import import_module
 
-        if self.from_plugin and not self.unchanged():
-            raise InputError(f"{self.file} was changed while it was in use: start again to use what it says now")
+        if (changed := self.changed()) is not None:
+            raise InputError(f"{changed} was changed while it was in use: start again to use what it says now")
         try:
             target: Any = import_module(self.module, self.file)
         except ImportError as error:

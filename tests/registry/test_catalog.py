@@ -101,11 +101,10 @@ def test_values_that_are_given_together_piecewise_or_under_a_condition_are_reach
 
 
 def test_digest_follows_imports_between_modules() -> None:
-    from kdrun.registry.catalog import _reach
+    from kdrun.registry.reach import reached
 
-    seen: dict[str, str] = {}
     part = catalog().get("stage", "train")
-    _reach(part.module, part.file, part.qualname, seen)
+    seen = reached(part.module, part.file, part.qualname)
     assert "kdrun.step.program:StepProgram" in seen
     assert "kdrun.randomness:seed_of" in seen
     assert not any(name.startswith("kdrun.report") for name in seen)

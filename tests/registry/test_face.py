@@ -12,7 +12,7 @@ import pytest
 import kdrun
 from kdrun import data, metrics, models, ops, optim
 from kdrun.registry import Catalog, catalog
-from kdrun.registry.catalog import _reach
+from kdrun.registry.reach import reached
 
 ROOT = Path(kdrun.__file__).parent
 FACES = {
@@ -78,6 +78,5 @@ def test_a_key_holds_the_source_of_an_op_that_is_used_through_the_face(tmp_path,
     plugin = tmp_path / "mine.py"
     plugin.write_text(f"{line}\nfrom kdrun.registry import op\n\n\n@op\ndef mine(a, b):\n    return {call}(a, b)\n")
     part = Catalog([str(plugin)]).get("op", "mine")
-    seen: dict[str, str] = {}
-    _reach(part.module, part.file, part.qualname, seen)
+    seen = reached(part.module, part.file, part.qualname)
     assert {"kdrun.ops.divergences:kl_divergence", "kdrun.ops.divergences:log_probabilities"} <= set(seen)
