@@ -1,17 +1,39 @@
-"""Parts of the ``initialize`` stage: linear maps fitted in closed form."""
+"""Principal components: of rows handed in, or as a linear model fitted to a column."""
 
 from __future__ import annotations
 
+from torch import Tensor
 from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError
 from kdrun.models.building import build
 from kdrun.ops.subspaces import principal_axes
-from kdrun.registry import initialize
-from kdrun.types import Count
+from kdrun.registry import initialize, reduce
+from kdrun.types import Count, Fraction
 
-__all__ = ["principal_components"]
+__all__ = ["pca", "principal_components"]
+
+
+@reduce
+def pca(
+    values: Tensor, *, components: Count | None = None, variance: Fraction = 0.9, most: Count = 64
+) -> dict[str, Tensor]:
+    """Principal components of rows [rows, dim] (Pearson, 1901), axes by falling variance.
+
+    ``values`` [rows, p], the centred rows on the axes; ``axes`` [p, dim]; ``mean`` [dim]; ``explained`` [p], shares of the
+    variance. p is ``components``, or the fewest that explain ``variance``, ``most`` at most. Each axis points to where
+    its largest entry is positive. Raises ``InputError`` if there are fewer than ``components``.
+    """
+    rows = values.double()
+    mean, singular, axes = principal_axes(rows)
+    share = singular.square() / singular.square().sum().clamp_min(1e-30)
+    if components is not None and components > len(singular):
+        raise InputError(f"{len(rows)} rows of width {rows.shape[1]} have no {components} principal components")
+    kept = components or min(int((share.cumsum(0) < variance - 1e-12).sum()) + 1, most, len(singular))
+    axes = axes[:kept]
+    found = {"values": (rows - mean) @ axes.T, "axes": axes, "mean": mean, "explained": share[:kept]}
+    return {name: value.to(values.dtype) for name, value in found.items()}
 
 
 @initialize

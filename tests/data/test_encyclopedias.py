@@ -7,7 +7,7 @@ import torch
 
 from kdrun.data.encyclopedias import FIELDS, KINDS, RELATIONS, Encyclopedia
 from kdrun.errors import InputError
-from kdrun.parts.reduce import column
+from kdrun.parts.rows import column
 
 SMALL = {"people": 40, "cities": 12, "companies": 10, "tokenizer": "characters", "max_tokens": 64}
 

@@ -7,7 +7,7 @@ import pytest
 from kdrun.data.canaries import CanaryCorpus
 from kdrun.data.tokenizers import tokenizer
 from kdrun.errors import DataError
-from kdrun.parts.privacy import privacy_spans
+from kdrun.parts.spans import privacy_spans
 from support.contexts import stage_context
 from support.text import TINY, assert_text_as_promised
 

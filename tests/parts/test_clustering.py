@@ -1,4 +1,4 @@
-"""Principal components, k-means, and lists of near entities."""
+"""Clusters: sizes, elbows, neighbours and how many there are."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from kdrun.errors import InputError
-from kdrun.parts.clustering import elbow, kmeans, pca
+from kdrun.parts.clustering import best_ratio, elbow, kmeans
 from support.knowledge_graphs import LINE, lists
-from support.tensors import generator
+from support.tensors import blobs, generator
 
 
 def test_lists_hold_the_rest_of_the_cluster_near_ones_first() -> None:
@@ -29,21 +29,6 @@ def test_permuted_lists_keep_sizes_and_lose_members() -> None:
     assert kept < 0.5
 
 
-def test_principal_components_find_the_plane_in_which_data_lies() -> None:
-    axes = torch.linalg.qr(torch.randn(6, 2, generator=generator()))[0].T
-    plane = torch.randn(50, 2, generator=generator(1)) * torch.tensor([5.0, 1.0]) @ axes + 3.0
-    found = pca(plane, variance=0.999)
-    assert found["values"].shape == (50, 2)
-    assert torch.allclose(found["values"] @ found["axes"] + found["mean"], plane, atol=1e-4)
-    assert found["explained"].sum().item() == pytest.approx(1.0)
-    assert torch.allclose(found["axes"] @ found["axes"].T, torch.eye(2), atol=1e-5)
-    assert torch.allclose(torch.pdist(found["values"]), torch.pdist(plane), atol=1e-4)
-    assert pca(plane, variance=0.5)["values"].shape == (50, 1)
-    assert pca(plane + torch.randn(50, 6, generator=generator(2)), variance=1.0, most=3)["values"].shape == (50, 3)
-    with pytest.raises(InputError, match="no 9 principal"):
-        pca(plane, components=9)
-
-
 def test_the_elbow_is_where_more_clusters_stop_helping() -> None:
     assert elbow([100.0, 50.0, 20.0, 19.0, 5.0], 0.1) == 2
     assert elbow([100.0, 50.0, 25.0], 0.1) == 2
@@ -61,3 +46,9 @@ def test_kmeans_finds_separate_clouds_and_their_number() -> None:
     assert found["inertia"][1].item() == pytest.approx(spread, rel=1e-4)
     with pytest.raises(InputError, match="do not fill"):
         kmeans(cloud, clusters=[200], generator=generator())
+
+
+def test_the_silhouette_finds_the_number_of_clusters() -> None:
+    centers = torch.eye(6).tolist()
+    assert best_ratio(blobs(*centers, rows=15), 3, [0.25, 0.5, 1.0, 2.0, 3.0]) == 2.0
+    assert best_ratio(blobs(*centers[:3], rows=30), 3, [0.5, 1.0, 2.0, 3.0]) == 1.0

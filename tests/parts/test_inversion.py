@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kdrun.parts.diffusion import class_requests
+from kdrun.parts.generative_models import class_requests
 from kdrun.parts.inversion import boundary_repulsion
 from support.contexts import stage_context
 

@@ -1,4 +1,4 @@
-"""Principal components of rows."""
+"""Principal components as numbers and as a layer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,24 @@ import pytest
 import torch
 
 from kdrun.errors import InputError
-from kdrun.parts.projections import principal_components
+from kdrun.parts.projections import pca, principal_components
 from support.data import corners
+from support.tensors import generator
+
+
+def test_principal_components_find_the_plane_in_which_data_lies() -> None:
+    axes = torch.linalg.qr(torch.randn(6, 2, generator=generator()))[0].T
+    plane = torch.randn(50, 2, generator=generator(1)) * torch.tensor([5.0, 1.0]) @ axes + 3.0
+    found = pca(plane, variance=0.999)
+    assert found["values"].shape == (50, 2)
+    assert torch.allclose(found["values"] @ found["axes"] + found["mean"], plane, atol=1e-4)
+    assert found["explained"].sum().item() == pytest.approx(1.0)
+    assert torch.allclose(found["axes"] @ found["axes"].T, torch.eye(2), atol=1e-5)
+    assert torch.allclose(torch.pdist(found["values"]), torch.pdist(plane), atol=1e-4)
+    assert pca(plane, variance=0.5)["values"].shape == (50, 1)
+    assert pca(plane + torch.randn(50, 6, generator=generator(2)), variance=1.0, most=3)["values"].shape == (50, 3)
+    with pytest.raises(InputError, match="no 9 principal"):
+        pca(plane, components=9)
 
 
 def test_principal_components_are_centred_uncorrelated_and_of_unit_variance() -> None:

@@ -1,4 +1,4 @@
-"""New columns for rows."""
+"""Columns read, written, dealt out and filled by models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from kdrun.errors import InputError
 from kdrun.models.bags import GatedAttentionMIL
-from kdrun.parts.label import column_values, stacked_features
+from kdrun.parts.columns import column_values, permuted_columns, stacked_features
 from support.contexts import stage_context
 from support.data import dataset, labelled
 
@@ -29,3 +29,14 @@ def test_features_of_several_models_stand_in_their_order() -> None:
     found = stacked_features(models, data, batch_size=2, context=context).rows()["sources"]
     expected = torch.stack([m(data.rows()["bag"])["feature"] for m in models], dim=1)
     torch.testing.assert_close(found, expected.detach())
+
+
+def test_permuted_columns_stay_together_and_lose_the_others() -> None:
+    data = dataset(bag=torch.arange(50), time=torch.arange(50), event=2 * torch.arange(50))
+    found = permuted_columns(data, columns=["time", "event"], generator=torch.Generator().manual_seed(0)).rows()
+    assert torch.equal(found["bag"], torch.arange(50))
+    assert torch.equal(found["event"], 2 * found["time"])
+    assert sorted(found["time"].tolist()) == list(range(50))
+    assert (found["time"] == found["bag"]).sum() < 10
+    with pytest.raises(InputError, match="no column 'tme'"):
+        permuted_columns(data, columns=["tme"], generator=torch.Generator())

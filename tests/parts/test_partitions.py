@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kdrun.errors import InputError
-from kdrun.parts.partition import by_class, label_skew, random_parts
+from kdrun.parts.partitions import by_class, label_skew, random_parts
 from support.data import labelled
 
 

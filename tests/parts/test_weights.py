@@ -1,4 +1,4 @@
-"""Models made of several: averages, task arithmetic, the best one."""
+"""Weights taken out, copied, averaged and added."""
 
 from __future__ import annotations
 
@@ -8,10 +8,34 @@ from torch import nn
 
 from kdrun.errors import InputError
 from kdrun.models.building import build
-from kdrun.parts.merge import average_weights, best_scored, task_arithmetic
+from kdrun.parts.weights import average_weights, best_scored, inner_linear, opaque, random_weights, task_arithmetic
+from support.contexts import stage_context
+from support.data import dataset
 from support.models import causal
 
 SPEC = {"model": "mlp", "hidden": [4], "in_features": 6, "num_classes": 3}
+
+
+def test_an_inner_linear_layer_answers_as_inside() -> None:
+    network = build(SPEC, seed=(0,))
+    head = inner_linear(network, module="head")
+    feature = torch.randn(2, 4)
+    assert torch.equal(head(feature), network.head(feature))
+    with pytest.raises(InputError, match="no linear layer"):
+        inner_linear(network, module="body")
+    assert random_weights(network) is network
+
+
+def test_a_black_box_counts_and_tells_labels_only() -> None:
+    network = build({"model": "mlp", "hidden": [4], "in_features": 6, "num_classes": 3}, seed=(0,))
+    box = opaque(network)
+    image = torch.randn(5, 6, requires_grad=True)
+    answer = box(image)
+    assert list(answer) == ["label"]
+    assert torch.equal(answer["label"], network(image).argmax(-1))
+    assert not answer["label"].requires_grad
+    assert int(box.queries) == 5
+    assert not box.train().base.training
 
 
 def test_averaged_weights_are_in_the_middle() -> None:
@@ -48,3 +72,11 @@ def test_the_best_model_wins() -> None:
         best_scored(models, table, column="d")
     with pytest.raises(InputError, match="as many rows, got 1"):
         best_scored(models, table[:1], column="c")
+
+
+def test_a_new_head_needs_a_model_with_one() -> None:
+    from kdrun.parts.weights import new_head
+
+    data = dataset(3, tags=torch.zeros(2, 3))
+    with pytest.raises(InputError, match="needs a model with num_classes"):
+        new_head(torch.nn.Linear(2, 2), data, context=stage_context())

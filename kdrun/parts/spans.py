@@ -1,31 +1,25 @@
-"""Stage parts for tagged text: few-shot choices, pseudo labels beside gold ones, weights for pairs of entities."""
+"""Spans of tokens: tagged mentions chosen, predicted, moved and written, and what is private."""
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
+from kdrun.data.tokenizers import tokenizer
 from kdrun.errors import InputError
-from kdrun.ops import similarity
 from kdrun.ops.spans import first_pieces, mention_starts
-from kdrun.registry import initialize, label, select, shape_of, solve
-from kdrun.runtime.artifacts import Model
+from kdrun.registry import label, select, shape_of
 from kdrun.runtime.context import Context
 from kdrun.runtime.outputs import outputs_over
 from kdrun.types import Count, Fraction
 
-__all__ = [
-    "few_shot_by_tag",
-    "foreign_as_class",
-    "new_head",
-    "pseudo_tags",
-    "scattered_mentions",
-    "set_pair_similarity",
-]
+__all__ = ["few_shot_by_tag", "foreign_as_class", "privacy_spans", "pseudo_tags", "scattered_mentions"]
 
 
 @select
@@ -127,50 +121,74 @@ def foreign_as_class(data: Dataset, *, column: str = "pseudo", gold: str = "tags
     return data.with_columns({gold: torch.where((tags == 0) & (foreign > 0), further, tags)}, classes=classes + 2)
 
 
-@initialize
-def new_head(model: Module, data: Dataset, *, head: str = "head", context: Context) -> Module:
-    """The model with a fresh last layer for the classes of ``data``; all other weights, and what is frozen, stay.
-
-    ``head`` is the path of that layer. Raises ``InputError`` if the model's part has no ``num_classes`` or no such layer.
-    """
-    spec = dict(getattr(model, "kdrun_spec", {}))
-    if "num_classes" not in spec or data.info.classes is None:
-        raise InputError("new_head needs a model with num_classes, and data that says how many classes it has")
-    own = model.state_dict()
-    if not any(k.startswith(f"{head}.") for k in own):
-        raise InputError(f"the model has no layer '{head}' with weights")
-    fresh = context.module(Model({**spec, "num_classes": data.info.classes}, None))
-    kept = {k: v for k, v in own.items() if not k.startswith(f"{head}.")}
-    fresh.load_state_dict(kept, strict=False)
-    if not hasattr(fresh, "kdrun_spec"):  # on fake tensors
-        object.__setattr__(fresh, "kdrun_spec", {**spec, "num_classes": data.info.classes})
-    return fresh
+PATTERNS = (r"[0-9](?:[ -]?[0-9])+", r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+"""Runs of digits, perhaps parted by blanks or hyphens; addresses of e-mail."""
 
 
-@solve(random=False)
-def set_pair_similarity(
+@label(random=False)
+def privacy_spans(
     data: Dataset,
-    encoder: Module | None = None,
+    model: Module | None = None,
     *,
-    owner: str = "entity",
-    count: Count | None = None,
-    aggregate: Literal["max", "mean", "min", "centroid"] = "max",
+    detector: Literal["oracle", "pattern", "learned"] = "pattern",
+    patterns: list[str] | None = None,
+    column: str = "rho",
     batch_size: Count = 512,
     context: Context,
-) -> Tensor:
-    """How alike things are by the sets of vectors that they own: [count, count], as the op of this name.
+) -> Dataset:
+    """Add how likely each target token is private: ``column`` [rows, length] (float32), from 0 to 1.
 
-    Each row of ``data`` has the number of its ``owner`` (int64) and a ``vector`` [dim], or ``encoder`` makes one of its
-    ``tokens``. ``count`` is by default what the data says (``extra['owners']``). Raises ``InputError`` if either is missing.
+    ``oracle`` reads the column ``secret``; ``pattern`` marks targets inside a match of one of the regular expressions
+    ``patterns`` in a row's text (by default runs of digits, and addresses of e-mail); ``learned`` takes the probability that ``model``, a tagger of two classes over token
+    ids, gives to class 1. Raises ``InputError`` for a text without a tokenizer, a bad pattern, or no tagger.
     """
+    if detector == "learned":
+        if model is None:
+            raise InputError("a learned detector is a model: from: {data: …, model: …}", key=context.config_key)
+        found = outputs_over(model, data, {}, input="target", batch_size=batch_size, context=context)
+        return data.with_columns({column: found["logits"].softmax(-1)[..., 1]})
     rows = data.rows()
-    number = count or data.info.extra.get("owners")
-    if number is None:
-        raise InputError("set_pair_similarity needs count: this data does not say how many owners it has")
-    if encoder is not None:
-        features = outputs_over(encoder, data, {}, input="tokens", batch_size=batch_size, context=context)["logits"]
-    elif "vector" in rows:
-        features = rows["vector"]
-    else:
-        raise InputError("set_pair_similarity reads a column 'vector', or tokens by an encoder handed in")
-    return similarity.set_pair_similarity(features, rows[owner], count=int(number), aggregate=aggregate)
+    if detector == "oracle":
+        return data.with_columns({column: rows["secret"].float()})
+    return data.with_columns({column: _matched(data, rows["tokens"], rows["target"], patterns or PATTERNS, context)})
+
+
+@shape_of("label", "privacy_spans")
+def privacy_spans_shape(
+    data: Dataset,
+    model: Module | None = None,
+    *,
+    detector: Literal["oracle", "pattern", "learned"] = "pattern",
+    column: str = "rho",
+    context: Context,
+    **options: Any,
+) -> Dataset:
+    """A number a target: patterns are sought in text, which nobody has read yet."""
+    if detector == "pattern":
+        return data.with_columns({column: torch.zeros(data.column("target").shape)})
+    return privacy_spans(data, model, detector=detector, column=column, context=context, **options)
+
+
+def _matched(data: Dataset, tokens: Tensor, target: Tensor, patterns: Sequence[str], context: Context) -> Tensor:
+    """1 at targets [rows, length] of which a character lies in a match."""
+    if "tokenizer" not in data.info.extra:
+        raise InputError("patterns are sought in text: this data names no tokenizer", key=context.config_key)
+    try:
+        rules = [re.compile(pattern) for pattern in patterns]
+    except re.error as error:
+        raise InputError(f"a pattern is no regular expression: {error}", key=f"{context.config_key}.patterns") from None
+    pieces = tokenizer(data.info.extra["tokenizer"], lower=data.info.extra.get("lower", True)).pieces()
+    whole = torch.cat([tokens[:, :1], target], dim=1)
+    return torch.stack([_row(ids, pieces, rules) for ids in whole.tolist()])[:, 1:]
+
+
+def _row(ids: list[int], pieces: list[str], rules: list[re.Pattern[str]]) -> Tensor:
+    texts = [pieces[i] for i in ids]
+    ends = torch.tensor([len(text) for text in texts]).cumsum(0)
+    starts = ends - torch.tensor([len(text) for text in texts])
+    marked = torch.zeros(len(ids))
+    joined = "".join(texts)
+    for rule in rules:
+        for match in rule.finditer(joined):
+            marked[(starts < match.end()) & (ends > match.start())] = 1.0
+    return marked

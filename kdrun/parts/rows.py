@@ -1,4 +1,4 @@
-"""Parts of the ``select`` stage: rows of a data set, by score or at random."""
+"""Rows of data sets: chosen by score, class or at random, joined, and a column of them handed out."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from kdrun.data.dataset import Dataset
-from kdrun.errors import InputError
-from kdrun.registry import select, shape_of
+from kdrun.data.dataset import Dataset, MemoryDataset
+from kdrun.errors import InputError, nearest
+from kdrun.registry import mix, reduce, select, shape_of
 from kdrun.types import Count, Fraction, Positive, Unsigned
 
-__all__ = ["excluding_classes", "excluding_rows", "first_rows", "long_tail", "of_classes", "random_rows", "top_k"]
+__all__ = [
+    "column",
+    "concatenate_rows",
+    "excluding_classes",
+    "excluding_rows",
+    "first_rows",
+    "long_tail",
+    "of_classes",
+    "random_rows",
+    "top_k",
+]
 
 
 @select
@@ -113,3 +123,38 @@ def random_rows(
             rank[of_class] = torch.arange(int(of_class.sum()))
         order = order[torch.argsort(rank, stable=True)]
     return data.select(order[:k].sort().values)
+
+
+@mix
+def concatenate_rows(*data: Dataset, source: str | None = None) -> Dataset:
+    """The rows of several data sets with the same columns, one after the other; decoded into memory.
+
+    ``source`` names a column that is added: the number of the data set from which each row comes (int64).
+    Raises ``InputError`` if columns or their shapes differ.
+    """
+    first = data[0].info
+    for other in data[1:]:
+        if dict(other.info.columns) != dict(first.columns):
+            raise InputError(
+                f"data sets with columns {sorted(first.columns)} and {sorted(other.info.columns)} do not join"
+            )
+    rows = [d.rows() for d in data]
+    columns = {name: torch.cat([r[name] for r in rows]) for name in first.columns}
+    joined = MemoryDataset(columns, first)
+    joined.transforms = data[0].transforms
+    if source is None:
+        return joined
+    numbers = torch.cat([torch.full((len(r["index"]),), i) for i, r in enumerate(rows)])
+    return joined.with_columns({source: numbers})
+
+
+@reduce
+def column(data: Dataset, *, name: str) -> Tensor:
+    """A column of a data set as a tensor [rows, ...], to be handed to other stages.
+
+    Raises ``InputError`` if there is no such column.
+    """
+    rows = data.rows()
+    if name not in rows:
+        raise InputError(f"the data has no column '{name}'{nearest(name, rows)}; it has: {', '.join(rows)}")
+    return rows[name]

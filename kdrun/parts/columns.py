@@ -1,4 +1,4 @@
-"""Parts of the ``label`` stage: data set to data set, with labels from somewhere else."""
+"""Columns of data sets: written, dealt out anew, or filled with what models say."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
-from kdrun.errors import InputError
-from kdrun.registry import label
+from kdrun.errors import InputError, nearest
+from kdrun.registry import corrupt, label
 from kdrun.runtime.context import Context
 from kdrun.runtime.outputs import outputs_over
 from kdrun.types import Count
 
-__all__ = ["column_values", "model_answer", "stacked_features"]
+__all__ = ["column_values", "model_answer", "permuted_columns", "stacked_features"]
 
 
 @label
@@ -64,3 +64,19 @@ def stacked_features(
         for model in models
     ]
     return data.with_columns({column: torch.stack(found, dim=1)})
+
+
+@corrupt
+def permuted_columns(data: Dataset, *, columns: list[str], generator: torch.Generator) -> Dataset:
+    """The named columns dealt out to the rows anew, together, by one random permutation: what they say of the others is lost.
+
+    Raises ``InputError`` for an unknown column.
+    """
+    missing = [name for name in columns if name not in data.info.columns]
+    if missing:
+        raise InputError(f"the data has no column '{missing[0]}'{nearest(missing[0], data.info.columns)}")
+    found = [[batch[name] for name in columns] for batch in data.batches(64)]  # others may not fit into memory
+    order = torch.randperm(len(data), generator=generator)
+    return data.with_columns(
+        {n: torch.cat(parts)[order] for n, parts in zip(columns, zip(*found, strict=True), strict=True)}
+    )

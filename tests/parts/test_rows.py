@@ -1,14 +1,15 @@
-"""Rows selected by class, by score, against another selection."""
+"""Rows chosen and joined."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from kdrun.data.dataset import MemoryDataset
 from kdrun.data.handwritten_digits import Digits
 from kdrun.errors import InputError
-from kdrun.parts.select import excluding_classes, excluding_rows, of_classes, top_k
-from support.data import labelled
+from kdrun.parts.rows import concatenate_rows, excluding_classes, excluding_rows, of_classes, top_k
+from support.data import dataset, labelled
 
 
 def test_the_surest_share_of_the_rows() -> None:
@@ -41,3 +42,17 @@ def test_classes_are_kept_and_numbered_by_their_place() -> None:
     assert plain.info.classes == 10
     with pytest.raises(InputError, match="no row is of the classes"):
         of_classes(digits, classes=[12], renumber=True)
+
+
+def numbered(first: int, last: int) -> MemoryDataset:
+    return dataset(9, image=torch.randn(last - first, 2), label=torch.arange(first, last))
+
+
+def test_joined_rows_know_where_they_come_from() -> None:
+    joined = concatenate_rows(numbered(0, 2), numbered(5, 8), source="source").rows()
+    assert joined["label"].tolist() == [0, 1, 5, 6, 7]
+    assert joined["source"].tolist() == [0, 0, 1, 1, 1]
+    assert joined["index"].tolist() == [0, 1, 2, 3, 4]
+    other = dataset(label=torch.zeros(1))
+    with pytest.raises(InputError, match="do not join"):
+        concatenate_rows(numbered(0, 2), other)

@@ -1,4 +1,4 @@
-"""Parts of the ``reduce`` stage: statistics over data."""
+"""Counts and means over the rows of a data set, and over numbers."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import Linear, Module
+from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
-from kdrun.errors import InputError, nearest
 from kdrun.registry import reduce
 from kdrun.runtime.context import Context
 from kdrun.runtime.outputs import outputs_over
 from kdrun.types import Count
 
-__all__ = ["class_counts", "class_mean", "column", "linear_weight", "root_mean_square"]
+__all__ = ["class_counts", "class_mean", "root_mean_square"]
 
 
 @reduce
@@ -24,14 +23,6 @@ def class_counts(data: Dataset) -> Tensor:
     labels = data.rows()["label"]
     classes = data.info.classes or int(labels.max()) + 1
     return torch.zeros(classes).index_add_(0, labels, torch.ones(len(labels)))
-
-
-@reduce
-def linear_weight(model: Module) -> Tensor:
-    """The weight of a model that is one linear layer, as the matrix of ``x @ weight``: [inputs, outputs]."""
-    if not isinstance(model, Linear):
-        raise InputError(f"this model is no linear layer but {type(model).__name__}")
-    return model.weight.detach().T.contiguous()
 
 
 @reduce
@@ -72,15 +63,3 @@ def class_mean(
         order = torch.randperm(classes, generator=generator)
         means[order] = means[order.roll(1)]
     return means
-
-
-@reduce
-def column(data: Dataset, *, name: str) -> Tensor:
-    """A column of a data set as a tensor [rows, ...], to be handed to other stages.
-
-    Raises ``InputError`` if there is no such column.
-    """
-    rows = data.rows()
-    if name not in rows:
-        raise InputError(f"the data has no column '{name}'{nearest(name, rows)}; it has: {', '.join(rows)}")
-    return rows[name]

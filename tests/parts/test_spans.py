@@ -1,16 +1,19 @@
-"""Tags made for a second stage: few shots, scattered and foreign mentions."""
+"""Mentions made for a second stage, and spans of text that are private."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from kdrun.data.canaries import CanaryCorpus
 from kdrun.data.dataset import MemoryDataset
+from kdrun.data.text import TextCorpus
+from kdrun.data.tokenizers import tokenizer
 from kdrun.errors import InputError
-from kdrun.parts.tagging import few_shot_by_tag, foreign_as_class, scattered_mentions
+from kdrun.parts.spans import few_shot_by_tag, foreign_as_class, privacy_spans, scattered_mentions
 from support.contexts import stage_context
-from support.data import dataset
 from support.tagging import mentions
+from support.text import TINY
 
 
 def test_few_shot_rows_hold_every_tag(tagged_domains) -> None:
@@ -66,9 +69,40 @@ def test_stage_two_starts_from_stage_one_with_a_new_head_and_pseudo_tags_beside_
     assert not ((rows["pseudo"] > 0) & (rows["tags"] != 0)).any()
 
 
-def test_a_new_head_needs_a_model_with_one() -> None:
-    from kdrun.parts.tagging import new_head
+def row_of(text: str) -> MemoryDataset:
+    ids = torch.tensor([tokenizer("characters").encode(text)])
+    columns = {"tokens": ids[:, :-1], "target": ids[:, 1:], "secret": torch.zeros_like(ids[:, 1:])}
+    return MemoryDataset(columns, TextCorpus().info()["train"])
 
-    data = dataset(3, tags=torch.zeros(2, 3))
-    with pytest.raises(InputError, match="needs a model with num_classes"):
-        new_head(torch.nn.Linear(2, 2), data, context=stage_context())
+
+@pytest.mark.parametrize(
+    ("text", "private"),
+    [
+        ("code 123 of a", "123"),
+        ("call 12-34 5 now", "12-34 5"),
+        ("1 is alone, v2", ""),
+        ("mail a.b@c.org!", "a.b@c.org"),
+        ("77 comes first", "7"),  # the first token of a row is no target
+    ],
+)
+def test_patterns_mark_the_predicted_token(text, private) -> None:
+    marked = privacy_spans(row_of(text), context=stage_context()).rows()
+    pieces = tokenizer("characters").pieces()
+    found = "".join(pieces[i] for i in marked["target"][marked["rho"] == 1].tolist())
+    assert found == private
+    assert marked["rho"].shape == marked["target"].shape
+
+
+def test_patterns_are_a_parameter_and_must_be_regular() -> None:
+    marked = privacy_spans(row_of("x yes x"), patterns=["yes"], context=stage_context()).rows()
+    assert marked["rho"].tolist() == [[0, 1, 1, 1, 0, 0]]
+    with pytest.raises(InputError, match="no regular expression"):
+        privacy_spans(row_of("abc"), patterns=["("], context=stage_context())
+    with pytest.raises(InputError, match="a learned detector is a model"):
+        privacy_spans(row_of("abc"), detector="learned", context=stage_context())
+
+
+def test_the_oracle_knows_what_was_inserted() -> None:
+    train = CanaryCorpus(**TINY).load()["train"]
+    marked = privacy_spans(train, detector="oracle", context=stage_context()).rows()
+    assert torch.equal(marked["rho"], marked["secret"].float())

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdrun.data.biographies import SyntheticBiographies
-from kdrun.parts.fisher import diagonal_fisher
+from kdrun.parts.fisher_information import diagonal_fisher
 from support.contexts import stage_context
 from support.data import dataset
 from support.models import LINEAR_LAYERS, nano

@@ -1,4 +1,4 @@
-"""Fits of transport over sizes and mixtures."""
+"""Performance fitted to mixtures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from kdrun.errors import InputError
 from kdrun.ops.scaling import mixture_terms
 from kdrun.ops.simplex import simplex_grid
-from kdrun.parts.scaling import pseudo_quadratic_ot_fit
+from kdrun.parts.regression import pseudo_quadratic_ot_fit
 from support.tensors import generator
 
 GRID = simplex_grid(sources=3, step=0.1)

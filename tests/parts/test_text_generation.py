@@ -7,7 +7,7 @@ import torch
 
 from kdrun.data.dataset import MemoryDataset
 from kdrun.errors import InputError
-from kdrun.parts.decoding import Sampler, decoding, fused_decoding
+from kdrun.parts.text_generation import Sampler, decoding, fused_decoding
 from support.contexts import stage_context
 from support.data import dataset
 from support.models import causal
