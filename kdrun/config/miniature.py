@@ -56,7 +56,7 @@ def still_small(composer: Composer, arm: str | None, scale: str) -> list[tuple[s
         (group, option, locate("defaults", source) or "")
         for group in ("teacher", "student", "data", "optimizer")
         for option in [small.choices.get(group)]
-        if _chosen(content, group) and large.choices.get(group) == option
+        if _chosen(content, group) and large.choices.get(group) == option and not _users_own(composer, group)
     ]
     for path, package in small.sources:
         own = path == composer.recipe.path
@@ -78,6 +78,10 @@ _LENGTHS = ("steps", "epochs", "batch_size")
 def _left_as_is(large: Experiment, key: tuple[str, ...], value: Any) -> bool:
     changed = any(o.layer != COMMAND_LINE and _touches(o.path, key) for o in large.overrides)
     return not changed and _at(large.config, key) == value
+
+
+def _users_own(composer: Composer, group: str) -> bool:
+    return any(override.path == group for override in composer.overrides)
 
 
 def _chosen(content: Mapping[str, Any], group: str) -> bool:

@@ -14,3 +14,9 @@ def test_plan_works_at_paper_scale_with_no_data(kdrun) -> None:
     answer = kdrun("plan", "kd", "scale=paper")
     assert answer.code == 0, answer.err
     assert "student 11.7M teacher 25.6M" in answer.out
+
+
+def test_what_the_user_chose_is_not_the_miniatures(kdrun) -> None:
+    answer = kdrun("plan", "kd", "scale=paper", "teacher=cifar/resnet20")
+    assert answer.code == 0, answer.err
+    assert "teacher: " not in answer.out
