@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kdrun.engine.store import arrow_table
+from kdrun.engine.packing import arrow_table
 from kdrun.errors import InputError, nearest
 
 if TYPE_CHECKING:

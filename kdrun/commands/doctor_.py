@@ -36,7 +36,6 @@ def main(arguments: Sequence[str]) -> int:
     parser = Parser(prog="kdrun doctor", description="Look at this installation, its devices and its store.")
     parser.add_argument("--store", help="the store to look at")
     parser.add_argument("--verify", action="store_true", help="compare every stored file with its checksum")
-    parser.add_argument("--clean", type=float, metavar="DAYS", help="delete results older than so many days")
     options = parser.parse_args(list(arguments))
     print(f"kdrun {__version__}, Python {platform.python_version()}, {platform.platform()}")
     for package in (
@@ -57,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     for name, (modules, gives) in EXTRAS.items():
         missing = [m for m in modules if not _there(m)]
         print(f"  {name:<12} {'there' if not missing else f'pip install kdrun[{name}]'}: {gives}")
-    return _store(Store(options.store or default_root()), verify=options.verify, clean=options.clean)
+    return _store(Store(options.store or default_root()), verify=options.verify)
 
 
 def _version(package: str) -> str:
@@ -86,15 +85,13 @@ def _devices() -> None:
         print("  mps")
 
 
-def _store(store: Store, *, verify: bool, clean: float | None) -> int:
+def _store(store: Store, *, verify: bool) -> int:
     print(f"store {store.root}")
     try:
         store.prepare()
     except StoreError as error:
         print(f"  {error}")
         return 1
-    if clean is not None:
-        print(f"  freed {store.clean(older_than_days=clean) / 2**20:.1f} MiB")
     entries = list(store.entries())
     size = sum(e.bytes for e in entries)
     free = shutil.disk_usage(store.root).free
@@ -112,7 +109,7 @@ def _verify(store: Store, keys: list[str]) -> int:
     bad = 0
     for key in keys:
         try:
-            store.read(key)
+            store.check(key)
         except CorruptArtifact as error:
             bad += 1
             print(f"  {error}")

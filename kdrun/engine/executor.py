@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdrun.engine.results import Result, as_result, value_of
@@ -98,31 +98,45 @@ class Executor:
         """Let go of all results; who asks again reads them from the store."""
         self._results.clear()
 
+    def rows(self, name: str, field: str) -> list[dict[str, Any]]:
+        """A table among a stage's fields, without the rest of its result; one that is damaged is computed again."""
+        try:
+            table = self.store.read(self.keys[name], fields=[field])[field]
+        except CorruptArtifact:
+            table = self.result(name)[field]
+        assert isinstance(table, Table)
+        return table.rows
+
     def _obtain(self, node: Node) -> Result:
         key = self.keys[node.name]
-        found = self._read(node, key)
+        found = self._read(key)
         if found is None:
             for ref in node.refs():
                 if self.graph.nodes[ref.name].verb not in SOURCES:
                     self.result(ref.name)
             waiting = f"{node.name}: another process computes it; waiting"
             with self.store.lock(key, on_wait=lambda _: self.reporter.message(waiting)):
-                found = self._read(node, key)
+                found = self._read(key, damaged=functools.partial(self._set_aside, node))
                 if found is None:
                     return self._compute(node, key)
         self.counts["cached"] += 1
         self.reporter.cached(node.name)
         return found
 
-    def _read(self, node: Node, key: str) -> Result | None:
+    def _read(self, key: str, damaged: Callable[[CorruptArtifact], None] = lambda error: None) -> Result | None:
+        """The stored result, or None; ``damaged`` hears of one that is not whole."""
         if not self.store.contains(key):
             return None
         try:
             return self.store.read(key)
         except CorruptArtifact as error:
-            self.reporter.message(f"{node.name}: {error}; computing it again")
-            self.store.discard(key, str(error))
+            damaged(error)
             return None
+
+    def _set_aside(self, node: Node, error: CorruptArtifact) -> None:
+        """Only who holds the lock does so: without it, the damaged result may be another's new one by now."""
+        self.reporter.message(f"{node.name}: {error}; set aside, computing it again")
+        self.store.discard(self.keys[node.name], str(error))
 
     def _compute(self, node: Node, key: str) -> Result:
         started = time.monotonic()
@@ -192,7 +206,7 @@ class Executor:
     def _checkpoints(self, key: str) -> Any:
         from kdrun.runtime.checkpoints import Checkpoints
 
-        return Checkpoints(Path(self.store.root) / "checkpoints", key)
+        return Checkpoints(self.store.root / "checkpoints", key, self.reporter.message)
 
     @property
     def hardware(self) -> Hardware:

@@ -127,7 +127,7 @@ class Session:
         for node in self.graph.stages():
             key = self.keys[node.name]
             if fields_of_node(node).named.get(field) == "table" and self.store.contains(key):
-                found[node.name] = self.store.read(key, fields=[field])[field].rows  # type: ignore[attr-defined]
+                found[node.name] = self.executor.rows(node.name, field)
         return found
 
 

@@ -19,6 +19,8 @@ WITHOUT_EFFECT = (
     "kdrun.tracking",
     "kdrun.report",
     "kdrun.types",
+    "kdrun.runtime.checkpoints",
+    "kdrun.runtime.files",
     "kdrun.runtime.progress",
 )
 """Modules that cannot change a stage's result; their source is left out of keys."""

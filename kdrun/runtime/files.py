@@ -1,19 +1,43 @@
-"""Writing that survives a crash: temporary names, fsync, rename; and checksums."""
+"""Writing that survives a crash: temporary names, fsync, rename; checksums; what stands in the way is set aside."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import shutil
+import stat
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from kdrun.errors import StoreError
+from kdrun.errors import CorruptArtifact, StoreError
 
-__all__ = ["atomic_folder", "remove_leftovers", "sha256", "store_errors"]
+__all__ = [
+    "REFUSALS",
+    "Unsealed",
+    "atomic_folder",
+    "clock",
+    "ensure_folder",
+    "sealed",
+    "set_aside",
+    "sha256",
+    "store_errors",
+    "unsealed",
+    "verify",
+    "write_file",
+]
+
+CORRUPT = "corrupt"
+"""The folder of a store that holds what was set aside, each with a file that says why."""
+
+
+class Unsealed(ValueError):
+    """A text that carries no seal."""
 
 
 def sha256(path: Path) -> str:
@@ -25,6 +49,46 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def sealed(content: Mapping[str, Any]) -> bytes:
+    """JSON whose last entry, ``seal``, is the checksum of every byte before it."""
+    body = json.dumps(content, indent=1, sort_keys=True)[:-2].encode()
+    return body + f',\n "seal": "{hashlib.sha256(body).hexdigest()}"\n}}'.encode()
+
+
+def unsealed(raw: bytes) -> dict[str, Any]:
+    """What ``sealed`` wrote, without the seal. Raises ``Unsealed`` where there is none, ``ValueError`` where it does not fit."""
+    body, mark, rest = raw.rpartition(b',\n "seal": "')
+    if not mark or len(rest) != 67 or rest[64:] != b'"\n}':
+        raise Unsealed("no checksum of itself")
+    if hashlib.sha256(body).hexdigest().encode() != rest[:64]:
+        raise ValueError("its bytes differ from its own checksum")
+    found = json.loads(body + b"\n}")
+    if not isinstance(found, dict):
+        raise ValueError("no mapping")
+    return found
+
+
+def verify(path: Path, expected: Mapping[str, Any], owner: str) -> None:
+    """Compare a file with its size and checksum. Raises ``CorruptArtifact``, which names the file and its owner."""
+    try:
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            raise CorruptArtifact(f"{path.name} of {owner} is no file")
+        if found.st_size != expected["bytes"]:
+            raise CorruptArtifact(
+                f"{path.name} of {owner} is corrupt ({found.st_size} bytes, expected {expected['bytes']})"
+            )
+        actual = sha256(path)
+    except OSError as error:
+        if error.errno in REFUSALS:
+            raise
+        raise CorruptArtifact(f"{path.name} of {owner} cannot be read ({error.strerror})") from None
+    if actual != expected["sha256"]:
+        raise CorruptArtifact(
+            f"{path.name} of {owner} is corrupt (checksum {actual[:12]}, expected {expected['sha256'][:12]})"
+        )
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -33,72 +97,110 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def write_file(final: Path, content: bytes, temporary_root: Path) -> None:
+    """Write a file in one rename; what stands there is replaced."""
+    temporary = temporary_root / _temporary_name(final)
+    try:
+        temporary.write_bytes(content)
+        _sync(temporary)
+        os.replace(temporary, final)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _temporary_name(final: Path) -> str:
+    return f"{final.name}.{uuid.uuid4().hex}"
+
+
 @contextlib.contextmanager
-def atomic_folder(final: Path, temporary_root: Path) -> Iterator[Path]:
+def atomic_folder(final: Path, temporary_root: Path, *, settled: Callable[[Path], bool]) -> Iterator[Path]:
     """Yield an empty folder that becomes ``final`` in one rename; on any error nothing is left of it.
 
-    If ``final`` exists by then, another process has won: its folder stays.
+    If something is there by then, ``settled`` says whether it is the whole result of another process, which stays;
+    if it is not, ``settled`` has moved it away.
     """
-    temporary = temporary_root / f"{final.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
-    temporary.mkdir(parents=True)
+    temporary = temporary_root / _temporary_name(final)
+    temporary.mkdir()
     try:
         yield temporary
         for file in temporary.iterdir():
             _sync(file)
         _sync(temporary)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.rename(temporary, final)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-            shutil.rmtree(temporary, ignore_errors=True)
+        while not _renamed(temporary, final):
+            if settled(final):
+                shutil.rmtree(temporary, ignore_errors=True)
+                break
         _sync(final.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
-def remove_leftovers(temporary_root: Path) -> int:
-    """Delete temporary folders of processes that are gone; return how many."""
-    removed = 0
-    for path in temporary_root.glob("*.*.*") if temporary_root.is_dir() else ():
-        pid = path.name.split(".")[-2]
-        if pid.isdigit() and not _alive(int(pid)):
-            shutil.rmtree(path, ignore_errors=True)
-            removed += 1
-    return removed
-
-
-def _alive(pid: int) -> bool:
+def _renamed(folder: Path, final: Path) -> bool:
+    """Whether the rename went through; False if something is there."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+        os.rename(folder, final)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR) and os.path.lexists(final):
+            return False
+        raise
     return True
+
+
+def ensure_folder(path: Path, root: Path) -> Path:
+    """Make ``path`` a folder below ``root``; whatever else stands on the way is set aside."""
+    for part in [path, *path.parents][: len(path.relative_to(root).parts)][::-1]:
+        if os.path.lexists(part) and not part.is_dir():
+            set_aside(part, root, "a folder is expected here")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def set_aside(path: Path, root: Path, reason: str) -> Path | None:
+    """Move a file or folder to ``root/corrupt``, for a look later; return where it is, or None if it is gone already."""
+    place = root / CORRUPT
+    if os.path.lexists(place) and not place.is_dir():
+        os.rename(place, root / f"{CORRUPT}.{time.time_ns()}")
+    place.mkdir(parents=True, exist_ok=True)
+    target = place / f"{path.name}.{uuid.uuid4().hex[:12]}"
+    try:
+        os.rename(path, target)
+    except FileNotFoundError:
+        return None
+    with contextlib.suppress(OSError):  # the reason is a service; a full disk does not keep damage in its place
+        target.with_name(f"{target.name}.reason.txt").write_text(f"{path.relative_to(root)}: {reason}\n")
+    return target
+
+
+def clock(folder: Path) -> float:
+    """The time (seconds) by the file system that holds ``folder``: machines that share it may differ in theirs."""
+    probe = folder / f"clock.{uuid.uuid4().hex}"
+    probe.write_bytes(b"kdrun")
+    try:
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What the system refuses though the file may be whole."""
 
 
 @contextlib.contextmanager
 def store_errors(root: Path) -> Iterator[None]:
-    """Turn an operating system's refusal to write into one line that says what to do."""
+    """Turn an operating system's refusal into one line that says what to do."""
+    full = f"the disk of the store {root} is full: free some space, or set store=FOLDER or KDRUN_STORE"
     try:
         yield
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise StoreError(
-                f"the disk of the store {root} is full: free some space, or set store=FOLDER or KDRUN_STORE"
-            ) from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise StoreError(
-                f"the store {root} cannot be written ({error.strerror}): set store=FOLDER or KDRUN_STORE"
-            ) from None
-        raise
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreError(full) from None
+        written = error.errno in (*REFUSALS[:3], errno.ENOTDIR, errno.EEXIST)
+        what = "cannot be written" if written else "cannot be used"
+        raise StoreError(f"the store {root} {what} ({error.strerror}): set store=FOLDER or KDRUN_STORE") from None
     except Exception as error:
         # safetensors and pyarrow wrap the system's error in their own.
         if "No space left" in str(error) or "os error 28" in str(error):
-            raise StoreError(
-                f"the disk of the store {root} is full: free some space, or set store=FOLDER or KDRUN_STORE"
-            ) from None
+            raise StoreError(full) from None
         raise

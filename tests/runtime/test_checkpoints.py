@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from kdrun.runtime.checkpoints import flatten, unflatten
+from kdrun.runtime.checkpoints import Checkpoints, flatten, unflatten
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop"])
@@ -35,3 +37,53 @@ def test_optimizer_state_survives_flattening(name) -> None:
     third_optimizer.load_state_dict(state["optimizer"])
     steps(third, third_optimizer, 3)
     assert torch.equal(first.weight, third.weight)
+
+
+TENSORS = {"w": torch.arange(3.0)}
+
+
+def saved(root: Path) -> Checkpoints:
+    """Checkpoints at steps 1 and 2."""
+    ready = Checkpoints(root, "key")
+    for step in (1, 2):
+        ready.save(step, TENSORS, {"step": step})
+    return ready
+
+
+@pytest.mark.parametrize("name", ["state.safetensors", "meta.json", "checksums.json"])
+def test_a_checkpoint_with_any_flipped_byte_gives_way_to_the_one_before(tmp_path, name) -> None:
+    folder = saved(tmp_path).folder / f"{2:012d}"
+    content = (folder / name).read_bytes()
+    for place in range(len(content)):
+        saved(tmp_path)
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        (folder / name).write_bytes(changed)
+        told: list[str] = []
+        step, tensors, meta = Checkpoints(tmp_path, "key", told.append).latest()
+        assert (step, meta) == (1, {"step": 1})
+        assert torch.equal(tensors["w"], TENSORS["w"])
+        assert "the checkpoint 000000000002 of key" in told[0]
+
+
+def test_checkpoints_of_another_stage_or_step_are_no_checkpoints(tmp_path) -> None:
+    ready = saved(tmp_path)
+    ready.folder.rename(tmp_path / "other")
+    assert Checkpoints(tmp_path, "other").latest() is None
+    (saved(tmp_path).folder / f"{2:012d}").rename(ready.folder / f"{3:012d}")
+    assert ready.latest()[0] == 1
+
+
+def test_damaged_checkpoints_do_not_push_out_good_ones(tmp_path) -> None:
+    ready = saved(tmp_path)
+    for step in (8, 9):
+        (ready.folder / f"{step:012d}").mkdir()
+    (ready.folder / f"{7:012d}").write_text("a file")
+    assert ready.latest()[0] == 2
+    ready.save(3, TENSORS, {"step": 3})
+    assert sorted(p.name for p in ready.folder.iterdir()) == [f"{2:012d}", f"{3:012d}"]
+
+
+def test_a_file_where_checkpoints_go_is_set_aside(tmp_path) -> None:
+    (tmp_path / "key").write_text("")
+    assert saved(tmp_path).latest()[0] == 2
