@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from kdrun.grammar.sentences import parse
 
 FOLDER = Path(__file__).parent.parent / "results"
 
@@ -13,7 +16,33 @@ FOLDER = Path(__file__).parent.parent / "results"
 def recorded() -> dict[str, Any]:
     """By recipe: the number of ``seeds``, the ``leaderboard`` (header and rows, or None) and the ``verdicts``."""
     files = sorted(FOLDER.rglob("*.json"))
-    return {path.relative_to(FOLDER).with_suffix("").as_posix(): json.loads(path.read_text()) for path in files}
+    found = {path.relative_to(FOLDER).with_suffix("").as_posix(): json.loads(path.read_text()) for path in files}
+    return {name: {**one, "verdicts": [oriented(v) for v in one["verdicts"]]} for name, one in found.items()}
+
+
+def oriented(verdict: dict[str, Any]) -> dict[str, Any]:
+    """A verdict with its ``distance``: older ones hold the ``mean`` of what the sentence compares with its threshold.
+
+    They were contradicted by a single seed, too, and said "reproduced" of what is equal.
+    """
+    if "distance" in verdict:
+        return verdict
+    sentence = parse(verdict["test"], key=verdict["name"])
+    mean, low, high = (verdict[word] for word in ("mean", "low", "high"))
+    if sentence.sign == 0:
+        nearest = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
+        mean, low, high = (sentence.threshold - x for x in (abs(mean), max(abs(low), abs(high)), nearest))
+    else:
+        sign = 1 if sentence.kind == "share" else sentence.sign
+        mean = sign * (mean - sentence.threshold)
+        low, high = sorted(sign * (end - sentence.threshold) for end in (low, high))
+    outcome = verdict["outcome"]
+    if outcome == "contradicted" and high > 0:
+        outcome = "undecided"
+    if outcome == "reproduced" and sentence.sign == 0:
+        outcome = "equal"
+    rest = {word: verdict[word] for word in ("name", "says", "test")}
+    return {**rest, "outcome": outcome, "distance": mean, "low": low, "high": high}
 
 
 def record(runs: Path) -> None:
@@ -28,14 +57,27 @@ def summary(content: dict[str, Any]) -> dict[str, Any]:
     return {
         "seeds": max(len(rows) for rows in content["results"].values()),
         "leaderboard": content.get("leaderboard"),
-        "verdicts": [
-            {
-                **{word: verdict[word] for word in ("name", "says", "outcome", "test")},
-                **{word: verdict["interval"][word] for word in ("mean", "low", "high")},
-            }
-            for verdict in content["verdicts"]
-        ],
+        "verdicts": [_shown(verdict) for verdict in content["verdicts"]],
     }
+
+
+WORDS = ("name", "says", "kind", "outcome", "test", "held", "means", "p", "adjusted_p", "seeds_needed", "note")
+
+
+def _shown(verdict: dict[str, Any]) -> dict[str, Any]:
+    """What the pages need of a verdict; None for what is not a number."""
+    if "distance" not in verdict:  # of before distances were oriented
+        verdict = {**verdict, **{word: verdict["interval"][word] for word in ("mean", "low", "high")}}
+        return oriented({word: verdict[word] for word in ("name", "says", "outcome", "test", "mean", "low", "high")})
+    found = verdict["distance"]
+    numbers = {"distance": found["mean"], "low": found["low"], "high": found["high"], "seeds": found["n"]}
+    return {word: _finite(value) for word, value in {**{w: verdict[w] for w in WORDS}, **numbers}.items()}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {word: _finite(one) for word, one in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write(recipe: str, found: dict[str, Any]) -> None:

@@ -21,11 +21,11 @@ from kdrun.config.files import read
 from kdrun.config.methods import Method, comments, methods
 from kdrun.config.paths import group_options, recipe_files
 from kdrun.registry import Catalog
+from kdrun.report.tables import MARKS, number
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 CATALOG = Catalog(())
-MARKS = {"reproduced": "✓", "contradicted": "✗", "undecided": "?"}
 
 
 def main() -> None:
@@ -188,44 +188,74 @@ def method_index(found: list[Method], results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+INDEX = """# Papers
+
+Verdicts are those of `kdrun reproduce RECIPE` at `scale=small`. The distance is how far what a claim speaks of lies beyond its threshold, above 0 as
+claimed, with its 95 % interval over seeds: of differences paired by seed, or of a ratio of means. [Verdicts](grammar.md#verdicts) says how they come about.
+✓ reproduced, ✗ contradicted, = equal within the stated margin, ? undecided, – not testable here.
+"""
+
+
 def paper_index(results: dict[str, Any]) -> str:
     lines = [
-        "# Papers",
-        "",
-        "Verdicts are those of `kdrun reproduce RECIPE` at `scale=small`: paired differences over seeds, 95 % intervals.",
-        "✓ reproduced, ✗ contradicted, ? undecided.",
-        "",
-        "| recipe | paper | fidelity | ✓ | ✗ | ? |",
-        "|---|---|---|---|---|---|",
+        INDEX,
+        f"| recipe | paper | fidelity | main | {' | '.join(MARKS.values())} |",
+        "|---" * (4 + len(MARKS)) + "|",
     ]
-    details = []
+    details: list[str] = []
     for path in sorted((ROOT / "recipes").rglob("*.yaml")):
         name = path.relative_to(ROOT / "recipes").with_suffix("").as_posix()
         content = read(path).content
         paper, claims = content.get("paper") or {}, content.get("claims") or {}
         found = results.get(name)
-        counts = [str(sum(v["outcome"] == o for v in found["verdicts"])) if found else "" for o in MARKS]
-        title = (
-            f"{paper['title']} ({paper.get('year', '')}, [{paper.get('arxiv')}](https://arxiv.org/abs/{paper.get('arxiv')}))"
-            if paper
-            else _sentence(comments(path)[0])
-        )
-        lines.append(f"| `{name}` | {title} | {paper.get('fidelity', '')} | {' | '.join(counts)} |")
+        verdicts = [_told(v, claims) for v in found["verdicts"]] if found else []
+        counts = [str(sum(v["outcome"] == o for v in verdicts)) if found else "" for o in MARKS]
+        main = " ".join(MARKS[v["outcome"]] for v in verdicts if v["kind"] == "main")
+        title = _paper(paper) if paper else _sentence(comments(path)[0])
+        lines.append(f"| `{name}` | {title} | {paper.get('fidelity', '')} | {main} | {' | '.join(counts)} |")
         if found:
+            note = f"{found['seeds']} seeds. {paper.get('note', '')}".strip()
             details += [
                 "",
                 f"## {name}",
                 "",
-                f"{found['seeds']} seeds. {paper.get('note', '')}".strip(),
+                note,
                 "",
-                "| | claim | difference | interval |",
-                "|---|---|---|---|",
+                "| | kind | claim | distance | interval | |",
+                "|---|---|---|---|---|---|",
             ]
-            details += [
-                f"| {MARKS[v['outcome']]} | {(claims.get(v['name']) or v)['says']} (`{(claims.get(v['name']) or v)['test']}`) | {v['mean']:+.4f} | [{v['low']:+.4f}, {v['high']:+.4f}] |"
-                for v in found["verdicts"]
-            ]
+            details += [_claim_row(v) for v in verdicts]
     return "\n".join(lines + details) + "\n"
+
+
+def _paper(paper: dict[str, Any]) -> str:
+    arxiv = paper.get("arxiv")
+    return f"{paper['title']} ({paper.get('year', '')}, [{arxiv}](https://arxiv.org/abs/{arxiv}))"
+
+
+def _told(verdict: dict[str, Any], claims: dict[str, Any]) -> dict[str, Any]:
+    """A recorded verdict in the recipe's present words."""
+    claim = claims.get(verdict["name"]) or {}
+    words = {word: claim.get(word, verdict.get(word)) for word in ("says", "test")}
+    return {**verdict, **words, "kind": verdict.get("kind") or claim.get("kind", "secondary")}
+
+
+def _claim_row(v: dict[str, Any]) -> str:
+    """A line of a recipe's table. Results of before there were p-values have no last entry."""
+    numbers = [v["distance"], v["low"], v["high"]]
+    distance, low, high = ("" if x is None else number(x, "+") for x in numbers)
+    said = []
+    if v.get("means"):
+        said.append(f"means {', '.join(number(x) for x in v['means'].values() if x is not None)}")
+    if v.get("held") is not None:
+        said.append(f"{v['held']} of {v['seeds']} seeds")
+    if v.get("adjusted_p") is not None:
+        said.append(f"p {v['adjusted_p']:.2g}")
+    if v.get("seeds_needed"):
+        said.append(f"{v['seeds_needed']} seeds would decide")
+    said += [v["note"]] if v.get("note") else []
+    interval = f"[{low}, {high}]" if low else ""
+    return f"| {MARKS[v['outcome']]} | {v['kind']} | {v['says']} (`{v['test']}`) | {distance} | {interval} | {'; '.join(said)} |"
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from kdrun.api.finished import Run
 from kdrun.api.frames import OnDemand, data_frame
 from kdrun.api.study import Study, StudyOutcome, label_of
 from kdrun.claims import Verdict, claimed_metrics
-from kdrun.claims.verdicts import Results
+from kdrun.claims.values import Results
 from kdrun.engine.reached import Reached
 from kdrun.engine.records import environment, write_record
 from kdrun.errors import InputError, KdrunError

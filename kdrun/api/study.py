@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kdrun.claims import Verdict, check_claims, check_measured, judge_all
-from kdrun.claims.verdicts import Results
+from kdrun.claims.values import Results
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Experiment, Selection
 from kdrun.config.layers import Override

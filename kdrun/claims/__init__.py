@@ -1,10 +1,15 @@
 """Claims of papers, judged by statistics over seeds."""
 
+from kdrun.claims.checking import KINDS, check_claims, check_measured, claimed_metrics
 from kdrun.claims.statistics import Interval, mean_interval
-from kdrun.claims.verdicts import Verdict, check_claims, check_measured, claimed_metrics, judge, judge_all
+from kdrun.claims.values import Results
+from kdrun.claims.verdicts import OUTCOMES, Verdict, judge, judge_all
 
 __all__ = [
+    "KINDS",
+    "OUTCOMES",
     "Interval",
+    "Results",
     "Verdict",
     "check_claims",
     "check_measured",

@@ -14,7 +14,13 @@ __all__ = ["claims_plot", "curves_plot", "metric_plot"]
 
 Curves = Mapping[str, Mapping[int, Sequence[Mapping[str, Any]]]]
 COLORS = ("#3b6fb6", "#d1702d", "#4f9a5b", "#b04a5a", "#7b5ea7", "#8c6d46", "#3f9aa8", "#888888")
-
+SHADES = {
+    "reproduced": "#3f8f4f",
+    "contradicted": "#b8433f",
+    "equal": "#3b6fb6",
+    "undecided": "#8a8f98",
+    "not testable here": "#b9bdc4",
+}
 
 STYLE = {
     "svg.hashsalt": "kdrun",
@@ -77,28 +83,20 @@ def metric_plot(metric: str, values: Mapping[str, Sequence[float]]) -> str:
 
 @_own_style()
 def claims_plot(verdicts: Sequence[Verdict]) -> str:
-    """The difference behind each claim with its interval, less the threshold: right of 0 is as claimed for >."""
+    """The distance of each claim beyond its threshold with its interval: right of 0 is as claimed."""
     figure = _figure(6.4, 0.6 + 0.4 * len(verdicts))
     axes = figure.subplots()
-    shades = {"reproduced": "#3f8f4f", "contradicted": "#b8433f", "undecided": "#8a8f98"}
     for i, v in enumerate(verdicts):
-        half = 0.0 if math.isnan(v.interval.half_width) else v.interval.half_width
-        axes.plot(
-            [d - v.threshold for d in v.differences],
-            [i] * len(v.differences),
-            "o",
-            ms=3.5,
-            alpha=0.35,
-            color=shades[v.outcome],
-            mew=0,
-        )
-        axes.errorbar(
-            [v.interval.mean - v.threshold], [i], xerr=[half], fmt="D", ms=5, color=shades[v.outcome], capsize=3, lw=1.4
-        )
+        half = [[0.0], [0.0]]
+        if not math.isnan(v.distance.half_width):
+            half = [[v.distance.mean - v.distance.low], [v.distance.high - v.distance.mean]]
+        color = SHADES[v.outcome]
+        axes.plot(v.distances, [i] * len(v.distances), "o", ms=3.5, alpha=0.35, color=color, mew=0)
+        axes.errorbar([v.distance.mean], [i], xerr=half, fmt="D", ms=5, color=color, capsize=3, lw=1.4)
     axes.axvline(0.0, color="#444", lw=0.9, ls="--")
     axes.set_yticks(range(len(verdicts)), [v.name for v in verdicts])
     axes.set_ylim(len(verdicts) - 0.5, -0.5)
-    axes.set_xlabel("paired difference minus threshold (95 % interval)")
+    axes.set_xlabel("distance beyond the threshold, with its interval: above 0 as claimed")
     axes.grid(axis="x", alpha=0.25)
     return _svg(figure)
 

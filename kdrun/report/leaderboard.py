@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdrun.claims import mean_interval
-from kdrun.claims.verdicts import Results
+from kdrun.claims.values import Results
 from kdrun.errors import InputError, nearest
 from kdrun.grammar.measurements import look_up
 from kdrun.report.tables import format_interval

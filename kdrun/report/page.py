@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from kdrun.claims import Verdict
-from kdrun.claims.verdicts import Results
+from kdrun.claims.values import Results
 from kdrun.config.experiment import Experiment
 from kdrun.report.figures import Curves, claims_plot, curves_plot, metric_plot
-from kdrun.report.tables import MARKS, arm_table, metrics_of, number
+from kdrun.report.tables import MARKS, arm_table, figures, metrics_of, tally
 
 __all__ = ["Page", "write_page"]
 
@@ -89,12 +89,13 @@ def write_page(path: Path, page: Page) -> None:
     for metric in metrics_of(page.results):
         values = {a: [runs[s][metric] for s in sorted(runs) if metric in runs[s]] for a, runs in page.results.items()}
         plots[metric] = metric_plot(metric, {a: v for a, v in values.items() if v})
-    environment.filters["signed"] = lambda value: number(value, "+")
+    environment.filters["figures"] = figures
     text = environment.get_template("page.html").render(
         page=page,
         header=header,
         rows=rows,
         marks=MARKS,
+        tally=tally(page.verdicts),
         plots=plots,
         claims=claims_plot(page.verdicts) if page.verdicts else "",
         curves={stage: curves_plot(stage, page.curves) for stage in stages},

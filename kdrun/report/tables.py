@@ -8,22 +8,24 @@ from html import escape
 from typing import Any
 
 from kdrun.claims import Verdict, mean_interval
-from kdrun.claims.verdicts import Results
+from kdrun.claims.values import Results
 from kdrun.engine.reached import Reached
 
 __all__ = [
     "arm_table",
     "best_arm_line",
+    "figures",
     "format_interval",
     "headline",
     "html_table",
     "number",
     "objective_line",
+    "tally",
     "text_table",
     "verdict_lines",
 ]
 
-MARKS = {"reproduced": "✓", "contradicted": "✗", "undecided": "?"}
+MARKS = {"reproduced": "✓", "contradicted": "✗", "equal": "=", "undecided": "?", "not testable here": "–"}
 
 
 def metrics_of(results: Results) -> list[str]:
@@ -83,15 +85,54 @@ def html_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def verdict_lines(verdicts: Sequence[Verdict]) -> list[str]:
-    """Two lines a claim: the verdict with what is claimed, and the figures behind it."""
+    """Two lines a claim: the verdict with what is claimed, and the figures behind it; then how many hold of each kind."""
     lines = []
     for v in verdicts:
-        figures = number(v.interval.mean, "+")
-        if not math.isnan(v.interval.low):
-            figures += f", 95 % interval [{number(v.interval.low, '+')}, {number(v.interval.high, '+')}]"
-        lines.append(f"{MARKS[v.outcome]} {v.outcome:<13} {v.name}: {v.says}")
-        lines.append(f"{'':<16}{v.test}: {figures}, {v.interval.n} seeds{'; ' + v.note if v.note else ''}")
-    return lines
+        lines.append(f"{MARKS[v.outcome]} {v.outcome:<17} {v.name} ({v.kind}): {v.says}")
+        lines.append(f"{'':<20}{v.test}: {figures(v)}")
+    return [*lines, "", *tally(verdicts)] if verdicts else []
+
+
+def figures(v: Verdict) -> str:
+    """The distance beyond the threshold with its interval, both arms' means, seeds as claimed by themselves, and p."""
+    found = [f"{number(v.distance.mean, '+')} beyond" if v.distance.n else "nothing measured"]
+    if not math.isnan(v.distance.low):
+        ends = f"[{number(v.distance.low, '+')}, {number(v.distance.high, '+')}]"
+        found[0] += f", {100 * v.confidence:g} % interval {ends}"
+    found.append(f"{v.held} of {v.distance.n} seeds")
+    if v.means:
+        found.append(f"means {', '.join(number(mean) for mean in v.means.values())}")
+    if not math.isnan(v.p):
+        corrected = v.kind in ("main", "secondary")
+        found.append(f"p {v.p:.2g}" + (f" ({v.adjusted_p:.2g} among all claims)" if corrected else ""))
+    if v.outcome == "undecided" and not math.isnan(v.distance.half_width):
+        found.append(needed(v))
+    return "; ".join([*found, *([v.note] if v.note else [])])
+
+
+def needed(v: Verdict) -> str:
+    """How far an undecided claim is from a decision."""
+    half = f"half-width {number(v.distance.half_width)}"
+    return f"{half}, {v.seeds_needed} seeds would decide" if v.seeds_needed else half
+
+
+def tally(verdicts: Sequence[Verdict]) -> list[str]:
+    """Of each kind of claims how many hold, and the controls that help where they must not."""
+    words = {
+        "main": "main",
+        "secondary": "secondary",
+        "control": "controls",
+        "precondition": "preconditions",
+        "check": "checks",
+    }
+    found = []
+    for kind, word in words.items():
+        those = [v.outcome for v in verdicts if v.kind == kind]
+        if those:
+            found.append(f"{word} {sum(outcome in ('reproduced', 'equal') for outcome in those)} of {len(those)}")
+    helping = [v.name for v in verdicts if v.kind == "control" and v.outcome == "contradicted"]
+    lines = [f"hold: {', '.join(found)}"]
+    return [*lines, f"a control helps that must not: {', '.join(helping)}"] if helping else lines
 
 
 def objective_line(found: Reached) -> str:

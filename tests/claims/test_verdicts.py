@@ -28,8 +28,13 @@ A, B = "a.test.accuracy", "b.test.accuracy"
 def test_interval_is_that_of_a_paired_t_test() -> None:
     first, second = [0.9, 0.85, 0.95, 0.91], [0.8, 0.82, 0.86, 0.85]
     expected = stats.ttest_rel(first, second).confidence_interval(0.95)
-    found = judge("c", claim(f"{A} > {B}"), results(first, second)).interval
+    found = judge("c", claim(f"{A} > {B}"), results(first, second)).distance
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    turned = judge("c", claim(f"{B} < {A} - 0.02"), results(first, second))
+    assert turned.distance.low == pytest.approx(expected.low - 0.02), "above 0 as claimed, whatever the sign"
+    assert judge("c", claim(f"{B} < {A}"), results(first, second)).p == pytest.approx(
+        stats.ttest_rel(first, second).pvalue
+    )
 
 
 def test_one_value_has_no_interval() -> None:
@@ -52,17 +57,19 @@ def test_one_value_has_no_interval() -> None:
         (f"{A} < 0.6 * {B}", [0.5, 0.5, 0.52], [0.9, 0.91, 0.92], "reproduced"),
         (f"{A} / {B} < 0.6", [0.5, 0.5, 0.52], [0.9, 0.91, 0.92], "reproduced"),
         (f"{A} / {B} > 0.6", [0.5, 0.5, 0.52], [0.9, 0.91, 0.92], "contradicted"),
-        (f"{A} ~ {B} ± 0.05", [0.5, 0.51, 0.5], [0.5, 0.5, 0.51], "reproduced"),
+        (f"{A} ~ {B} ± 0.05", [0.5, 0.51, 0.5], [0.5, 0.5, 0.51], "equal"),
         (f"{A} ~ {B} ± 0.001", [0.5, 0.51, 0.5], [0.5, 0.5, 0.51], "undecided"),
         (f"{A} ~ {B} ± 0.05", [0.5, 0.51, 0.5], [0.9, 0.9, 0.91], "contradicted"),
         (f"{A} > 0.4", [0.5, 0.51, 0.5], [0], "reproduced"),
         (f"{A} < 0.4", [0.5, 0.51, 0.5], [0], "contradicted"),
         (f"{A} > -1.0e-6", [0.0, 0.0, 0.0], [0], "reproduced"),
-        (f"{A} > {B} in every seed", [0.9, 0.6], [0.5, 0.5], "reproduced"),
-        (f"{A} > {B} in every seed", [0.9, 0.4], [0.5, 0.5], "contradicted"),
-        (f"{A} > {B} in 80 % of the seeds", [0.9, 0.9, 0.9, 0.9, 0.1], [0.5] * 5, "reproduced"),
-        (f"{A} > {B} in 80 % of the seeds", [0.9, 0.9, 0.9, 0.4, 0.4], [0.5] * 5, "contradicted"),
-        (f"{A} < 0.5 in 50% of the seeds", [0.4, 0.6], [0.0, 0.0], "reproduced"),
+        (f"{A} > {B} in every seed", [0.9, 0.91, 0.92], [0.5, 0.5, 0.52], "reproduced"),
+        (f"{A} > {B} in every seed", [0.9, 0.9, 0.91, 0.92, 0.49], [0.5, 0.5, 0.5, 0.52, 0.5], "undecided"),
+        (f"{A} > {B} in every seed", [0.9, 0.6], [0.5, 0.5], "undecided"),
+        (f"{A} > {B} in every seed", [0.4, 0.41, 0.4, 0.51, 0.4, 0.41], [0.5] * 6, "contradicted"),
+        (f"{A} > {B} in 80 % of the seeds", [0.9, 0.91, 0.9, 0.8, 0.49], [0.5] * 5, "reproduced"),
+        (f"{A} > {B} in 80 % of the seeds", [0.9, 0.91, 0.9, 0.4, 0.4], [0.5] * 5, "undecided"),
+        (f"{A} < 0.5 in 50% of the seeds", [0.4, 0.41, 0.41], [0.0] * 3, "reproduced"),
         (f"{A} > {B}", [0.5, 0.5], [0.5, 0.5], "contradicted"),
         (f"{A} >= {B}", [0.5, 0.5], [0.5, 0.5], "reproduced"),
         ("test.accuracy rises over a, b", [0.5, 0.5, 0.52], [0.9, 0.91, 0.92], "reproduced"),
@@ -101,6 +108,7 @@ def test_outcomes(test, a, b, outcome) -> None:
         ({**claim(f"{A} > {B}"), "reported": 70.1}, "reported is a mapping"),
         (claim(f"at least 170 % of arms: test.accuracy > {B}"), "at most 100 %"),
         (claim(f"rank of {A} among a <= 1"), "one among other arms"),
+        ({**claim(f"{A} > {B}"), "kind": "mian"}, "kind is one of main, .*\\(did you mean 'main'"),
     ],
 )
 def test_claims_that_nothing_could_decide_are_refused(content, message) -> None:
@@ -153,5 +161,5 @@ def test_a_failed_arm_leaves_its_claims_undecided_and_counts_against_a_share() -
     verdict = judge("c", claim(f"{A} > {B}"), found)
     assert (verdict.outcome, verdict.note) == ("undecided", "a failed in 1 of 3 seeds")
     share = judge("c", claim(f"at least 50 % of arms: test.accuracy >= {B}"), found)
-    assert share.differences == (1.0, 0.0, 1.0)
+    assert share.distances == (0.5, -0.5, 0.5)
     assert judge("c", claim(f"{B} > 0.1"), found).outcome == "reproduced"

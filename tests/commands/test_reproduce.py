@@ -40,10 +40,10 @@ def test_what_fails_is_told_and_the_rest_is_judged(kdrun, tmp_path) -> None:
         assert "kdrun: [wild seed 0] failed" in answer.err
         assert "the loss became" in answer.err
         assert "wild  0 of 2" in answer.out
-        assert "✓ reproduced    bounded" in answer.out
-        assert "? undecided     beaten" in answer.out
+        assert "✓ reproduced        bounded (secondary)" in answer.out
+        assert "? undecided         beaten" in answer.out
         assert "wild failed in 2 of 2 seeds" in answer.out
-        assert "✗ contradicted  harmless" in answer.out
+        assert "✗ contradicted      harmless" in answer.out
     assert (tmp_path / "runs/wild/reproduce-small/report.html").is_file()
 
 

@@ -20,13 +20,17 @@ def scripts():
 
 
 def test_a_reproduction_is_read_back_as_it_was_recorded(scripts, tmp_path, monkeypatch) -> None:
-    interval = {"mean": 0.1, "low": 0.05, "high": 0.15, "n": 2}
-    verdict = {"name": "beats", "says": "it helps", "outcome": "reproduced", "test": "a.test.f1 > b.test.f1"}
+    verdict = {
+        "name": "beats", "says": "it helps", "outcome": "reproduced", "test": "a.test.f1 > b.test.f1", "kind": "main",
+        "held": 2, "means": {"a.test.f1": 0.9, "b.test.f1": 0.8}, "p": 0.01, "adjusted_p": 0.02, "seeds_needed": None, "note": "",
+    }  # fmt: skip
     board = [["rank", "arm", "test.f1"], [["1", "a", "0.9 ± 0.1"], ["2", "b", "0.8 ± 0.1"]]]
     full = {
         "recipe": "family/paper",
         "results": {"a": {"0": {"test.f1": 0.9}, "1": {"test.f1": 0.9}}, "b": {"0": {"test.f1": 0.8}}},
-        "verdicts": [{**verdict, "interval": interval, "threshold": 0.0, "differences": [0.1, 0.1]}],
+        "verdicts": [
+            {**verdict, "distance": {"mean": 0.1, "low": 0.05, "high": 0.15, "n": 2}, "distances": [0.1, 0.1]}
+        ],
         "leaderboard": board,
     }
     folder = tmp_path / "runs" / "family-paper" / "reproduce-small"
@@ -34,7 +38,7 @@ def test_a_reproduction_is_read_back_as_it_was_recorded(scripts, tmp_path, monke
     (folder / "results.json").write_text(json.dumps(full))
     monkeypatch.setattr(scripts, "FOLDER", tmp_path / "results")
     scripts.record(tmp_path / "runs")
-    shown = {**verdict, "mean": 0.1, "low": 0.05, "high": 0.15}
+    shown = {**verdict, "distance": 0.1, "low": 0.05, "high": 0.15, "seeds": 2}
     assert scripts.recorded() == {"family/paper": {"seeds": 2, "leaderboard": board, "verdicts": [shown]}}
     full |= {"leaderboard": None, "verdicts": []}
     (folder / "results.json").write_text(json.dumps(full))
@@ -47,4 +51,25 @@ def test_every_recorded_result_is_that_of_a_recipe(scripts) -> None:
     assert recorded
     for recipe, found in recorded.items():
         assert (ROOT / "recipes" / f"{recipe}.yaml").is_file(), f"results/{recipe}.json has no recipe"
-        assert all(verdict["low"] <= verdict["mean"] <= verdict["high"] for verdict in found["verdicts"])
+        assert all(verdict["low"] <= verdict["distance"] <= verdict["high"] for verdict in found["verdicts"])
+
+
+@pytest.mark.parametrize(
+    ("test", "expected"),
+    [
+        ("a.x > b.x + 0.02", (0.03, 0.01, 0.05)),
+        ("a.x < b.x + 0.02", (-0.03, -0.05, -0.01)),
+        ("a.x ~ b.x ± 0.1", (0.05, 0.03, 0.07)),
+        ("at least 3 % of arms: x < 5", (0.02, 0.0, 0.04)),
+    ],
+)
+def test_results_of_before_distances_were_oriented_are_read(scripts, test, expected) -> None:
+    old = {"name": "c", "says": "so", "outcome": "undecided", "test": test, "mean": 0.05, "low": 0.03, "high": 0.07}
+    found = scripts.oriented(old)
+    assert [found[word] for word in ("distance", "low", "high")] == pytest.approx(expected)
+
+
+def test_what_a_single_seed_contradicted_is_undecided(scripts) -> None:
+    old = {"name": "c", "says": "so", "outcome": "contradicted", "test": "a.x > b.x in every seed"}
+    assert scripts.oriented({**old, "mean": 0.05, "low": -0.03, "high": 0.13})["outcome"] == "undecided"
+    assert scripts.oriented({**old, "mean": -0.05, "low": -0.13, "high": -0.03})["outcome"] == "contradicted"
