@@ -53,3 +53,53 @@ def test_wandb_is_offline_without_a_key(tmp_path, monkeypatch) -> None:
     tracker.log({"loss": 0.5}, 1, "fit")
     tracker.finish({"test.accuracy": 0.9})
     assert list((tmp_path / "wandb").glob("offline-run-*"))
+
+
+class Recorded:
+    """Stands for a run of the library."""
+
+    def __init__(self) -> None:
+        self.logged, self.axes, self.summary = [], [], {}
+
+    def define_metric(self, name: str, **options: object) -> None:
+        self.axes.append((name, options.get("step_metric")))
+
+    def log(self, values: dict) -> None:
+        self.logged.append(values)
+
+    def finish(self) -> None:
+        """Nothing."""
+
+
+def test_a_run_at_wandb_has_a_name_a_group_tags_and_axes_without_dots(tmp_path, monkeypatch) -> None:
+    library = pytest.importorskip("wandb")
+    run, given = Recorded(), {}
+    monkeypatch.setattr(library, "init", lambda **options: given.update(options) or run)
+    about = {
+        "recipe": "distillation/kd",
+        "arm": "kd",
+        "scale": "smoke",
+        "method": "distillation/kd",
+        "seed": 3,
+        "id": "x1",
+    }
+    config = {"tracker": {"tracker": "wandb", "mode": "offline"}, "epochs": 2}
+    said = ["arm=kd", "epochs=2", "store=here", "tracker=wandb"]
+    tracker = start_trackers({**config, "run": {**about, "overrides": said}}, tmp_path)
+    tracker.log({"ce": 0.5}, 10, "stream[2].model")
+    assert (given["name"], given["group"]) == ("kd seed 3 epochs=2", "distillation/kd")
+    assert given["tags"] == ["kd", "smoke", "distillation/kd", "seed 3"]
+    assert (given["id"], given["resume"]) == ("x1", "allow")
+    assert given["config"]["epochs"] == 2
+    assert run.axes == [("stream[2]_model/step", None), ("stream[2]_model/*", "stream[2]_model/step")]
+    assert run.logged == [{"stream[2]_model/step": 10, "stream[2]_model/ce": 0.5}]
+
+
+def test_what_was_told_is_not_told_again(tmp_path) -> None:
+    config = {"tracker": {"tracker": "local"}}
+    start_trackers(config, tmp_path).log({"loss": 0.5}, 10, "fit")
+    again = start_trackers(config, tmp_path)
+    for step in (10, 20):
+        again.log({"loss": 0.25}, step, "fit")
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["loss"]) for line in lines] == [(10, 0.5), (20, 0.25)]
