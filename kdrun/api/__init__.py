@@ -72,7 +72,7 @@ def run(
     ``InputError`` for what is wrong in the configuration, before anything runs, and ``RunError`` if the run fails.
     """
     from kdrun.api.finished import Run
-    from kdrun.engine.records import run_recorded
+    from kdrun.engine.recording import run_recorded
     from kdrun.engine.session import Session
 
     asked = selected(overrides, arm=arm, scale=scale, seed=seed, store=store, runs=runs, plugins=plugins)
@@ -81,7 +81,7 @@ def run(
     )
     with _surroundings(composed.plugins, progress) as reporter:
         session = Session(composed.experiment, reporter, graph=composed.graph)
-        if _keeps_records(composed):
+        if _keeps_records(composed.experiment):
             return Run(session, *run_recorded(session))
         return Run(session, session.run())
 
@@ -118,8 +118,9 @@ def reproduce(
         study = Study.of(composer, selection, arms)
         for text, without in study.left_out.items():
             reporter.message(f"{text} means nothing in arm {', '.join(without)}")
-        found = Reproduction.of(study, study.run(reporter, jobs))
-    return found.written(study.base.config["runs"]) if _names_runs(study.base) else found
+        runs = (study.base.config.get("runs") or "runs") if _keeps_records(study.base) else None
+        found = Reproduction.of(study, study.run(reporter, jobs, runs))
+    return found if runs is None else found.written(runs)
 
 
 @contextlib.contextmanager
@@ -144,11 +145,7 @@ def _surroundings(plugins: Sequence[Any], progress: bool) -> Iterator[Reporter]:
         dismiss()
 
 
-def _keeps_records(composed: Composition) -> bool:
+def _keeps_records(experiment: Experiment) -> bool:
     """Whether the caller named a folder for records, or a tracker, which needs one."""
-    tracker = (composed.config.get("tracker") or {}).get("tracker", "local")
-    return tracker != "local" or _names_runs(composed.experiment)
-
-
-def _names_runs(experiment: Experiment) -> bool:
-    return any(o.path == "runs" for o in experiment.overrides)
+    tracker = (experiment.config.get("tracker") or {}).get("tracker", "local")
+    return tracker != "local" or any(o.path == "runs" for o in experiment.overrides)

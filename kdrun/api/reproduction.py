@@ -130,7 +130,7 @@ class Reproduction:
 
     def _write(self, runs: str | Path) -> Path:
         base, scale = self.study.base, self.study.scale
-        folder = Path(runs) / base.recipe.replace("/", "-") / f"reproduce-{scale}"
+        folder = self.study.folder(runs)
         record = {
             "recipe": base.recipe,
             "scale": scale,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from kdrun.claims import Verdict, check_claims, check_measured, judge_all
@@ -79,9 +80,17 @@ class Study:
             raise base.explain(error) from None
         return cls(base, scale, chosen, seeds, jobs, sessions, claims, board, composer.left_out)
 
-    def run(self, reporter: Reporter, workers: int | None) -> StudyOutcome:
-        """Run what the store does not hold, in ``workers`` processes. Raises ``RunError`` if every run failed."""
-        outcomes, failures = sweep(self.jobs, self.sessions, workers=workers, reporter=reporter)
+    def folder(self, runs: str | Path) -> Path:
+        """Where the records of this study stand inside ``runs``: those of a run in a folder named after its arm and seed."""
+        return Path(runs) / self.base.recipe.replace("/", "-") / f"reproduce-{self.scale}"
+
+    def run(self, reporter: Reporter, workers: int | None, runs: str | Path | None = None) -> StudyOutcome:
+        """Run what the store does not hold, in ``workers`` processes, with records in ``runs`` if it is given.
+
+        Raises ``RunError`` if every run failed.
+        """
+        jobs = self.jobs if runs is None else [replace(j, records=self._records(j, runs)) for j in self.jobs]
+        outcomes, failures = sweep(jobs, self.sessions, workers=workers, reporter=reporter)
         if not outcomes:
             label, first = next(iter(failures.items()))
             raise RunError(f"all {len(self.jobs)} runs failed; the first is {label}: {first}")
@@ -90,6 +99,10 @@ class Study:
             for arm in self.arms
         }
         return StudyOutcome(outcomes, failures, results)
+
+    def _records(self, job: Job, runs: str | Path) -> Path:
+        experiment = job.experiment
+        return self.folder(runs) / f"{str(experiment.arm).replace('/', '-')}-seed{experiment.config.get('seed', 0)}"
 
     def verdicts(self, outcome: StudyOutcome) -> list[Verdict]:
         """Raises ``InputError`` for a claim on what nothing measured."""

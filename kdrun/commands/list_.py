@@ -98,5 +98,7 @@ def _runs(root: Path) -> list[tuple[str, ...]]:
         objective = (record.get("objective") or {}).get("metric")
         shown = [m for m in sorted(record["metrics"]) if m == objective or in_table(m, "test")]
         metrics = ", ".join(f"{m} {number(record['metrics'][m])}" for m in shown)
-        rows.append((folder.as_posix(), f"seed {record['seed']}", metrics))
+        state = record["state"] if record["state"] != "finished" else ""
+        said = ": ".join(filter(None, (state, record.get("error"))))
+        rows.append((folder.as_posix(), f"seed {record['seed']}", metrics or said))
     return rows

@@ -27,13 +27,14 @@ def main(arguments: Sequence[str]) -> int:
     for text, without in study.left_out.items():
         print(f"kdrun: {text} means nothing in arm {', '.join(without)}", file=sys.stderr)
     reporter = make_reporter(quiet=options.quiet)
+    runs = study.base.config.get("runs") or "runs"
     try:
-        outcome = study.run(reporter, options.jobs)
+        outcome = study.run(reporter, options.jobs, runs)
     finally:
         reporter.close()
     found = _judged(study, outcome)
     print(found)
-    page = found.written(study.base.config.get("runs") or "runs").page
+    page = found.written(runs).page
     print(f"\nreport: {page.resolve() if page and sys.stdout.isatty() else page}")
     for label, failure in found.failures.items():
         print(f"kdrun: {label} failed: {failure}", file=sys.stderr)

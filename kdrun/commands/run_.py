@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def run_experiment(experiment: Experiment, *, label: str = "") -> Outcome:
     """Run one experiment with records, trackers and progress; prints its metrics."""
-    from kdrun.engine.records import run_recorded
+    from kdrun.engine.recording import run_recorded
     from kdrun.engine.session import Session
 
     reporter = make_reporter(label)

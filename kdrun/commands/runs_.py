@@ -21,7 +21,7 @@ Found = list[tuple[Path, dict[str, Any]]]
 def main(arguments: Sequence[str]) -> int:
     parser = Parser(prog="kdrun runs", description="Query the records of runs.")
     parser.add_argument(
-        "words", nargs="*", help="only runs whose recipe, overrides or folder contain all of these words"
+        "words", nargs="*", help="only runs whose recipe, overrides, state or folder contain all of these words"
     )
     parser.add_argument("--runs", default="runs", help="the folder of records")
     parser.add_argument(
@@ -32,7 +32,10 @@ def main(arguments: Sequence[str]) -> int:
     found = [
         (folder, record)
         for folder, record in recorded_runs(options.runs)
-        if all(word in " ".join([str(folder), record["recipe"], *record["overrides"]]) for word in options.words)
+        if all(
+            word in " ".join([str(folder), str(record["recipe"]), record["state"], *record["overrides"]])
+            for word in options.words
+        )
     ]
     if options.sort and found:
         found = _sorted(found, options.sort)
@@ -61,9 +64,11 @@ def _metrics(found: Found) -> list[str]:
 
 def _table(found: Found) -> str:
     metrics = _metrics(found)
+    ended_badly = any(record["state"] != "finished" for _, record in found)
     rows = []
     for folder, record in found:
         said = [o for o in record["overrides"] if not o.startswith(("recipes=", "store="))]
         values = [number(record["metrics"][m]) if m in record["metrics"] else "" for m in metrics]
-        rows.append([str(folder), str(record["seed"]), " ".join(said), *values])
-    return text_table(["run", "seed", "overrides", *metrics], rows)
+        state = [" ".join(filter(None, (record["state"], record.get("error"))))] if ended_badly else []
+        rows.append([str(folder), str(record["seed"]), " ".join(said), *state, *values])
+    return text_table(["run", "seed", "overrides", *(["state"] if ended_badly else []), *metrics], rows)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from kdrun.config.experiment import Experiment
+from kdrun.engine.recording import run_recorded
 from kdrun.engine.session import Outcome, Session
 from kdrun.engine.sources import Sources
 from kdrun.runtime.progress import Reporter
@@ -14,17 +16,25 @@ __all__ = ["Job", "Labelled"]
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep; ``planned`` if a run that differs in the seed alone has been planned."""
+    """One run of a sweep; ``planned`` if a run that differs in the seed alone has been planned.
+
+    ``records`` is the folder of its records, if it is to keep any.
+    """
 
     label: str
     experiment: Experiment
     planned: bool = False
+    records: Path | None = None
 
     def run(self, reporter: Reporter, sources: Sources | None = None) -> Outcome:
         """Raises what is wrong with the configuration, and ``RunError``."""
         session = Session(self.experiment, reporter, sources=sources)
         session.prepare(planned=self.planned)
-        return session.run()
+        return self.outcome(session)
+
+    def outcome(self, session: Session) -> Outcome:
+        """What a session of this job gives, with records where they are to be kept."""
+        return session.run() if self.records is None else run_recorded(session, self.records)[0]
 
 
 class Labelled(Reporter):

@@ -1,9 +1,8 @@
-"""The records that a run leaves in a folder of its own: configuration, environment, keys, curves, result."""
+"""The records that runs leave, each in a folder of its own: configuration, environment, keys, curves, models, result."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import importlib.metadata
 import json
@@ -15,57 +14,49 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from kdrun.config.experiment import Experiment
-from kdrun.engine.session import Outcome, Session
 from kdrun.errors import StoreError
-from kdrun.tracking import start_trackers
 
-__all__ = ["RunFolder", "environment", "recorded_runs", "run_recorded", "write_record"]
+__all__ = ["RunFolder", "environment", "read_record", "recorded_runs", "write_record"]
 
 
 PACKAGES = ("kdrun", "torch", "torchvision", "hydra-core", "numpy", "torchmetrics", "timm", "transformers")
 """What the records tell the versions of."""
 
 
-def run_recorded(session: Session) -> tuple[Outcome, Path]:
-    """Run with trackers; return what came of it, and the folder of its records.
-
-    Nothing is written before the plan has passed. Raises what ``Session.run`` raises.
-    """
-    experiment, reporter = session.experiment, session.executor.reporter
-    seed = experiment.config.get("seed", 0)
-    folder = RunFolder(experiment.config.get("runs") or "runs", experiment.recipe, f"seed{seed}")
-    session.prepare()
-    reporter.tracker = start_trackers(experiment.config, folder.path)
-    outcome = session.run()
-    folder.write("config.yaml", yaml.safe_dump(experiment.config, sort_keys=False))
-    folder.write("environment.json", environment())
-    folder.write("keys.json", {n.name: session.keys[n.name] for n in session.graph.stages()})
-    folder.write("curves.json", outcome.curves)
-    result = {
-        "recipe": experiment.recipe,
-        "seed": seed,
-        "overrides": [*_chosen(experiment), *experiment.changes],
-        "metrics": outcome.metrics,
-        "objective": outcome.reached and dataclasses.asdict(outcome.reached.objective),
-        "counts": outcome.counts,
-        "seconds": outcome.seconds,
-    }
-    folder.write("result.json", result)
-    reporter.tracker.finish(outcome.metrics)
-    return outcome, folder.path
+STATES = ("running", "finished", "failed", "interrupted", "broken")
+"""How a run stands; ``broken``: its record cannot be read."""
 
 
 def recorded_runs(root: str | Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Every run's folder under ``root`` and its result, oldest first; its ``metrics`` map labels to values."""
-    return [(path.parent, json.loads(path.read_text())) for path in sorted(Path(root).glob("*/*/result.json"))]
+    """Every run's folder under ``root``, those of reproductions included, and its record, oldest first of a recipe."""
+    found = {path.parent for pattern in ("*/*/result.json", "*/*/*/result.json") for path in Path(root).glob(pattern)}
+    return [(folder, read_record(folder)) for folder in sorted(found)]
 
 
-def _chosen(experiment: Experiment) -> list[str]:
-    """The arm and the scale, as they are said on the command line."""
-    return [f"{k}={v}" for k, v in (("arm", experiment.arm), ("scale", experiment.scale)) if v is not None]
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record of a run; ``state`` is one of ``STATES``, ``metrics`` maps labels to numbers. One that is broken says so itself."""
+    nothing: dict[str, Any] = {"recipe": folder.parent.name, "seed": "", "overrides": [], "metrics": {}}
+    try:
+        content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        record = {**nothing, "state": "finished", **content}
+        record["overrides"] = [str(o) for o in record["overrides"]]
+        record["metrics"] = {str(k): v for k, v in record["metrics"].items() if isinstance(v, int | float)}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return {**nothing, "state": "broken", "error": f"result.json cannot be read ({error})"}
+    if record["state"] == "running" and record.get("machine") == platform.node() and not _runs(record.get("process")):
+        record.update(state="interrupted", error="the process ended without a word")
+    return record
+
+
+def _runs(process: Any) -> bool:
+    """Whether a process of this machine is there."""
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, TypeError, ValueError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def environment() -> dict[str, Any]:

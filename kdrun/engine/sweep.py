@@ -73,7 +73,7 @@ def sweep(jobs: Sequence[Job], sessions: Mapping[str, Session], *, workers: int 
         outcomes, failures = run_all(unfinished, workers=workers, reporter=reporter, on_done=done)
     for job in jobs:
         if job.label not in outcomes and job.label not in failures:
-            outcomes[job.label] = sessions[job.label].run()
+            outcomes[job.label] = job.outcome(sessions[job.label])
     return outcomes, failures
 
 

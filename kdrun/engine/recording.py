@@ -1,0 +1,143 @@
+"""A run and its record: begun before the first stage, closed however the run ends, gone on with by the run that resumes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kdrun.engine.models import models_of
+from kdrun.engine.records import RunFolder, environment, read_record, write_record
+from kdrun.engine.session import Outcome, Session
+from kdrun.errors import KdrunError
+from kdrun.tracking import start_trackers
+
+__all__ = ["run_recorded"]
+
+OF_TRACKERS = ("metrics.jsonl", "tensorboard")
+"""What trackers leave in the folder of a run, and take up again. Weights & Biases tells its runs apart by their marks."""
+
+
+def run_recorded(session: Session, folder: Path | None = None) -> tuple[Outcome, Path]:
+    """Run with trackers; return what came of it, and the folder of its records.
+
+    ``folder`` is the one to write into; by default a new one, or that of the newest run of the same stages which did not end well.
+    Nothing is written before the plan has passed. Raises what ``Session.run`` raises.
+    """
+    session.prepare()
+    record = _Record(session, folder)
+    if record.finished:
+        return session.run(), record.path
+    record.begin()
+    tracker = start_trackers(record.told(), record.path)
+    session.executor.reporter.tracker = tracker
+    try:
+        outcome = session.run()
+    except BaseException as error:
+        record.broken(error)
+        tracker.finish({})
+        raise
+    for row in outcome.curves:  # of what was read from the store, and of epochs before a checkpoint, no step has told
+        values = {name: value for name, value in row.items() if name not in ("stage", "epoch", "step")}
+        tracker.log(values, row["step"], row["stage"])
+    record.close(outcome)
+    tracker.finish(outcome.metrics)
+    return outcome, record.path
+
+
+class _Record:
+    """The record of one run, in a folder."""
+
+    def __init__(self, session: Session, folder: Path | None) -> None:
+        self.session, self.experiment = session, session.experiment
+        config = self.experiment.config
+        self.keys = {n.name: session.keys[n.name] for n in session.graph.stages()}
+        self.seed = config.get("seed", 0)
+        new = RunFolder(config.get("runs") or "runs", self.experiment.recipe, f"seed{self.seed}").path
+        self.path = folder or self._unfinished(new.parent) or new
+        previous = read_record(self.path) if self._has_same_keys(self.path) else {}
+        self.finished = previous.get("state") == "finished"
+        self.goes_on = bool(previous)
+        started = previous.get("started") or datetime.datetime.now().isoformat(timespec="milliseconds")
+        self.content = {**self._about(), "started": started, "state": "running"}
+
+    def _about(self) -> dict[str, Any]:
+        experiment, config = self.experiment, self.experiment.config
+        chosen = {k: v for k, v in (("arm", experiment.arm), ("scale", experiment.scale)) if v is not None}
+        return {
+            "recipe": experiment.recipe,
+            **chosen,
+            "method": experiment.choices.get("transfer"),
+            "seed": self.seed,
+            "overrides": [*(f"{k}={v}" for k, v in chosen.items()), *experiment.changes],
+            "store": str(self.session.store.root.resolve()),
+            "plugins": [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.get("plugins") or ()],
+            "process": os.getpid(),
+            "machine": platform.node(),
+            "metrics": {},
+            "objective": None,
+            "counts": {},
+            "seconds": {},
+        }
+
+    def _has_same_keys(self, folder: Path) -> bool:
+        try:
+            return bool(json.loads((folder / "keys.json").read_text()) == self.keys)
+        except (OSError, ValueError):
+            return False
+
+    def _unfinished(self, runs: Path) -> Path | None:
+        """The folder of the newest run of the same stages that failed or was interrupted."""
+        folders = (path.parent for path in sorted(runs.glob("*/result.json"), reverse=True))
+        ended = ("failed", "interrupted")
+        return next((f for f in folders if read_record(f)["state"] in ended and self._has_same_keys(f)), None)
+
+    def told(self) -> dict[str, Any]:
+        """What trackers are told: the configuration, and under ``run`` which run it is."""
+        names = ("recipe", "arm", "scale", "method", "seed", "overrides")
+        mark = hashlib.sha256(f"{self.path.resolve()} {self.content['started']}".encode()).hexdigest()[:16]
+        return {**self.experiment.config, "run": {**{n: self.content.get(n) for n in names}, "id": mark}}
+
+    def begin(self) -> None:
+        """Write what is known before the first stage. What another run has left in the folder is taken away."""
+        if not self.goes_on:
+            for name in OF_TRACKERS:
+                left = self.path / name
+                shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        write_record(self.path / "config.yaml", yaml.safe_dump(self.experiment.config, sort_keys=False))
+        write_record(self.path / "environment.json", environment())
+        write_record(self.path / "keys.json", self.keys)
+        write_record(self.path / "result.json", self.content)
+
+    def close(self, outcome: Outcome) -> None:
+        """Write what a run gave that ended well."""
+        write_record(self.path / "curves.json", outcome.curves)
+        objective = outcome.reached and dataclasses.asdict(outcome.reached.objective)
+        self._end(
+            "finished",
+            metrics=outcome.metrics,
+            objective=objective,
+            counts=outcome.counts,
+            seconds=outcome.seconds,
+        )
+
+    def broken(self, error: BaseException) -> None:
+        """Write why a run ended early, and which models it had made by then."""
+        wanted = isinstance(error, KeyboardInterrupt | SystemExit)
+        text = str(error) if isinstance(error, KdrunError) else f"{type(error).__name__}: {error}".removesuffix(": ")
+        executor = self.session.executor
+        counted = {"counts": dict(executor.counts), "seconds": dict(executor.seconds)}
+        self._end("interrupted" if wanted else "failed", error=text, **counted)
+
+    def _end(self, state: str, **content: Any) -> None:
+        write_record(self.path / "models.json", models_of(self.session))
+        self.content.update(content, state=state)
+        write_record(self.path / "result.json", self.content)
