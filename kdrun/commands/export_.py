@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kdrun.commands.arguments import Parser, experiment, parse
 from kdrun.errors import InputError, nearest
-from kdrun.graph.types import fields_of_node
+from kdrun.registry import catalog
 
 __all__ = ["main"]
 
@@ -28,76 +28,71 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--output", help="the file to write (default: RUN/STAGE.EXTENSION)")
     options = parse(parser, arguments)
     folder = Path(options.recipe)
-    session = _session(folder, options)
-    stages = [n.name for n in session.graph.stages() if fields_of_node(n).default == "model"]
-    if options.stage not in stages:
-        raise InputError(
-            f"{folder} has no stage that gives a model called '{options.stage}'{nearest(options.stage, stages)}; it has: {', '.join(stages)}"
-        )
-    model, column = _model(session, options.stage, options.role)
-    extension = {"safetensors": "safetensors", "torch": "pt2", "onnx": "onnx"}[options.format]
-    output = Path(options.output or (folder if folder.is_dir() else Path()) / f"{options.stage}.{extension}")
-    _write(model, column, options.format, output)
-    print(f"{output}  ({model.spec['model']}, input [batch, {', '.join(map(str, column.shape))}])")
+    root, models = _recorded(folder, options) if folder.is_dir() else _of_recipe(options)
+    if options.stage not in models:
+        known = nearest(options.stage, models) + f"; it has: {', '.join(models) or 'none'}"
+        raise InputError(f"{folder} has no stage that gives a model called '{options.stage}'{known}")
+    from kdrun.models.export import EXTENSIONS, export
+
+    made = models[options.stage]
+    model = _model(root, made, options.stage, options.role)
+    beside = folder if folder.is_dir() else Path()
+    output = Path(options.output or beside / f"{options.stage}.{EXTENSIONS[options.format]}")
+    written = export(model.spec, model.state, made["input"], options.format, output)
+    shape = made["input"].get("shape")
+    reads = f", input [batch, {', '.join(map(str, shape))}]" if shape is not None else ""
+    print(f"{', '.join(map(str, written))}  ({model.spec['model']}{reads})")
     return 0
 
 
-def _session(folder: Path, options: Any) -> Any:
-    import yaml
+Models = dict[str, dict[str, Any]]
 
-    from kdrun.config.experiment import Experiment
-    from kdrun.engine.session import Session
 
-    if not folder.is_dir():
-        return Session(experiment(options))
+def _recorded(folder: Path, options: Any) -> tuple[str, Models]:
+    """The store that a run wrote into, and the models that it made, as its record names them."""
+    from kdrun.engine.records import read_record
+
     if options.overrides:
         raise InputError("a run's folder says what was run: overrides go with a recipe")
+    record = read_record(folder)
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text())
-        recipe = json.loads((folder / "result.json").read_text())["recipe"]
-    except OSError:
-        raise InputError(f"{folder} is no folder of a finished run; `kdrun runs` lists them") from None
-    return Session(Experiment(recipe, config))
+        models = json.loads((folder / "models.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        state = "" if record["state"] in ("broken", "finished") else f" ({record['state']})"
+        raise InputError(f"{folder} is no folder of a finished run{state}; `kdrun runs` lists them") from None
+    catalog(record.get("plugins") or ())
+    return str(record["store"]), models
 
 
-def _model(session: Any, stage: str, role: str | None) -> tuple[Any, Any]:
-    """The model artifact and the column that it reads."""
-    from kdrun.grammar.nodes import Ref
-    from kdrun.models.building import INPUT_COLUMNS
-    from kdrun.runtime.artifacts import Model
+def _of_recipe(options: Any) -> tuple[str, Models]:
+    """The store, and the models that a recipe has in it with these overrides."""
+    from kdrun.engine.models import models_of
+    from kdrun.engine.session import Session
 
-    key = session.keys[stage]
-    if not session.store.contains(key):
-        raise InputError(
-            f"the store {session.store.root} holds no result of '{stage}' for this run: run it again first"
-        )
-    model = session.executor.value(Ref(stage, (role,) if role else ()))
-    if not isinstance(model, Model):
-        raise InputError(f"'{role}' of stage '{stage}' is no model")
-    node = session.graph.nodes[stage]
-    info = session.executor.value(node.inputs["data"]).info
-    return model, next(info.columns[c] for c in INPUT_COLUMNS if c in info.columns)
+    session = Session(experiment(options))
+    models = models_of(session)
+    if options.stage not in models and options.stage in session.graph.nodes:
+        raise InputError(_gone(session.store.root, options.stage))
+    return str(session.store.root), models
 
 
-def _write(model: Any, column: Any, kind: str, output: Path) -> None:
-    import torch
+def _gone(root: Any, stage: str) -> str:
+    return f"the store {root} holds no result of '{stage}' for this run: run it again first"
 
-    from kdrun.models.building import restored
 
-    output.parent.mkdir(parents=True, exist_ok=True)
-    if kind == "safetensors":
-        from safetensors.torch import save_file
+def _model(root: str, made: Mapping[str, Any], stage: str, role: str | None) -> Any:
+    """The model of a stage, or of a role in it, from the store. Raises ``InputError`` if it is not there."""
+    from kdrun.engine.store import Store
 
-        meta = {"kdrun": json.dumps(dict(model.spec))}
-        save_file({k: v.contiguous().clone() for k, v in model.state.items()}, output, metadata=meta)
-        return
-    module = restored(model.spec, model.state)
-    example = torch.zeros((2, *column.shape), dtype=column.dtype)
-    batch = {0: torch.export.Dim("batch", min=1)}
-    if kind == "torch":
-        torch.export.save(torch.export.export(module, (example,), dynamic_shapes=(batch,)), output)
-        return
-    try:
-        torch.onnx.export(module, (example,), str(output), dynamo=True, dynamic_shapes=(batch,), verbose=False)
-    except ImportError as error:
-        raise InputError(f"ONNX export needs an extra: pip install 'kdrun[onnx]' ({error})") from None
+    store = Store(root)
+    names = made["models"]
+    field = role if role is not None else made["main"] if made["main"] in names else names[0]
+    if field not in names:
+        known = nearest(field, names) + f"; it has: {', '.join(filter(None, names)) or 'one, without a role'}"
+        raise InputError(f"'{field}' of stage '{stage}' is no model{known}")
+    if not store.contains(made["key"]):
+        raise InputError(_gone(root, stage))
+    model: Any = store.read(made["key"], [field])[field]
+    if model.state is None:
+        raise InputError(f"the model of stage '{stage}' was never trained")
+    return model

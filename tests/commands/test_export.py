@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+
+import pytest
+
 from support.recipes import QUICK
+
+OWN_OP = '''
+from kdrun.registry import op
+@op
+def plain(x):
+    """What it is given."""
+    return x
+'''
 
 
 def test_export_round_trips_through_safetensors_and_torch(kdrun, tmp_path) -> None:
@@ -44,3 +57,89 @@ def test_a_student_starts_from_an_exported_checkpoint_and_another_architecture_i
     assert wrong.code == 2
     assert "checkpoint student.safetensors is of another architecture" in wrong.err
     assert "does not exist" in kdrun("run", "kd", "student.weights=none.safetensors", *QUICK).err
+
+
+@pytest.fixture
+def pictures(kdrun, tmp_path):
+    """The run of a student on pictures of two kinds."""
+    from PIL import Image
+
+    for i in range(40):
+        path = tmp_path / "pictures" / ("cat", "dog")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (10, 8), (i, 90, 200 * (i % 2))).save(path)
+    (tmp_path / "own.py").write_text(OWN_OP)
+    words = ["data=folder", "data.root=pictures", "data.size=8", "data.mean=[0.5,0.25,0.125]", "plugins=[own.py]"]
+    node = "+graph.fit_student.step.nodes.same={op: plain, from: [ce]}"
+    answer = kdrun("run", "kd", "transfer=none", "epochs=1", *words, node, "store=here")
+    assert answer.code == 0, answer.err
+    (run,) = tmp_path.glob("runs/*/*")
+    return run
+
+
+KNOWN = {
+    "classes": ["cat", "dog"],
+    "mean": [0.5, 0.25, 0.125],
+    "std": [0.25, 0.25, 0.25],
+    "column": "image",
+    "shape": [3, 8, 8],
+    "dtype": "float32",
+}
+
+
+def test_a_run_is_exported_from_anywhere_after_data_and_parts_have_changed(
+    kdrun, pictures, tmp_path, monkeypatch
+) -> None:
+    from safetensors import safe_open
+
+    os.utime(tmp_path / "pictures" / "cat" / "0.png", (1, 1))
+    (tmp_path / "pictures" / "dog" / "1.png").unlink()
+    (tmp_path / "own.py").write_text(OWN_OP.replace("return x", "return 2 * x"))
+    monkeypatch.chdir(tmp_path.parent)
+    monkeypatch.delenv("KDRUN_STORE")
+    files = [tmp_path / f"{i}.safetensors" for i in range(6)]
+    for file in files:
+        answer = kdrun("export", str(pictures), "--output", str(file))
+        assert answer.code == 0, answer.err
+    assert len({file.read_bytes() for file in files}) == 1
+    with safe_open(files[0], "pt") as opened:
+        told = json.loads(opened.metadata()["kdrun"])
+    assert told.pop("model")["num_classes"] == 2
+    assert told == KNOWN
+
+
+def test_an_onnx_file_stands_alone_and_says_what_it_reads(kdrun, pictures, tmp_path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    folder = tmp_path / "out"
+    answer = kdrun("export", str(pictures), "--format", "onnx", "--output", str(folder / "student.onnx"))
+    assert answer.code == 0, answer.err
+    assert [path.name for path in folder.iterdir()] == ["student.onnx"]
+    model = onnx.load(folder / "student.onnx", load_external_data=False)
+    assert [i.name for i in model.graph.input] == ["image"]
+    assert [o.name for o in model.graph.output] == ["logits"]
+    assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim][1:] == [3, 8, 8]
+    told = {p.key: json.loads(p.value) for p in model.metadata_props}
+    assert {name: told[name] for name in ("classes", "mean", "std")} == {
+        k: KNOWN[k] for k in ("classes", "mean", "std")
+    }
+    assert told["kdrun"]["model"]["num_classes"] == 2
+
+
+def test_a_program_of_torch_says_what_it_reads(kdrun, pictures) -> None:
+    import torch
+
+    assert kdrun("export", str(pictures), "--format", "torch").code == 0
+    extra = {"kdrun.json": ""}
+    torch.export.load(pictures / "fit_student.pt2", extra_files=extra)
+    assert json.loads(extra["kdrun.json"])["classes"] == ["cat", "dog"]
+
+
+def test_any_arm_and_seed_of_a_reproduction_is_exported(kdrun, tmp_path) -> None:
+    assert kdrun("reproduce", "kd", "scale=smoke", "seeds=2", "--arms", "kd,scratch", "--jobs", "1").code == 0
+    written = []
+    for run in sorted(tmp_path.glob("runs/*/reproduce-smoke/*/")):
+        assert kdrun("export", str(run)).code == 0
+        written.append((run / "fit_student.safetensors").read_bytes())
+    assert len(set(written)) == 4
+    assert "has no stage" in kdrun("export", str(run), "--stage", "fit_techer").err
