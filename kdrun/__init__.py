@@ -1,17 +1,17 @@
 """kdrun: declarative, config-driven experiments in knowledge transfer.
 
 ``compose``, ``run`` and ``reproduce`` do from Python what the commands do; see ``kdrun.api``. ``ops``, ``metrics``, ``optim``,
-``models`` and ``data`` hold the parts by name. Nothing heavy is imported before one of them is used.
+``models``, ``data`` and ``parts`` (of stages) hold what is registered by name. Nothing heavy is imported before one of them is used.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False  # type checkers know the name; importing typing would be most of the time that this module takes
 if TYPE_CHECKING:
-    from kdrun import data, metrics, models, ops, optim
+    from kdrun import data, metrics, models, ops, optim, parts
     from kdrun.api import compose, reproduce, run
 
-__all__ = ["__version__", "compose", "data", "metrics", "models", "ops", "optim", "reproduce", "run"]
+__all__ = ["__version__", "compose", "data", "metrics", "models", "ops", "optim", "parts", "reproduce", "run"]
 
 __version__ = "0.1.0"
 
@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> object:
     import importlib
 
-    if name in ("data", "metrics", "models", "ops", "optim"):
+    if name in ("data", "metrics", "models", "ops", "optim", "parts"):
         return importlib.import_module(f"kdrun.{name}")
     if name in __all__:
         return getattr(importlib.import_module("kdrun.api"), name)

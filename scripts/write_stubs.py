@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdrun.registry import catalog
+from kdrun.registry.kinds import BY_KINDS
 
 ROOT = Path(__file__).parent.parent
 FACES = {
@@ -16,6 +17,7 @@ FACES = {
     "optim": ("optimizer", "schedule", "gradient"),
     "models": ("model",),
     "data": ("data", "transform", "sampler"),
+    "parts": BY_KINDS,
 }
 BESIDE = {
     "optim": [("kdrun.optim.schedules", "Progress")],

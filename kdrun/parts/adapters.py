@@ -29,12 +29,13 @@ def low_rank_adapter(
     eps: Positive = 1e-5,
     generator: torch.Generator,
 ) -> Module:
-    """The model with low-rank adapters that change nothing yet, in all linear layers but the head or in ``modules``.
+    """The model with low-rank adapters that change nothing yet: ``W + (alpha / rank) · B A`` in place of each ``W``.
 
-    Without ``importance``, ``A`` is Kaiming-uniform and ``B`` zero (Hu et al., 2022). With it, a tensor for each weight
-    by name, divided elementwise by ``reference + eps`` where that is given, the factors are ``weighted_low_rank_init`` of
-    the weight and the frozen weight becomes the residual (Cha et al., 2025). ``alpha / rank`` scales the update. Raises
-    ``InputError`` if a weight has no importance.
+    They sit in all linear layers but the head, or in those named in ``modules``: ``A`` [rank, inputs], ``B`` [outputs, rank].
+    Without ``importance``, ``A`` is Kaiming-uniform and ``B`` zero (Hu et al., 2022). With it, a tensor of a weight's shape
+    by the weight's name, divided elementwise by ``reference + eps`` where that is given, the factors are
+    ``weighted_low_rank_init`` of the weight and the frozen weight becomes the residual (Cha et al., 2025). Gives the model
+    itself, changed, its own weights frozen. Raises ``InputError`` if a weight has no importance of its shape.
     """
     spec = dict(getattr(model, "kdrun_spec", {}))
     base = {k: False if k == "pretrained" else v for k, v in spec.items() if k != "weights"}
@@ -70,9 +71,10 @@ def _on(generator: torch.Generator, value: Tensor) -> torch.Generator:
 
 @merge
 def merged_adapter(model: Module) -> Module:
-    """A model with low-rank adapters as a plain one of its base's architecture: ``W + (alpha / rank) · B A``.
+    """A model with low-rank adapters as a plain one of its base's architecture: each weight is ``W + (alpha / rank) · B A``.
 
-    Raises ``InputError`` for a model without adapters.
+    Its outputs are those of the adapted model up to rounding (Hu et al., 2022). Raises ``InputError`` for a model without
+    adapters.
     """
     spec = dict(getattr(model, "kdrun_spec", {}))
     if spec.get("model") != "low_rank_adapter":

@@ -46,11 +46,18 @@ def kmeans(
     restarts: Count = 4,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """K-means of rows [rows, dim], started by k-means++ (Arthur & Vassilvitskii, 2007), best of ``restarts``.
+    """K-means of rows [rows, dim], started by k-means++ (Arthur & Vassilvitskii, 2007), the best of ``restarts``.
 
     Of several numbers in ``clusters``, rising, the elbow is taken: the first after which the summed squared distance
-    falls by less than a share ``drop``. Gives ``labels`` [rows] (int64), ``centres`` [clusters, dim], and ``inertia``,
-    the summed squared distance at each number tried. Raises ``InputError`` if there are fewer rows than clusters.
+    falls by less than a share ``drop``. Gives ``labels`` [rows] (int64), ``centres`` [clusters, dim] in the dtype of
+    ``values``, and ``inertia`` [numbers tried] (float64): ``Σ |x - centre(x)|²`` at each. Raises ``InputError`` if there are
+    fewer rows than clusters.
+
+    >>> values = torch.tensor([[0.0], [0.1], [5.0], [5.1]])
+    >>> found = parts.kmeans(values, clusters=[1, 2], generator=torch.Generator().manual_seed(0))
+    >>> found["centres"].sort(dim=0).values, found["inertia"]
+    (tensor([[0.0500],
+            [5.0500]]), tensor([2.5010e+01, 1.0000e-02], dtype=torch.float64))
     """
     from sklearn.cluster import KMeans
 
@@ -88,6 +95,12 @@ def cluster_neighbours(
     Lists stand one after the other: ``members`` [total] (int64), ``start`` [rows + 1] (int64), the place where each
     begins, and ``cumulative`` [total] (int64, rising): row + the probabilities summed up to there, in units of 2⁻³¹, so
     that one bisection finds the list and the place in it.
+
+    >>> values = torch.tensor([[0.0], [1.0], [3.0], [9.0]])
+    >>> labels = torch.tensor([0, 0, 0, 1])
+    >>> found = parts.cluster_neighbours(values, labels, fallback=1, generator=torch.Generator())
+    >>> [found["members"][a:b].tolist() for a, b in found["start"].unfold(0, 2, 1)]
+    [[1, 2], [0, 2], [1, 0], [2]]
     """
     count = len(values)
     if count < 2:
@@ -127,10 +140,11 @@ def cluster_number_by_silhouette(
     batch_size: Count = 512,
     context: Context,
 ) -> Tensor:
-    """How many classes there are in ``data``, over the model's number of classes: the best of ``candidates``, a scalar.
+    """How many classes there are in ``data``, over the model's number of classes: the best of ``candidates``, a scalar (float32).
 
-    Unit-length features of a ``share`` of the rows are embedded in the plane by t-SNE (started from principal axes);
-    the candidate whose number of k-means clusters (2 at least) there has the best silhouette wins (Rousseeuw, 1987).
+    Unit-length features of a ``share`` of the rows (at least three, drawn by ``seed``) are embedded in the plane by t-SNE,
+    started from principal axes; the candidate γ whose ``max(⌊γ classes⌋, 2)`` k-means clusters there have the best
+    silhouette wins (Rousseeuw, 1987). ``model`` gives features at ``tap`` and logits [rows, classes] of the column ``image``.
     """
     columns = outputs_over(model, data, {"feature": tap}, input="image", batch_size=batch_size, context=context)
     features = F.normalize(columns["feature"].flatten(1), dim=1)
@@ -188,7 +202,9 @@ def one_vs_all_pseudo_label(
 ) -> Dataset:
     """Add a class number to each row, or the number of classes where it belongs to none: ``column`` [rows] (int64).
 
-    ``ratio`` is the number of classes in ``data`` over that of the model; see the op of this name.
+    ``model`` gives features at ``tap`` and logits [rows, classes] of the column ``image``; ``ratio``, a scalar, is the number of
+    classes in ``data`` over that of the model. ``prior_weight`` and ``reject`` are those of the op of this name
+    (Qu et al., 2023).
     """
     columns = outputs_over(model, data, {"feature": tap}, input="image", batch_size=batch_size, context=context)
     feature, probabilities = columns["feature"].flatten(1), columns["logits"].softmax(-1)

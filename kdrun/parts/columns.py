@@ -21,6 +21,10 @@ def column_values(data: Dataset, values: Tensor, *, column: str) -> Dataset:
     """The data with ``values`` [rows, ...] as a column, added or replaced.
 
     Raises ``InputError`` if there is not one value a row.
+
+    >>> pool = data.MemoryDataset({"label": torch.tensor([1, 0])}, data.DataInfo({}))
+    >>> parts.column_values(pool, torch.tensor([0.2, 0.8]), column="weight").column("weight")
+    tensor([0.2000, 0.8000])
     """
     if len(values) != len(data):
         raise InputError(f"'{column}' needs one value a row: got {len(values)} for {len(data)} rows")
@@ -37,7 +41,11 @@ def model_answer(
     batch_size: Count = 512,
     context: Context,
 ) -> Dataset:
-    """Label each row by the model's most likely class, or (``soft``) by its probabilities, [rows, classes]."""
+    """Label each row by the model's most likely class [rows] (int64), or (``soft``) by its probabilities [rows, classes].
+
+    The model reads the column ``image`` (the first one, where there is none) in eval mode and gives logits [rows, classes];
+    the data then has as many classes as these.
+    """
     columns = outputs_over(model, data, {}, input="image", batch_size=batch_size, context=context)
     probabilities = columns["logits"].softmax(-1)
     answer = probabilities if soft else probabilities.argmax(-1)
@@ -57,7 +65,8 @@ def stacked_features(
 ) -> Dataset:
     """What several frozen models say of each row at ``tap``, as one column [rows, models, ...], in the models' order.
 
-    The models are in eval mode and the data in plain order, without augmentation; features agree in shape.
+    The models read the column ``input``; they are in eval mode and the data in plain order, without augmentation. Features
+    agree in shape; they are float32.
     """
     found = [
         outputs_over(model, data, {"tapped": tap}, input=input, batch_size=batch_size, context=context)["tapped"]
@@ -71,6 +80,12 @@ def permuted_columns(data: Dataset, *, columns: list[str], generator: torch.Gene
     """The named columns dealt out to the rows anew, together, by one random permutation: what they say of the others is lost.
 
     Raises ``InputError`` for an unknown column.
+
+    >>> columns = {"image": data.Column(()), "label": data.Column((), torch.int64)}
+    >>> pool = data.MemoryDataset({"image": torch.arange(4.0), "label": torch.arange(4)}, data.DataInfo(columns))
+    >>> spoilt = parts.permuted_columns(pool, columns=["label"], generator=torch.Generator().manual_seed(0))
+    >>> spoilt.column("image"), spoilt.column("label")
+    (tensor([0., 1., 2., 3.]), tensor([0, 1, 3, 2]))
     """
     missing = [name for name in columns if name not in data.info.columns]
     if missing:

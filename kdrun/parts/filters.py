@@ -53,12 +53,20 @@ def gm_phd(
     merge: Positive = 4.0,
     components: Count = 100,
 ) -> Tensor:
-    """The Gaussian mixture probability hypothesis density filter (Vo & Ma, 2006) on each scene: [scenes, targets, 3].
+    """The Gaussian mixture probability hypothesis density filter (Vo & Ma, 2006) on each scene: [scenes, targets, 3] (float32).
 
-    Estimates at the last step, (x, y, weight up to 1), the heaviest first; a component heavier than 1 stands for
-    several. Births and the first targets are uniform over the field until detected (Beard et al., 2013). Components lighter
-    than ``prune`` go, those within a squared Mahalanobis distance ``merge`` of a heavier one join it, ``components``
-    stay at most. ``data`` are scenes with their model in ``extra``.
+    Estimates at the last step, (x, y, weight up to 1), the heaviest first, zeros where there are fewer; a component heavier
+    than 1 stands for several. Births and the first targets are uniform over the field until detected (Beard et al., 2013).
+    Components lighter than ``prune`` go, those within a squared Mahalanobis distance ``merge`` of a heavier one join it,
+    ``components`` stay at most. ``data`` are scenes: ``measurements`` [scenes, points, 3], each (x, y, number of its step), in
+    units of the field; it says in ``extra["model"]`` by which model they were made. Raises ``InputError`` if it does not.
+
+    >>> clear = {"births": 0.0, "deaths": 0.0, "detection": 1.0, "clutter": 0.0, "measurement_noise": 0.01}
+    >>> scenes = data.point_target_scenes(test=1, initial=1.0, max_targets=2, **clear).load()["test"]
+    >>> found = parts.gm_phd(scenes, targets=2)
+    >>> seen = int(scenes.column("alive").sum())
+    >>> bool((torch.cdist(found[0, :seen, :2], scenes.column("targets")[0, :seen]).amin(0) < 0.05).all())
+    True
     """
 
     def estimate(linear: LinearMotion, points: list[Array]) -> Array:
@@ -111,13 +119,19 @@ def _merged(states: Gaussians, prune: float, merge: float, most: int) -> Gaussia
 def pmb(
     data: Dataset, *, targets: Count = 16, hypotheses: Count = 1, prune: Positive = 1e-4, tracks: Count = 100
 ) -> Tensor:
-    """The Poisson multi-Bernoulli filter (Williams, 2015) on each scene: [scenes, targets, 3].
+    """The Poisson multi-Bernoulli filter (Williams, 2015) on each scene: [scenes, targets, 3] (float32).
 
-    Estimates at the last step, (x, y, probability of existence), the likeliest first. Targets never detected are a Poisson
-    process, uniform over the field; each measurement may start a Bernoulli track. In each step the ``hypotheses`` best
-    global associations (Murty, 1968) are weighed, and each track becomes one Gaussian with the moments of its mixture; with
-    many hypotheses these are the exact marginals. Tracks less likely than ``prune`` go; the ``tracks`` likeliest
-    stay. ``data`` are scenes with their model in ``extra``.
+    Estimates at the last step, (x, y, probability of existence), the likeliest first, zeros where there are fewer. Targets
+    never detected are a Poisson process, uniform over the field; each measurement may start a Bernoulli track. In each step
+    the ``hypotheses`` best global associations (Murty, 1968) are weighed, and each track becomes one Gaussian with the moments
+    of its mixture; with many hypotheses these are the exact marginals. Tracks less likely than ``prune`` go; the ``tracks``
+    likeliest stay. ``data`` as for ``gm_phd``, and what is raised.
+
+    >>> clear = {"births": 0.0, "deaths": 0.0, "detection": 1.0, "clutter": 0.0, "measurement_noise": 0.01}
+    >>> scenes = data.point_target_scenes(test=1, initial=1.0, max_targets=2, **clear).load()["test"]
+    >>> found = parts.pmb(scenes, targets=2)
+    >>> int((found[0, :, 2] > 0.5).sum()) == int(scenes.column("alive").sum())
+    True
     """
 
     def estimate(linear: LinearMotion, points: list[Array]) -> Array:
@@ -163,9 +177,17 @@ def existence_threshold(
     candidates: list[Fraction] = (0.5, 0.6, 0.7, 0.8, 0.9),  # type: ignore[assignment]
     cutoff: Positive = 2.0,
 ) -> Tensor:
-    """The probability above which an estimate counts that gives the least GOSPA on ``data``, the lowest of equals: [].
+    """The probability above which an estimate counts that gives the least GOSPA on ``data``, the lowest of equals: [] (float32).
 
-    ``estimates`` [scenes, estimates, dim + 1] as of ``gospa``; ``data`` has the columns ``targets`` and ``alive``.
+    ``estimates`` [scenes, estimates, dim + 1] as of ``gospa``, from 0 to 1 in the last place; ``data`` has the columns
+    ``targets`` [scenes, targets, dim] and ``alive`` [scenes, targets] (bool). ``cutoff`` is GOSPA's, in units of the field
+    (Rahmathullah et al., 2017).
+
+    >>> columns = {"targets": torch.zeros(1, 1, 2), "alive": torch.tensor([[True]])}
+    >>> scenes = data.MemoryDataset(columns, data.DataInfo({}))
+    >>> estimates = torch.tensor([[[0.0, 0.0, 0.75], [1.0, 1.0, 0.65]]])  # the second is false
+    >>> parts.existence_threshold(estimates, scenes)
+    tensor(0.7000)
     """
     rows = data.rows()
     totals = [gospa(estimates, rows["targets"], rows["alive"], cutoff=cutoff, at=c)["total"] for c in candidates]

@@ -31,10 +31,11 @@ def diagonal_fisher(
 ) -> dict[str, Tensor]:
     """Squared gradients of the cross-entropy with the data's labels, of each weight by name (empirical Fisher information).
 
-    Over one pass in the data's order, ``Σ n_b (∂CE_b/∂w)² / Σ n_b``: a batch's loss is its mean over the ``n_b`` labels
-    that are not -100, and its gradient is squared as a whole; ``batch_size: 1`` squares those of single rows. The size
-    of the batches matters: compare data sets at one size. ``of: linear`` takes the weights of linear layers alone,
-    without the head. The model is in eval mode; the columns ``input`` [rows, ...] and ``target`` [rows, ...] (int64) are read.
+    Over one pass in the data's order, ``Σ n_b (∂CE_b/∂w)² / Σ n_b``, float32 in the shape of each weight: a batch's loss is
+    its mean over the ``n_b`` labels that are not -100, and its gradient is squared as a whole; ``batch_size: 1`` squares those of
+    single rows. The size of the batches matters: compare data sets at one size. ``of: linear`` takes the weights of linear
+    layers alone, without the head. The model is in eval mode; the columns ``input`` [rows, ...] and ``target`` [rows, ...] (int64)
+    are read. Raises ``InputError`` with ``of: linear`` for a model without linear layers.
     """
     wanted = _weights(model, of)
     sums = {name: torch.zeros_like(weight, dtype=torch.float32) for name, weight in wanted.items()}

@@ -22,7 +22,12 @@ __all__ = ["class_conditional", "class_requests", "ddim", "one_call", "standard_
 
 @generate
 def standard_normal(data: Dataset, *, rows: Count, column: str = "image", generator: torch.Generator) -> Dataset:
-    """Noise of the shape of one column of ``data``, of which nothing else is read: column ``noise`` [rows, ...]."""
+    """Noise of the shape of one column of ``data``, of which nothing else is read: column ``noise`` [rows, ...] (float32).
+
+    >>> pool = data.MemoryDataset({"image": torch.zeros(2, 1, 8, 8)}, data.DataInfo({"image": data.Column((1, 8, 8))}))
+    >>> parts.standard_normal(pool, rows=3, generator=torch.Generator()).column("noise").shape
+    torch.Size([3, 1, 8, 8])
+    """
     noise = torch.randn(rows, *data.info.columns[column].shape, generator=generator)
     return MemoryDataset({"noise": noise}, _info(noise=noise))
 
@@ -38,7 +43,11 @@ def class_conditional(
     context: Context,
     generator: torch.Generator,
 ) -> Dataset:
-    """``per_class`` samples of each class of a conditional generator: columns ``latent``, ``label`` (asked for) and ``image``."""
+    """``per_class`` samples of each class of a conditional generator: columns ``latent``, ``label`` (asked for) and ``image``.
+
+    ``model`` maps latents [rows, latent], standard normal, and labels [rows] (int64) to images [rows, ...]; classes stand one
+    after the other. All is float32 but ``label``.
+    """
     label = torch.arange(classes).repeat_interleave(per_class)
     noise = torch.randn(len(label), latent, generator=generator)
     with context.hardware.evaluation():
@@ -50,7 +59,11 @@ def class_conditional(
 
 @generate
 def class_requests(*, classes: Count, per_class: Count) -> Dataset:
-    """Rows that only say which class is wanted: column ``label``, ``per_class`` rows of each."""
+    """Rows that only say which class is wanted: column ``label`` (int64), ``per_class`` rows of each, one class after the other.
+
+    >>> parts.class_requests(classes=2, per_class=2).column("label")
+    tensor([0, 0, 1, 1])
+    """
     label = torch.arange(classes).repeat_interleave(per_class)
     return MemoryDataset({"label": label}, replace(_info(label=label), classes=classes))
 
@@ -65,7 +78,10 @@ def one_call(
     batch_size: Count = 512,
     context: Context,
 ) -> Dataset:
-    """What a generator says of each row of ``noise`` in one call at ``time``: the data with that as a ``column``."""
+    """What a generator says of each row of ``noise`` in one call at ``time``: the data with that as a ``column`` [rows, ...].
+
+    ``model`` maps noise [rows, ...] and a time in [0, 1] to samples [rows, ...]; they are kept as float32.
+    """
     with context.hardware.evaluation():
         batches = data.batches(batch_size, device=context.device)
         images = [model(batch["noise"], time).float().cpu() for batch in batches]
@@ -87,10 +103,12 @@ def ddim(
     batch_size: Count = 512,
     context: Context,
 ) -> Dataset:
-    """Deterministic samples of a diffusion model from ``noise``, in ``steps`` equal steps from time ``start`` to 0 (DDIM).
+    """Deterministic samples of a diffusion model from ``noise``, in ``steps`` equal steps from time ``start`` to 0.
 
-    Adds them as a ``column`` [rows, ...] and, for the i-th time in ``record``, ``signal_i``: the signal of the path at the
-    grid time next to it (``start`` included, 0 not). ``first_answer`` starts from ``α f + σ ε``, f the answer to the noise,
+    ``model`` maps samples [rows, ...] and a time in [0, 1] to the signal, the noise or the velocity, as ``predicts`` says. A step
+    from t to s is ``x_s = α_s f + σ_s (x_t - α_t f) / σ_t``, f the signal (Song, Meng & Ermon, 2021, equation 12, η = 0). Adds the
+    samples as a ``column`` [rows, ...] (float32) and, for the i-th time in ``record``, ``signal_i``: the signal of the path at
+    the grid time next to it (``start`` included, 0 not). ``first_answer`` starts from ``α f + σ ε``, f the answer to the noise,
     as if the path had been on its own signal before.
     """
     times = _times(start, steps)

@@ -34,13 +34,14 @@ def boundary_repulsion(
     context: Context,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """Latents far inside the region that a black box gives to ``label`` (Kahla et al., 2022, BREP-MI).
+    """Latents far inside the region that a black box gives to ``label`` (Kahla et al., 2022).
 
-    Each row starts from one of ``draws`` random latents that the black box puts into its class (from the last one if none
-    is). A round asks about ``directions`` points on a sphere around it: if all are of the class, the centre is kept and
-    the radius grows by ``growth``; else the centre moves by minus the mean over all directions of those that leave the class,
-    times a third of the radius (``largest_step`` at most). The generator's own labels are drawn at random and kept. Returns
-    ``latent`` [rows, latent], the last centre kept of each row, ``style`` [rows], the generator's label for it, and ``queries``, how
+    ``generator_model`` maps latents [rows, latent] and styles [rows] to inputs, ``target`` those to ``label`` [rows]. Each row of
+    ``data`` starts from one of ``draws`` random latents that the black box puts into its class (from the last one if none is).
+    A round asks about ``directions`` points on a sphere around it: if all are of the class, the centre is kept and the radius
+    grows by ``growth``; else the centre moves by minus the mean over all directions of those that leave the class, times a
+    third of the radius (``largest_step`` at most). The generator's own labels are drawn at random and kept. Gives ``latent``
+    [rows, latent], the last centre kept of each row, ``style`` [rows] (int64), the generator's label for it, and ``queries``, how
     many rows the black box was asked about.
     """
     label = data.rows()["label"].to(context.device)

@@ -69,10 +69,14 @@ def source_mixture(
     column: str = "source",
     generator: torch.Generator,
 ) -> Dataset:
-    """``size`` rows, ``size·p_i`` (largest remainders) drawn with replacement from source i.
+    """``size`` rows, ``size·p_i`` (largest remainders) drawn with replacement from source i; sources one after the other.
 
     ``column`` names each row's source (int64); ``proportions`` [sources] come from another stage, or as ``shares``.
-    Raises ``InputError`` unless one of them is given, on the simplex.
+    Raises ``InputError`` unless one of them is given, on the simplex, for all sources, and none asks for rows that are not.
+
+    >>> pool = data.MemoryDataset({"source": torch.tensor([0, 0, 1])}, data.DataInfo({}))
+    >>> parts.source_mixture(pool, shares=[0.25, 0.75], size=4, generator=torch.Generator()).column("source")
+    tensor([0, 1, 1, 1])
     """
     if (proportions is None) == (shares is None):
         raise InputError("a mixture takes its proportions either from a stage or as shares")
@@ -92,7 +96,13 @@ def mixture_rows(
 ) -> Tensor:
     """Row numbers of mixtures: [repeats, cells, size] (int64), drawn as by ``source_mixture``.
 
-    ``proportions`` [cells, sources], or [sources] for one cell.
+    ``proportions`` [cells, sources], or [sources] for one cell. Raises what ``source_mixture`` raises.
+
+    >>> pool = data.MemoryDataset({"source": torch.tensor([0, 1])}, data.DataInfo({}))
+    >>> cells = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
+    >>> parts.mixture_rows(pool, cells, size=2, generator=torch.Generator())
+    tensor([[[0, 0],
+             [0, 1]]])
     """
     cells = proportions.reshape(-1, proportions.shape[-1])
     members = _members(data, column, cells.shape[1])
@@ -126,12 +136,17 @@ def mixture_accuracy(
     column: str = "image",
     generator: torch.Generator,
 ) -> Tensor:
-    """Accuracy on ``targets`` of a cheap learner (scikit-learn) fitted to each mixture: medians over repeats.
+    """Accuracy on ``targets`` of a cheap learner (scikit-learn) fitted to each mixture: medians over repeats, in [0, 1].
 
-    [cells], or [targets, cells] for several.
+    [cells], or [targets, cells] for several (float32). ``rows`` [repeats, cells, size] are row numbers of ``data``, as
+    ``mixture_rows`` draws them; the learner sees the flattened ``column`` and ``label``, and ``options`` are its own. A mixture of
+    one class predicts that class. Raises ``InputError`` without a target, or for an option that the learner does not have.
 
-    ``rows`` [repeats, cells, size] are row numbers of ``data``, as ``mixture_rows`` draws them; the learner sees the
-    flattened ``column``, and ``options`` are its own. A mixture of one class predicts that class.
+    >>> columns = {"image": torch.tensor([[-1.0], [1.0]]), "label": torch.tensor([0, 1])}
+    >>> pool = data.MemoryDataset(columns, data.DataInfo({}))
+    >>> rows = torch.tensor([[[0, 0], [0, 1]]])  # a mixture of one class, one of both
+    >>> parts.mixture_accuracy(rows, pool, pool, learner="nearest_mean", generator=torch.Generator())
+    tensor([0.5000, 1.0000])
     """
     if not targets:
         raise InputError("a learner is judged on a target data set: from: [rows, pool, target]")
@@ -210,9 +225,16 @@ def mixture_transport(
 
     ``rows`` [repeats, cells, size] as ``mixture_rows`` draws them; ``features`` [rows of data, d] and
     ``target_features`` of frozen networks; ``target_rows`` takes so many target rows at even distances. Fields, medians
-    over repeats: ``distance`` [cells], ``gradient`` [cells, sources] from the duals (``dual_source_gradient``).
-    ``epsilon`` is the entropic regularisation as a share of the mean cost, debiased; ``auto`` is 0 (exact) up to a
-    million entries, 0.01 above.
+    over repeats (float32): ``distance`` [cells], in units of the squared features (``class_aware_cost``), and ``gradient``
+    [cells, sources] from the duals (``dual_source_gradient``; Just et al., 2023). ``epsilon`` is the entropic regularisation as
+    a share of the mean cost, debiased (Feydy et al., 2019); ``auto`` is 0 (exact) up to a million entries, 0.01 above.
+
+    >>> columns = {"label": torch.tensor([0, 1]), "source": torch.tensor([0, 1])}
+    >>> pool, features = data.MemoryDataset(columns, data.DataInfo({})), torch.tensor([[0.0], [1.0]])
+    >>> rows = torch.tensor([[[0, 1], [0, 0]]])
+    >>> options = {"sources": 2, "label_distance": "means"}
+    >>> parts.mixture_transport(rows, pool, features, pool, features, **options)["distance"]
+    tensor([0., 1.])
     """
     side = _Target(target, target_features, target_rows, _options(epsilon, label_distance, label_weight))
     pool = data.rows()
@@ -260,9 +282,18 @@ def mixture_ascent(
     """The mixture with the highest projected accuracy at ``size``, by projected gradient ascent (Kang et al., 2023).
 
     ``first`` and ``second`` are coefficients [terms] fitted at two sizes (``pseudo_quadratic_ot_fit``). Every step draws
-    both samples anew, takes their distances and duals, projects the two slopes to ``size`` and moves by
-    ``rate·decay^step`` times ``scale`` (100 for an accuracy in percent), back onto the simplex. The start is uniform.
-    Fields: ``proportions`` [sources], ``path`` [steps + 1, sources].
+    both samples anew, takes their distances and duals, projects the two slopes to ``size`` (``log_scale_projection``) and moves
+    by ``rate·decay^step`` times ``scale`` (100 for an accuracy in percent), back onto the simplex. The start is uniform.
+    ``data``, ``features``, ``target``, ``target_features`` and ``epsilon`` are as for ``mixture_transport``. Fields:
+    ``proportions`` [sources], ``path`` [steps + 1, sources] (float32).
+
+    >>> columns = {"label": torch.tensor([0, 1]), "source": torch.tensor([0, 1])}
+    >>> pool, features = data.MemoryDataset(columns, data.DataInfo({})), torch.tensor([[0.0], [1.0]])
+    >>> slope = torch.tensor([0.0, 0.4, 0.0, 0.0, 0.0])  # of d, p, p·d, p²·d and 1: the first source is worth more
+    >>> options = {"size": 40, "first_size": 10, "second_size": 20, "sources": 2, "rate": 0.1, "steps": 3}
+    >>> drawn = {"label_distance": "means", "generator": torch.Generator().manual_seed(0)}
+    >>> parts.mixture_ascent(slope, slope, pool, features, pool, features, **options, **drawn)["path"][:, 0]
+    tensor([0.5000, 0.5200, 0.5380, 0.5542])
     """
     side = _Target(target, target_features, target_rows, _options(epsilon, label_distance, label_weight))
     members, pool = _members(data, column, sources), data.rows()

@@ -19,7 +19,12 @@ __all__ = ["class_counts", "class_mean", "root_mean_square"]
 
 @reduce
 def class_counts(data: Dataset) -> Tensor:
-    """How many rows each class has: [classes], float32."""
+    """How many rows each class has: [classes], float32. Reads ``label`` [rows] (int64).
+
+    >>> pool = data.MemoryDataset({"label": torch.tensor([0, 2, 2])}, data.DataInfo({}, classes=4))
+    >>> parts.class_counts(pool)
+    tensor([1., 0., 2., 0.])
+    """
     labels = data.rows()["label"]
     classes = data.info.classes or int(labels.max()) + 1
     return torch.zeros(classes).index_add_(0, labels, torch.ones(len(labels)))
@@ -27,7 +32,11 @@ def class_counts(data: Dataset) -> Tensor:
 
 @reduce
 def root_mean_square(values: Tensor) -> Tensor:
-    """The root of the mean square of all elements: a scalar."""
+    """The root of the mean square of all elements: a scalar, ``sqrt(mean(x²))`` (float32, summed in float64).
+
+    >>> parts.root_mean_square(torch.tensor([3.0, -3.0, 3.0]))
+    tensor(3.)
+    """
     return values.double().square().mean().sqrt().float()
 
 
@@ -44,10 +53,11 @@ def class_mean(
     context: Context,
     generator: torch.Generator,
 ) -> Tensor:
-    """Mean feature (or logits, or probabilities) of each class: [classes, dim].
+    """Mean feature (or logits, or probabilities) of each class: [classes, dim] (float32).
 
-    The model is in eval mode and the data in plain order, without augmentation. A class without rows is
-    zero. ``permute`` deals the rows out to wrong classes (a cyclic shift of a random order): a control.
+    ``model`` reads the column ``image``; features, at ``tap``, are flattened. It is in eval mode and the data in plain order,
+    without augmentation. A class without rows is zero. ``normalize`` makes the means unit vectors. ``permute`` deals the means
+    out to wrong classes (a cyclic shift of a random order): a control.
     """
     taps = {"feature": tap} if of == "feature" else {}
     columns = outputs_over(model, data, taps, input="image", batch_size=batch_size, context=context)

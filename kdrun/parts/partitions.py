@@ -20,7 +20,12 @@ __all__ = ["by_class", "label_skew", "random_parts"]
 def by_class(data: Dataset, *, groups: Count | list[list[Unsigned]], column: str = "label") -> list[Dataset]:
     """The rows of each group of classes, in order: ``groups: [[0, 1], [2, 3]]``, or a number of groups of equal size.
 
-    ``column`` may be another one of whole numbers, such as a domain; then a number of groups divides its values. Raises ``InputError`` if a group has no row.
+    ``column`` may be another one of whole numbers, such as a domain; then a number of groups divides its values. Raises
+    ``InputError`` if a group has no row.
+
+    >>> pool = data.MemoryDataset({"label": torch.tensor([0, 3, 1, 2])}, data.DataInfo({}, classes=4))
+    >>> [part.column("label").tolist() for part in parts.by_class(pool, groups=2)]
+    [[0, 1], [3, 2]]
     """
     labels = data.column(column)
     if isinstance(groups, int):
@@ -40,6 +45,10 @@ def random_parts(
     """Disjoint random parts of ``size`` rows each, or of as many as the data has for each (in random order).
 
     Raises ``InputError`` if there are too few rows.
+
+    >>> pool = data.MemoryDataset({"label": torch.arange(5)}, data.DataInfo({}))
+    >>> [len(part) for part in parts.random_parts(pool, parts=2, generator=torch.Generator())]
+    [2, 2]
     """
     size = len(data) // parts if size is None else size
     if size == 0 or parts * size > len(data):
@@ -67,6 +76,12 @@ def label_skew(
     prior π_k ~ Dir(``concentration``). With ``groups``, consecutive clients in equal groups share a prior: π_k is ``shared``
     of the group's and the rest its own. A class that has run out gives its draws to those that are left.
     Raises ``InputError`` if there are too few rows.
+
+    >>> pool = data.MemoryDataset({"label": torch.arange(40) % 4}, data.DataInfo({}, classes=4))
+    >>> options = {"parts": 3, "size": 10, "test_size": 5, "concentration": 0.01}
+    >>> clients = parts.label_skew(pool, pool, **options, generator=torch.Generator().manual_seed(0))
+    >>> [parts.class_counts(client["train"]).tolist() for client in clients]
+    [[0.0, 0.0, 10.0, 0.0], [0.0, 0.0, 0.0, 10.0], [10.0, 0.0, 0.0, 0.0]]
     """
     if parts * size > len(train) or test_size > len(test):
         raise InputError(f"{parts} clients with {size} and {test_size} rows: there are {len(train)} and {len(test)}")

@@ -22,8 +22,12 @@ def pca(
     """Principal components of rows [rows, dim] (Pearson, 1901), axes by falling variance.
 
     ``values`` [rows, p], the centred rows on the axes; ``axes`` [p, dim]; ``mean`` [dim]; ``explained`` [p], shares of the
-    variance. p is ``components``, or the fewest that explain ``variance``, ``most`` at most. Each axis points to where
-    its largest entry is positive. Raises ``InputError`` if there are fewer than ``components``.
+    variance; all in the dtype of the rows. p is ``components``, or the fewest that explain ``variance``, ``most`` at most. Each axis
+    points to where its largest entry is positive. Raises ``InputError`` if there are fewer than ``components``.
+
+    >>> found = parts.pca(torch.tensor([[1.0, 1.0], [-1.0, -1.0], [0.0, 0.0]]))
+    >>> found["axes"], found["explained"]
+    (tensor([[0.7071, 0.7071]]), tensor([1.]))
     """
     rows = values.double()
     mean, singular, axes = principal_axes(rows)
@@ -40,10 +44,16 @@ def pca(
 def principal_components(
     data: Dataset, *, components: Count, standardize: bool = True, column: str = "image"
 ) -> Module:
-    """A linear model that maps the flattened ``column`` to its first principal components, centred.
+    """A linear model that maps the flattened ``column`` to its first principal components, centred (Pearson, 1901).
 
-    ``standardize`` divides each by its standard deviation (whitening). The sign of a component makes its largest loading
-    positive. Raises ``InputError`` for more components than rows or pixels.
+    Its weight is [components, pixels], its bias [components], float32. ``standardize`` divides each by its standard deviation
+    (whitening). The sign of a component makes its largest loading positive. Raises ``InputError`` for more components than rows
+    or pixels.
+
+    >>> rows = torch.tensor([[1.0, 1.0], [-1.0, -1.0], [0.0, 0.0]])
+    >>> pool = data.MemoryDataset({"image": rows}, data.DataInfo({}))
+    >>> parts.principal_components(pool, components=1)(rows).flatten().tolist()
+    [1.0, -1.0, 0.0]
     """
     x = data.rows()[column].flatten(1).double()
     if components > min(x.shape):

@@ -26,13 +26,21 @@ def _with_gradients(model: Module, loss: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 @reduce
 def parameter_total(model: Module, data: Dataset) -> Tensor:
-    """The number of parameters: a scalar."""
+    """The number of parameters: a scalar (float32). ``data`` is not read.
+
+    >>> parts.parameter_total(models.linear(in_features=3, out_features=2), None)
+    tensor(8.)
+    """
     return torch.tensor(float(sum(p.numel() for p in model.parameters())))
 
 
 @reduce(random=False)
 def gradient_norm(model: Module, data: Dataset, *, context: Context) -> Tensor:
-    """The L2 norm of the gradient of the cross-entropy on the batch, over all weights (Abdelfattah et al., 2021)."""
+    """The L2 norm of the gradient of the cross-entropy on the batch, over all weights: a scalar (Abdelfattah et al., 2021).
+
+    ``sqrt(Σ (∂CE/∂w)²)`` over the parameters of two axes or more; ``data`` is one batch, ``image`` [rows, ...] and ``label``
+    [rows] (int64). The model is in training mode.
+    """
     image, label = _batch(data, context)
     pairs = _with_gradients(model.train(), F.cross_entropy(model(image), label))
     return torch.stack([g.square().sum() for _, g in pairs]).sum().sqrt()
@@ -40,7 +48,11 @@ def gradient_norm(model: Module, data: Dataset, *, context: Context) -> Tensor:
 
 @reduce(random=False)
 def snip(model: Module, data: Dataset, *, context: Context) -> Tensor:
-    """``Σ |w · ∂CE/∂w|`` over all weights (Lee, Ajanthan & Torr, 2019)."""
+    """``Σ |w · ∂CE/∂w|`` over all weights: a scalar (Lee, Ajanthan & Torr, 2019).
+
+    Over the parameters of two axes or more; ``data`` is one batch, ``image`` [rows, ...] and ``label`` [rows] (int64). The model
+    is in training mode.
+    """
     image, label = _batch(data, context)
     pairs = _with_gradients(model.train(), F.cross_entropy(model(image), label))
     return torch.stack([(w * g).abs().sum() for w, g in pairs]).sum().detach()
@@ -48,9 +60,10 @@ def snip(model: Module, data: Dataset, *, context: Context) -> Tensor:
 
 @reduce(random=False)
 def synflow(model: Module, data: Dataset, *, context: Context) -> Tensor:
-    """The logarithm of ``Σ w · ∂R/∂w``, R the sum of outputs for an input of ones at absolute weights (Tanaka et al., 2020).
+    """The logarithm of ``Σ w · ∂R/∂w``, R the sum of outputs for an input of ones at absolute weights: a scalar (Tanaka et al., 2020).
 
-    Without batch norm, whose statistics would hide the flow; in float64.
+    Over the parameters of two axes or more, without batch norm, whose statistics would hide the flow; in float64. Of ``data``,
+    the shape of ``image`` alone is read.
     """
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -66,7 +79,11 @@ def synflow(model: Module, data: Dataset, *, context: Context) -> Tensor:
 
 @reduce(random=False)
 def naswot(model: Module, data: Dataset, *, context: Context) -> Tensor:
-    """``log |det K|``, K how many ReLU units two images of the batch share the state of (Mellor et al., 2021)."""
+    """``log |det K|``, ``K`` [rows, rows] how many ReLU units two images of the batch share the state of: a scalar (Mellor et al., 2021).
+
+    In float64, -inf where two images share all of them; ``data`` is one batch with ``image`` [rows, ...]. The model is in
+    training mode.
+    """
     image, _ = _batch(data, context)
     kernel = torch.zeros(len(image), len(image), dtype=torch.float64, device=image.device)
 

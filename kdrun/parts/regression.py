@@ -25,7 +25,9 @@ def recursive_ridge(
 ) -> dict[str, Tensor]:
     """Learn the rows of ``data`` into a ridge classifier, or ``remove`` them again, exactly (float64).
 
-    Reads ``column`` [rows, features] and ``label`` (one-hot targets); ``state`` is as ``empty_ridge`` gives it. Raises
+    ``state`` has ``inverse`` [features, features], that of ``XᵀX + ridge · I`` over all rows learnt, ``weight`` [features,
+    classes] and ``learned`` [rows learnt] (int64), their numbers, as ``empty_ridge`` gives it first; the result is of the same
+    form, by the Woodbury identity. Reads ``column`` [rows, features] and ``label`` [rows] (one-hot targets). Raises
     ``InputError`` if a row is learnt twice, or removed without having been learnt.
     """
     device = context.device
@@ -49,7 +51,10 @@ def recursive_ridge(
 
 @solve(random=False)
 def ridge(data: Dataset, *, column: str = "feature", ridge: Positive = 1.0, context: Context) -> Tensor:
-    """The ridge classifier of ``column`` [rows, features] on one-hot labels, at once: [features, classes], float64."""
+    """The ridge classifier of ``column`` on one-hot labels, at once: [features, classes], float64.
+
+    ``(XᵀX + ridge · I)⁻¹ XᵀY`` for ``X`` [rows, features] and ``Y`` one-hot of ``label`` [rows] (Hoerl & Kennard, 1970).
+    """
     rows = data.rows()
     target = one_hot(rows["label"], classes=data.info.classes or int(rows["label"].max()) + 1)
     return ridge_solution(rows[column].to(context.device), target.to(context.device), ridge=ridge)
@@ -70,9 +75,14 @@ def pseudo_quadratic_ot_fit(
 
     ``proportions`` [cells, sources], ``distance`` and ``performance`` [cells], ``train`` [cells] (bool): the cells that
     are fitted, all by default. ``form`` is that of ``mixture_terms``; dependent terms get the solution of least norm.
-    ``permute`` deals the distances out to wrong cells: a control. Fields: ``coefficients`` [terms], the intercept
-    last; ``predictions`` [cells]; ``held_out`` [cells] (bool), the cells not fitted. Raises ``InputError`` if a cell is
+    ``permute`` deals the distances out to wrong cells: a control. Fields: ``coefficients`` [terms] (float64), the intercept
+    last; ``predictions`` [cells] (float32); ``held_out`` [cells] (bool), the cells not fitted. Raises ``InputError`` if a cell is
     off the simplex or fewer cells are fitted than there are terms (of independent ones).
+
+    >>> cells, distance = torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]), torch.tensor([1.0, 2.0, 4.0])
+    >>> options = {"form": "distance", "generator": torch.Generator()}
+    >>> parts.pseudo_quadratic_ot_fit(cells, distance, 0.9 - 0.1 * distance, **options)["coefficients"]
+    tensor([-0.1000,  0.9000], dtype=torch.float64)
     """
     if not torch.allclose(proportions.sum(1), torch.ones(len(proportions)).to(proportions), atol=1e-4):
         raise InputError("a cell's proportions sum to 1; leave infeasible cells out")

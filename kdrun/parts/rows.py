@@ -29,9 +29,13 @@ __all__ = [
 def top_k(
     scores: Tensor, data: Dataset, *, k: Count | None = None, share: Fraction | None = None, largest: bool = True
 ) -> Dataset:
-    """The ``k`` rows (or a ``share`` of them) with the largest (or smallest) ``scores`` [rows], ties in row order.
+    """The ``k`` rows (or a ``share`` of them) with the largest (or smallest) ``scores`` [rows], in the order of the data.
 
-    Raises ``InputError`` if there are fewer rows than ``k`` or not one score a row.
+    Of equal scores the first rows are taken. Raises ``InputError`` if there are fewer rows than ``k`` or not one score a row.
+
+    >>> pool = data.MemoryDataset({"label": torch.tensor([7, 8, 9])}, data.DataInfo({}))
+    >>> parts.top_k(torch.tensor([0.5, 0.1, 0.9]), pool, k=2).column("label")
+    tensor([7, 9])
     """
     if scores.shape != (len(data),):
         raise InputError(f"select by top_k takes one score a row: got {list(scores.shape)} for {len(data)} rows")
@@ -46,9 +50,14 @@ def top_k(
 
 @select
 def of_classes(data: Dataset, *, classes: Count | list[Unsigned], renumber: bool = False) -> Dataset:
-    """The rows of these classes, or of the first so many, in order. Raises ``InputError`` if there is none.
+    """The rows of these classes, or of the first so many, in the order of the data. Raises ``InputError`` if there is none.
 
-    With ``renumber`` these are all classes that there are: a label becomes its class's place in ``classes``.
+    With ``renumber`` these are all classes that there are: a label becomes its class's place in ``classes``. Reads ``label``
+    [rows] (int64).
+
+    >>> pool = data.MemoryDataset({"label": torch.tensor([0, 1, 2, 1])}, data.DataInfo({}))
+    >>> parts.of_classes(pool, classes=[2, 1], renumber=True).column("label")
+    tensor([1, 0, 1])
     """
     classes = list(range(classes)) if isinstance(classes, int) else classes
     labels = data.column("label")
@@ -70,20 +79,35 @@ def of_classes_shape(data: Dataset, *, classes: Count | list[Unsigned], renumber
 
 @select
 def first_rows(data: Dataset, *, k: Count) -> Dataset:
-    """The first ``k`` rows (all if there are fewer)."""
+    """The first ``k`` rows (all if there are fewer).
+
+    >>> pool = data.MemoryDataset({"label": torch.tensor([7, 8, 9])}, data.DataInfo({}))
+    >>> parts.first_rows(pool, k=2).column("label")
+    tensor([7, 8])
+    """
     return data.select(torch.arange(min(k, len(data))))
 
 
 @select
 def excluding_rows(data: Dataset, other: Dataset) -> Dataset:
-    """The rows of ``data`` that are not in ``other``, another selection from the same split (by their numbers)."""
+    """The rows of ``data`` that are not in ``other``, another selection from the same split (by their numbers, ``index``).
+
+    >>> pool = data.MemoryDataset({"label": torch.tensor([7, 8, 9])}, data.DataInfo({}))
+    >>> parts.excluding_rows(pool, parts.first_rows(pool, k=1)).column("label")
+    tensor([8, 9])
+    """
     kept = ~torch.isin(data.column("index"), other.column("index"))
     return data.select(kept.nonzero().squeeze(1))
 
 
 @select
 def excluding_classes(data: Dataset, other: Dataset) -> Dataset:
-    """The rows of ``data`` whose label no row of ``other`` has."""
+    """The rows of ``data`` whose ``label`` no row of ``other`` has.
+
+    >>> pool = data.MemoryDataset({"label": torch.tensor([0, 1, 2, 1])}, data.DataInfo({}))
+    >>> parts.excluding_classes(pool, parts.of_classes(pool, classes=[1])).column("label")
+    tensor([0, 2])
+    """
     kept = ~torch.isin(data.column("label"), other.column("label"))
     return data.select(kept.nonzero().squeeze(1))
 
@@ -94,7 +118,11 @@ def long_tail(data: Dataset, *, ratio: Positive, order: Unsigned = 0) -> Dataset
 
     ``n`` is the size of the largest class and ``ratio`` that of the most to the least frequent one. ``order`` seeds
     which class has which rank: two data sets with one ``order`` have tails of the same classes. A class keeps its
-    first rows, one at least.
+    first rows, one at least. Reads ``label`` [rows] (int64).
+
+    >>> pool = data.MemoryDataset({"label": torch.arange(300) % 3}, data.DataInfo({}, classes=3))
+    >>> parts.class_counts(parts.long_tail(pool, ratio=100.0)).sort().values
+    tensor([  1.,  10., 100.])
     """
     labels = data.column("label")
     classes = data.info.classes or int(labels.max()) + 1
@@ -111,7 +139,15 @@ def long_tail(data: Dataset, *, ratio: Positive, order: Unsigned = 0) -> Dataset
 def random_rows(
     data: Dataset, *, k: Count, balance: Literal["none", "label"] = "none", generator: torch.Generator
 ) -> Dataset:
-    """``k`` rows drawn without replacement; with ``balance: label``, as evenly over the labels as they allow."""
+    """``k`` rows drawn without replacement, in the order of the data.
+
+    With ``balance: label``, as evenly over the values of ``label`` as they allow. Raises ``InputError`` if there are fewer rows
+    than ``k``.
+
+    >>> pool = data.MemoryDataset({"label": torch.tensor([0, 0, 0, 0, 1, 2])}, data.DataInfo({}))
+    >>> parts.random_rows(pool, k=3, balance="label", generator=torch.Generator()).column("label")
+    tensor([0, 1, 2])
+    """
     if k > len(data):
         raise InputError(f"cannot select {k} of {len(data)} rows")
     order = torch.randperm(len(data), generator=generator)
@@ -131,6 +167,12 @@ def concatenate_rows(*data: Dataset, source: str | None = None) -> Dataset:
 
     ``source`` names a column that is added: the number of the data set from which each row comes (int64).
     Raises ``InputError`` if columns or their shapes differ.
+
+    >>> info = data.DataInfo({"label": data.Column((), torch.int64)})
+    >>> first, second = (data.MemoryDataset({"label": torch.tensor(labels)}, info) for labels in ([7, 8], [9]))
+    >>> rows = parts.concatenate_rows(first, second, source="from").rows()
+    >>> rows["label"], rows["from"]
+    (tensor([7, 8, 9]), tensor([0, 0, 1]))
     """
     first = data[0].info
     for other in data[1:]:
@@ -153,6 +195,10 @@ def column(data: Dataset, *, name: str) -> Tensor:
     """A column of a data set as a tensor [rows, ...], to be handed to other stages.
 
     Raises ``InputError`` if there is no such column.
+
+    >>> pool = data.MemoryDataset({"label": torch.tensor([7, 8])}, data.DataInfo({}))
+    >>> parts.column(pool, name="label")
+    tensor([7, 8])
     """
     rows = data.rows()
     if name not in rows:

@@ -29,7 +29,7 @@ def set_pair_similarity(
     batch_size: Count = 512,
     context: Context,
 ) -> Tensor:
-    """How alike things are by the sets of vectors that they own: [count, count], as the op of this name.
+    """How alike things are by the sets of vectors that they own: [count, count] (float32), as the op of this name.
 
     Each row of ``data`` has the number of its ``owner`` (int64) and a ``vector`` [dim], or ``encoder`` makes one of its
     ``tokens``. ``count`` is by default what the data says (``extra['owners']``). Raises ``InputError`` if either is missing.

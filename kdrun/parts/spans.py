@@ -26,7 +26,14 @@ __all__ = ["few_shot_by_tag", "foreign_as_class", "privacy_spans", "pseudo_tags"
 def few_shot_by_tag(data: Dataset, *, share: Fraction, column: str = "tags", generator: torch.Generator) -> Dataset:
     """For each tag but 0 in turn, the first rows of a random order that have it, ``share / tags`` of all rows; their union.
 
-    ``column`` holds tags [rows, W] (int64). At least one row a tag; a tag in too few rows gives what it has.
+    ``column`` holds tags [rows, words] (int64). At least one row a tag; a tag in too few rows gives what it has. Raises
+    ``InputError`` if there is no tag but 0.
+
+    >>> tags = torch.tensor([[0, 0], [1, 2], [0, 1], [3, 0]])
+    >>> pool = data.MemoryDataset({"tags": tags}, data.DataInfo({}))
+    >>> parts.few_shot_by_tag(pool, share=0.5, generator=torch.Generator().manual_seed(0)).column("tags")
+    tensor([[1, 2],
+            [3, 0]])
     """
     tags = data.rows()[column]
     order = torch.randperm(len(tags), generator=generator)
@@ -49,10 +56,11 @@ def pseudo_tags(
     batch_size: Count = 512,
     context: Context,
 ) -> Dataset:
-    """Add a tagger's most likely tags by word: ``column`` [rows, T] (int64), -100 at padding.
+    """Add a tagger's most likely tags by word: ``column`` [rows, words] (int64), -100 at padding.
 
-    With ``exclude_gold`` they stand only where ``gold`` [rows, T] is 0, so that they never cover a gold mention. The
-    model reads ``tokens`` and gives logits by piece; the column ``first`` marks first pieces, where there is one.
+    With ``exclude_gold`` they stand only where ``gold`` [rows, words] is 0, so that they never cover a gold mention. The
+    model reads ``tokens`` and gives logits [rows, pieces, tags]; the column ``first`` [rows, words] tells the first piece of each
+    word, where there is one.
     """
     found = outputs_over(model, data, {}, input="tokens", batch_size=batch_size, context=context)
     tags = found["logits"].argmax(-1)
@@ -70,7 +78,13 @@ def scattered_mentions(
 ) -> Dataset:
     """Move each row's mentions of ``column`` to random words where ``gold`` is 0: same number, lengths and types.
 
-    They do not overlap. A row where they find no room in 20 attempts keeps its own. A control for pseudo labels.
+    Both are tags [rows, words] (int64), odd where a mention starts, -100 at padding. Mentions do not overlap. A row where they
+    find no room in 20 attempts keeps its own. A control for pseudo labels.
+
+    >>> columns = {"pseudo": torch.tensor([[1, 2, 0, 0, 0]]), "tags": torch.tensor([[0, 0, 3, 0, 0]])}
+    >>> pool = data.MemoryDataset(columns, data.DataInfo({}))
+    >>> parts.scattered_mentions(pool, generator=torch.Generator().manual_seed(1)).column("pseudo")
+    tensor([[0, 0, 0, 1, 2]])
     """
     rows = data.rows()
     tags, own = rows[column], rows[gold]
@@ -111,7 +125,16 @@ def _placed(spans: list[Tensor], free: Tensor, generator: torch.Generator) -> Te
 
 @label
 def foreign_as_class(data: Dataset, *, column: str = "pseudo", gold: str = "tags") -> Dataset:
-    """Write the mentions of ``column`` into ``gold`` as one further type, where ``gold`` is 0; there are two more classes."""
+    """Write the mentions of ``column`` into ``gold`` as one further type, where ``gold`` is 0; there are two more classes.
+
+    Both are tags [rows, words] (int64), odd where a mention starts: of C classes, a word that starts a foreign mention gets the
+    tag C, one inside C + 1. Raises ``InputError`` for data that does not say how many classes it has.
+
+    >>> columns = {"pseudo": torch.tensor([[1, 2, 3, 0]]), "tags": torch.tensor([[0, 0, 1, 0]])}
+    >>> pool = data.MemoryDataset(columns, data.DataInfo({}, classes=3))
+    >>> parts.foreign_as_class(pool).column("tags")
+    tensor([[3, 4, 1, 0]])
+    """
     rows = data.rows()
     tags, foreign = rows[gold], rows[column]
     classes = data.info.classes
@@ -138,9 +161,10 @@ def privacy_spans(
 ) -> Dataset:
     """Add how likely each target token is private: ``column`` [rows, length] (float32), from 0 to 1.
 
-    ``oracle`` reads the column ``secret``; ``pattern`` marks targets inside a match of one of the regular expressions
-    ``patterns`` in a row's text (by default runs of digits, and addresses of e-mail); ``learned`` takes the probability that ``model``, a tagger of two classes over token
-    ids, gives to class 1. Raises ``InputError`` for a text without a tokenizer, a bad pattern, or no tagger.
+    ``oracle`` reads the column ``secret`` [rows, length]; ``pattern`` marks targets inside a match of one of the regular
+    expressions ``patterns`` in a row's text (by default runs of digits, and addresses of e-mail), which is ``tokens`` and
+    ``target`` [rows, length] (int64) decoded; ``learned`` takes the probability that ``model``, a tagger of two classes over
+    token ids, gives to class 1. Raises ``InputError`` for a text without a tokenizer, a bad pattern, or no tagger.
     """
     if detector == "learned":
         if model is None:

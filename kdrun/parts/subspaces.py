@@ -48,7 +48,11 @@ def _batch(data: Dataset, context: Context, rows: Tensor | None = None) -> tuple
 
 @reduce(random=False)
 def task_gradient(model: Module, data: Dataset, *, context: Context) -> Named:
-    """Gradient of the mean cross-entropy over all rows, by layer: [outputs, inputs] each. Reads image, task and label."""
+    """Gradient of the mean cross-entropy over all rows, by layer: [outputs, inputs] each.
+
+    Reads ``image`` [rows, ...], ``task`` and ``label`` [rows] (int64). Layers are the linear and convolutional ones, by the name
+    of their weight; a convolution's inputs are channels times window.
+    """
     image, task, label = _batch(data, context)
     weights = {name: layer.get_parameter("weight") for name, layer in _layers(model).items()}
     for weight in weights.values():
@@ -73,8 +77,10 @@ def task_memory(
 ) -> Named:
     """The memory with a finished task added: its subspace of each layer's inputs, and its last gradient.
 
-    Inputs are those of ``rows`` random rows (of a convolution, of at most ``patches`` unfolded patches). ``energy`` is the share
-    that a subspace holds, plus ``growth`` for each task before.
+    Adds ``basis.TASK.LAYER`` [inputs, rank] (orthonormal) and ``gradient.TASK.LAYER`` [outputs, inputs], widens ``merged.LAYER``
+    [inputs, rank of all], and counts in ``tasks``. Inputs are those of ``rows`` random rows (of a convolution, of at most
+    ``patches`` unfolded patches). ``energy`` is the share of ``Σ |x|²`` that a subspace holds (``joint_subspace``; Lin et al., 2022),
+    plus ``growth`` for each task before.
     """
     number = int(memory["tasks"])
     share = min(energy + growth * number, 1.0)
@@ -126,14 +132,22 @@ def task_regimes(
     reused: Count = 2,
     prefix: str = "student.base.",
 ) -> Named:
-    """What a new task may do in each old task's subspace of each layer (Lin et al., 2022, CUBER).
+    """What a new task may do in each old task's subspace of each layer (Lin et al., 2022).
 
-    With G the new task's gradient, g the old one's: *orthogonal* unless ``|G B Bᵀ| ≥ projection · |G|``; else *forward* (re-used
-    by scaling) unless ``<g, G> ≥ correlation · |g| |G|``; else *backward*, where the weight may move. Only what is ``allowed``
-    occurs, the next stricter one in its place; with none allowed nothing is constrained. Returns, by layer: ``prefix`` + name,
-    a basis [inputs, rank] of what updates must leave alone; ``free.prefix`` + name, of what may move back; ``scaled.`` + name,
-    up to ``reused`` old tasks (int64) with the largest projection among those not orthogonal; and ``pairs``, how many pairs of
-    layer and task are orthogonal, forward and backward.
+    ``gradient`` [outputs, inputs] by layer is the new task's, ``memory`` as of ``task_memory``. With G the new task's gradient, g
+    the old one's: *orthogonal* unless ``|G B Bᵀ| ≥ projection · |G|``; else *forward* (re-used by scaling) unless ``<g, G> ≥
+    correlation · |g| |G|``; else *backward*, where the weight may move. Only what is ``allowed`` occurs, the next stricter one in
+    its place; with none allowed nothing is constrained; ``force`` names the regime of all.
+
+    Returns, by layer: ``prefix`` + name, a basis [inputs, rank] of what updates must leave alone; ``free.prefix`` + name, of what
+    may move back; ``scaled.`` + name, up to ``reused`` old tasks (int64) with the largest projection among those not orthogonal;
+    and ``pairs`` [3], how many pairs of layer and task are orthogonal, forward and backward.
+
+    >>> memory = {"tasks": torch.tensor(1), "basis.0.head": torch.tensor([[1.0], [0.0]]), "gradient.0.head": torch.ones(1, 2)}
+    >>> found = parts.task_regimes({"head": torch.tensor([[3.0, 1.0]])}, memory, prefix="")
+    >>> found["pairs"], found["free.head"]  # mostly inside the old subspace, and along the old gradient: it may move back
+    (tensor([0., 0., 1.]), tensor([[1.],
+            [0.]]))
     """
     found: Named = {}
     pairs = torch.zeros(3)
@@ -178,7 +192,11 @@ def _regime(sufficient: bool, positive: bool, allowed: Any, force: str | None) -
 
 @initialize
 def scaled_projection(model: Module, memory: dict[str, Tensor], regimes: dict[str, Tensor]) -> Module:
-    """The network, with the re-use of the old subspaces that ``regimes`` chose for the new task; scalings start as identity."""
+    """The network, with the re-use of the old subspaces that ``regimes`` chose for the new task (Lin et al., 2022).
+
+    Each layer's weight is scaled inside a re-used subspace by a square matrix of the subspace's rank, which starts as the
+    identity. ``memory`` is as of ``task_memory``, ``regimes`` as of ``task_regimes``.
+    """
     base = _base(model)
     chosen = {name: regimes[f"scaled.{name}"].tolist() for name in _layers(model)}
     bases = {name: [memory[f"basis.{task}.{name}"] for task in tasks] for name, tasks in chosen.items()}
@@ -195,7 +213,11 @@ def scaled_projection(model: Module, memory: dict[str, Tensor], regimes: dict[st
 
 @reduce
 def subspace_shift(now: Module, then: Module, memory: dict[str, Tensor]) -> Tensor:
-    """``max |(W_now - W_then) B| / |W_then B|`` over layers, B the subspace of the newest task in ``memory``: a scalar."""
+    """``max |(W_now - W_then) B| / |W_then B|`` over layers, B the subspace of the newest task in ``memory``: a scalar.
+
+    Norms are Frobenius'; weights are [outputs, inputs], as of ``task_gradient``. 0 where the layers still answer that task's
+    inputs as they did.
+    """
     task = int(memory["tasks"]) - 1
     shifts = []
     for (name, layer), other in zip(_layers(now).items(), _layers(then).values(), strict=True):

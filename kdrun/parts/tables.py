@@ -31,7 +31,10 @@ def column_of(tables: list[Any], name: str) -> Tensor:
 def table_column(tables: list[list[dict[str, Any]]], *, column: str) -> Tensor:
     """One column of the rows of several tables, one after the other: [rows] (float32).
 
-    Raises ``InputError`` for a column that a table has not.
+    Raises ``InputError`` for a column that a row has not.
+
+    >>> parts.table_column([[{"accuracy": 0.5}, {"accuracy": 0.75}], [{"accuracy": 1.0}]], column="accuracy")
+    tensor([0.5000, 0.7500, 1.0000])
     """
     return column_of(tables, column).float()
 
@@ -41,6 +44,9 @@ def pivot_scores(tables: list[list[dict[str, Any]]], *, column: str) -> list[dic
     """One ``column`` of several tables as a matrix: a row a table (a target), a column a row of them (a source), by number.
 
     Raises ``InputError`` if a table has no such column or the tables differ in length.
+
+    >>> parts.pivot_scores([[{"accuracy": 0.5}, {"accuracy": 0.75}]], column="accuracy")
+    [{'0': 0.5, '1': 0.75}]
     """
     return [{str(i): value for i, value in enumerate(row)} for row in _pivoted(tables, column)]
 
@@ -51,10 +57,19 @@ def transfer_correlates(
 ) -> list[dict[str, Any]]:
     """Spearman's rank correlations, over pairs of different domains, of the transferred score with what may explain it.
 
-    ``tables`` as for ``pivot_scores``, a row for each domain's model; ``data`` the domains' training sets in this order.
-    The one row has ``size`` (rows of the source), ``event_rate`` (of the source), ``self_score`` (of the source on its
-    own domain) and ``distance`` (between the mean features of both). One that does not vary is left out.
-    Raises ``InputError`` unless there are as many data sets as tables and rows in each.
+    ``tables`` as for ``pivot_scores``, a row for each domain's model; ``data`` the domains' training sets in this order, with
+    ``event`` [rows] and ``features`` [rows, ..., dim], rows of zeros being padding. The one row has, from -1 to 1, ``size`` (rows
+    of the source), ``event_rate`` (of the source), ``self_score`` (of the source on its own domain) and ``distance`` (between
+    the mean features of both). One that does not vary is left out. Raises ``InputError`` unless there are as many data sets as
+    tables and rows in each.
+
+    >>> pools = [
+    ...     data.MemoryDataset({"event": torch.zeros(rows), "bag": torch.ones(rows, 1)}, data.DataInfo({}))
+    ...     for rows in (1, 2, 3)
+    ... ]
+    >>> tables = [[{"index": 0.1 * source + 0.01 * target} for source in range(3)] for target in range(3)]
+    >>> parts.transfer_correlates(tables, pools, column="index")
+    [{'size': 0.9561828874675149, 'self_score': 0.9561828874675149}]
     """
     scores = torch.tensor(_pivoted(tables, column), dtype=torch.float64)
     if scores.shape != (len(data), len(data)):

@@ -182,8 +182,9 @@ def decoding(
 
     ``data.tokens`` [rows, length] are prompts padded on the left, with ``mask`` [rows, length] 0 there; without that
     column, ``padding`` is. ``generated`` (int64) ends with a token of ``stop``, the rest is ``padding``; ``emitted``
-    (float) is 1 where a token was written. Greedy at ``temperature`` 0, else sampled among the ``top_k`` likeliest and
-    the nucleus ``top_p``. Raises ``InputError`` for prompts padded on the right or a model that is no causal one.
+    (float32) is 1 where a token was written. Greedy at ``temperature`` 0, else sampled from ``softmax(logits / temperature)``
+    among the ``top_k`` likeliest and the nucleus ``top_p`` (Holtzman et al., 2020). Raises ``InputError`` for prompts padded on
+    the right, prompts and answers longer than the model reads, or a model that is no causal one.
     """
     sampler = Sampler(temperature, top_k, top_p, generator)
     return Decoder(sampler, max_tokens, stop, padding, batch_size, context).written([model], data, _alone)
@@ -222,12 +223,13 @@ def fused_decoding(
 ) -> Dataset:
     """What a large model writes with the logit shifts of tuned small ones (``experts``) over their base (``small``).
 
-    ``weights`` fixes one weight an expert, or one for all; without it they are found anew for each token and row by matching
-    divergences (``kl_matched_weights``: ``direction``, ``largest``, ``method``; Fan et al., 2024). All models share one
-    vocabulary; what one has beyond the shortest is cut off. Adds, beside the columns of ``decoding`` (whose other
-    parameters hold), at each token ``weights`` [rows, experts, max_tokens], the ``divergence`` of the fused from the
-    large model in nats, the experts' ``mean_divergence`` from the small one, and ``mismatch``: the distance of the two
-    where weights were matched and a root lies in range, else 0.
+    ``large + Σ_k w_k (expert_k - small)``, all logits [rows, vocabulary] of the same text. ``weights`` fixes one weight an expert,
+    or one for all; without it they are found anew for each token and row by matching divergences (``kl_matched_weights``:
+    ``direction``, ``largest``, ``method``; Fan et al., 2024). All models share one vocabulary; what one has beyond the shortest
+    is cut off. Adds, beside the columns of ``decoding`` (whose other parameters hold), at each token ``weights`` [rows, experts,
+    max_tokens], the ``divergence`` of the fused from the large model in nats, the experts' ``mean_divergence`` from the small
+    one, and ``mismatch``: the distance of the two where weights were matched and a root lies in range, else 0; all three [rows,
+    max_tokens]. Raises ``InputError`` for another number of weights, and what ``decoding`` raises.
     """
     combine = _fusion(len(experts), weights, direction=direction, largest=largest, method=method)
     sampler = Sampler(temperature, top_k, top_p, generator)

@@ -46,6 +46,10 @@ def inner_linear(model: Module, *, module: str = "head") -> Module:
     """The linear layer at ``module`` of a model, as a model of its own, with its weights.
 
     Raises ``InputError`` if there is no such module or it is not linear.
+
+    >>> inner = parts.inner_linear(models.mlp(hidden=[8], in_features=4, num_classes=3))
+    >>> inner(torch.zeros(2, 8)).shape
+    torch.Size([2, 3])
     """
     inner, _ = resolve_tap(model, module)
     if not isinstance(inner, nn.Linear):
@@ -58,7 +62,7 @@ def inner_linear(model: Module, *, module: str = "head") -> Module:
 
 @initialize
 def opaque(model: Module) -> Module:
-    """The model behind a counter, giving labels only."""
+    """The model behind a counter, giving labels only: ``label`` [rows] (int64), the likeliest class of each row."""
     wrapped = build({"model": "opaque", "base": model.kdrun_spec})
     wrapped.get_submodule("base").load_state_dict(model.state_dict())
     return wrapped
@@ -66,7 +70,11 @@ def opaque(model: Module) -> Module:
 
 @initialize
 def linear_layer(weight: Tensor) -> Module:
-    """The linear map ``x @ weight`` with weight [inputs, outputs] as a model without bias, in float32."""
+    """The linear map ``x @ weight`` with ``weight`` [inputs, outputs] as a model without bias, in float32.
+
+    >>> parts.linear_layer(torch.tensor([[1.0], [10.0]]))(torch.tensor([[2.0, 3.0]])).item()
+    32.0
+    """
     layer = build({"model": "linear", "in_features": weight.shape[0], "out_features": weight.shape[1], "bias": False})
     layer.load_state_dict({"weight": weight.T.float().contiguous()})
     return layer
@@ -74,7 +82,7 @@ def linear_layer(weight: Tensor) -> Module:
 
 @initialize
 def copied_weights(model: Module, source: Module, *, modules: list[str] | None = None) -> Module:
-    """``model`` with the weights of ``source``, in the named ``modules`` or wherever names and shapes agree.
+    """``model`` with the weights of ``source``, in the named ``modules`` or wherever names and shapes agree; in eval mode.
 
     Raises ``InputError`` if a named module does not fit or nothing agrees.
     """
@@ -92,7 +100,8 @@ def copied_weights(model: Module, source: Module, *, modules: list[str] | None =
 def new_head(model: Module, data: Dataset, *, head: str = "head", context: Context) -> Module:
     """The model with a fresh last layer for the classes of ``data``; all other weights, and what is frozen, stay.
 
-    ``head`` is the path of that layer. Raises ``InputError`` if the model's part has no ``num_classes`` or no such layer.
+    ``head`` is the path of that layer. Raises ``InputError`` if the model's part has no ``num_classes`` or no such layer, or the
+    data does not say how many classes it has.
     """
     spec = dict(getattr(model, "kdrun_spec", {}))
     if "num_classes" not in spec or data.info.classes is None:
@@ -110,7 +119,14 @@ def new_head(model: Module, data: Dataset, *, head: str = "head", context: Conte
 
 @reduce
 def linear_weight(model: Module) -> Tensor:
-    """The weight of a model that is one linear layer, as the matrix of ``x @ weight``: [inputs, outputs]."""
+    """The weight of a model that is one linear layer, as the matrix of ``x @ weight``: [inputs, outputs].
+
+    Raises ``InputError`` for any other model.
+
+    >>> layer = models.linear(in_features=3, out_features=2)
+    >>> parts.linear_weight(layer).shape
+    torch.Size([3, 2])
+    """
     if not isinstance(model, Linear):
         raise InputError(f"this model is no linear layer but {type(model).__name__}")
     return model.weight.detach().T.contiguous()
@@ -118,9 +134,13 @@ def linear_weight(model: Module) -> Tensor:
 
 @merge
 def average_weights(models: list[Module], *, weights: list[float] | None = None) -> Module:
-    """The (weighted) mean of all parameters and floating-point buffers (model soups: Wortsman et al., 2022).
+    """The (weighted) mean of all parameters and floating-point buffers: ``Σ w_k θ_k / Σ w_k`` (model soups: Wortsman et al., 2022).
 
     Other buffers are the first model's. Raises ``InputError`` if architectures or the number of ``weights`` differ.
+
+    >>> first, second = (parts.linear_layer(torch.tensor([[value]])) for value in (1.0, 4.0))
+    >>> parts.average_weights([first, second], weights=[2.0, 1.0]).weight.item()
+    2.0
     """
     shares = weights or [1.0] * len(models)
     if len(shares) != len(models):
@@ -148,6 +168,10 @@ def best_scored(models: list[Module], scores: list[dict[str, Any]], *, column: s
 
     ``scores`` is a table with a row a model, in the models' order, such as ``evaluate`` gives. NaN never wins.
     Raises ``InputError`` for another number of rows, no such column or NaN alone.
+
+    >>> first, second = (parts.linear_layer(torch.tensor([[value]])) for value in (1.0, 4.0))
+    >>> parts.best_scored([first, second], [{"accuracy": 0.5}, {"accuracy": 0.75}], column="accuracy") is second
+    True
     """
     if len(scores) != len(models):
         raise InputError(f"{len(models)} models need a table with as many rows, got {len(scores)}")
@@ -164,7 +188,12 @@ def best_scored(models: list[Module], scores: list[dict[str, Any]], *, column: s
 def task_arithmetic(base: Module, models: list[Module], *, scale: float = 1.0) -> Module:
     """The base's weights plus ``scale`` times the summed differences of the tuned ``models`` from it (Ilharco et al., 2023).
 
-    Buffers that are no floating-point numbers are the base's. Raises ``InputError`` if architectures differ.
+    ``θ + scale · Σ_k (θ_k - θ)``, written into the base. Buffers that are no floating-point numbers are the base's. Raises
+    ``InputError`` if architectures differ.
+
+    >>> base, first, second = (parts.linear_layer(torch.tensor([[value]])) for value in (1.0, 2.0, 4.0))
+    >>> parts.task_arithmetic(base, [first, second], scale=0.5).weight.item()
+    3.0
     """
     start, states = base.state_dict(), [model.state_dict() for model in models]
     for state in states:

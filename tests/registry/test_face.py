@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import kdrun
-from kdrun import data, metrics, models, ops, optim
+from kdrun import data, metrics, models, ops, optim, parts
 from kdrun.registry import Catalog, catalog
+from kdrun.registry.kinds import BY_KINDS
 from kdrun.registry.reach import reached
 
 ROOT = Path(kdrun.__file__).parent
@@ -21,6 +22,7 @@ FACES = {
     optim: ["optimizer", "schedule", "gradient"],
     models: ["model"],
     data: ["data", "transform", "sampler"],
+    parts: list(BY_KINDS),
 }
 PACKAGES = [package.__name__ for package in FACES]
 
@@ -59,7 +61,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_torch_waits_until_a_part_is_named() -> None:
     program = (
-        "import sys, kdrun; from kdrun import data, metrics, models, optim; dir(kdrun.ops), dir(models), dir(data); early = 'torch' in sys.modules; "
+        "import sys, kdrun; from kdrun import data, metrics, models, optim, parts; dir(kdrun.ops), dir(models), dir(data), dir(parts); early = 'torch' in sys.modules; "
         "kdrun.ops.kl_divergence; print(early, 'torch' in sys.modules)"
     )
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
