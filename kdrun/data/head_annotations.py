@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdrun.data.density_maps import adaptive_deviation, points_to_density
-from kdrun.data.images import IMAGENET_MEAN, IMAGENET_STD, standardized
+from kdrun.data.images import IMAGENET_MEAN, IMAGENET_STD, image_tensor, read_image, standardized
 from kdrun.errors import DataError
 
 __all__ = ["CrowdReader", "annotation_of"]
@@ -76,15 +76,13 @@ def _mat_points(path: Path) -> Any:
 
 
 def _fitted(path: Path, height: int, width: int) -> tuple[Tensor, float]:
-    """A picture [3, h, w] in [0, 1], scaled so that it just fits, and the scale. Raises ``DataError`` for a broken file."""
-    import numpy as np
-    from PIL import Image, UnidentifiedImageError
+    """A picture [3, h, w] in [0, 1], scaled so that it just fits, and the scale. Raises ``DataError`` for a broken file.
 
-    try:
-        with Image.open(path) as opened:
-            scale = min(height / opened.height, width / opened.width)
-            shape = (min(width, round(opened.width * scale)), min(height, round(opened.height * scale)))
-            image = opened.convert("RGB").resize(shape, Image.Resampling.BILINEAR)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"the image {path} is broken: {error}") from None
-    return torch.from_numpy(np.asarray(image, dtype=np.uint8).copy()).permute(2, 0, 1).float() / 255, scale
+    It is not turned: annotations count the pixels of the file.
+    """
+    from PIL.Image import Resampling
+
+    image = read_image(path, channels=3, upright=False)
+    scale = min(height / image.height, width / image.width)
+    shape = (min(width, round(image.width * scale)), min(height, round(image.height * scale)))
+    return image_tensor(image.resize(shape, Resampling.BILINEAR), 3), scale
