@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 MISTAKES = [
     (["rum", "kd"], "there is no command 'rum' (did you mean 'run'?)"),
@@ -73,6 +74,16 @@ def test_a_mistake_gives_one_line_exit_code_2_and_writes_nothing(kdrun, tmp_path
     assert message in answer.err
     assert len(answer.err.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_the_splits_that_are_read_is_refused_before_training(kdrun, tmp_path) -> None:
+    for label in "ab":
+        (tmp_path / "images/train" / label).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "images/train" / label / "0.png")
+    answer = kdrun("run", "kd", "data=folder", "data.root=images", "data.size=8")
+    assert answer.code == 2
+    assert "the data has no split 'test'; there are: train" in answer.err
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
 def test_every_command_takes_an_arm_and_a_scale(kdrun, tmp_path) -> None:

@@ -36,21 +36,21 @@ class _Cifar:
     def info(self) -> dict[str, DataInfo]:
         columns = {"image": Column((3, 32, 32)), "label": Column((), torch.int64)}
         train = min(50000 - self.valid, self.limit or 50000)
-        sizes = {"train": train, "valid": self.valid or 10000, "test": 10000}
-        return {n: DataInfo(columns, self.classes, s) for n, s in sizes.items()}
+        sizes = {"train": train, "valid": self.valid, "test": 10000}
+        return {n: DataInfo(columns, self.classes, s) for n, s in sizes.items() if s}
 
     def load(self) -> dict[str, MemoryDataset]:
-        """Read and normalise; ``valid`` rows are taken off the end of the training set, else valid is test."""
+        """Read and normalise; ``valid`` rows are taken off the end of the training set."""
         image, label = self._read(self.train_files)
         test = self._read((self.test_file,))
         cut = len(label) - self.valid
         sets = {
             "train": (image[:cut][: self.limit], label[:cut][: self.limit]),
-            "valid": (image[cut:], label[cut:]) if self.valid else test,
+            "valid": (image[cut:], label[cut:]),
             "test": test,
         }
         info = self.info()
-        return {n: MemoryDataset({"image": i, "label": y}, info[n]) for n, (i, y) in sets.items()}
+        return {n: MemoryDataset({"image": i, "label": y}, info[n]) for n, (i, y) in sets.items() if n in info}
 
     def _read(self, names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
         raw = torch.cat([self._records(name) for name in names])
@@ -95,8 +95,8 @@ class Cifar10(_Cifar):
 
     Reads the binary version, packed or unpacked, under ``root``. Columns: ``image`` [3, 32, 32], normalised by mean and
     deviation of the training images, ``label`` (int64). ``valid`` rows are taken off the end of the training set (0:
-    ``valid`` holds the test rows); ``limit`` keeps the first so many training rows. Raises ``DataError`` if files are
-    missing or broken.
+    there is no such split); ``limit`` keeps the first so many training rows. Raises ``DataError`` if files are missing
+    or broken.
 
     >>> known = data.cifar10(valid=5000).info()["train"]
     >>> known.size, known.classes, known.columns["image"].shape
@@ -115,8 +115,8 @@ class Cifar100(_Cifar):
 
     Reads the binary version, packed or unpacked, under ``root``. Columns: ``image`` [3, 32, 32], normalised by mean and
     deviation of the training images, ``label`` (int64). ``valid`` rows are taken off the end of the training set (0:
-    ``valid`` holds the test rows); ``limit`` keeps the first so many training rows. Raises ``DataError`` if files are
-    missing or broken.
+    there is no such split); ``limit`` keeps the first so many training rows. Raises ``DataError`` if files are missing
+    or broken.
 
     >>> data.cifar100(limit=1000).info()["train"].size
     1000

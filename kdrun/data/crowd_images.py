@@ -195,7 +195,9 @@ class AnnotatedCrowds:
     def info(self) -> dict[str, DataInfo]:
         columns = _columns(self.height, self.width, self.stride)
         files = self._listing() if self.root.is_dir() else {}
-        return {n: DataInfo(columns, size=len(files[n]) if n in files else None) for n in ("train", "valid", "test")}
+        if not files:
+            return {name: DataInfo(columns) for name in SPLITS}
+        return {name: DataInfo(columns, size=len(pictures)) for name, pictures in files.items()}
 
     def fingerprint(self) -> str:
         """A hash of the name, size and time of change of every picture and annotation."""
@@ -224,7 +226,7 @@ class AnnotatedCrowds:
         if not found["valid"]:
             held = [p for p in found["train"] if share_of(p.name) < self.valid_share]
             found["train"], found["valid"] = [p for p in found["train"] if p not in set(held)], held
-        return found
+        return {name: pictures for name, pictures in found.items() if pictures}
 
     def _pictures(self, split: str) -> list[Path]:
         folder = next((self.root / n for n in SPLITS[split] if (self.root / n).is_dir()), None)

@@ -13,12 +13,13 @@ from kdrun.data.fingerprints import fingerprint_of, share_of
 from kdrun.data.images import IMAGENET_MEAN, IMAGENET_STD, decode, standardized
 from kdrun.errors import DataError
 from kdrun.registry import data
-from kdrun.types import Count, Fraction
+from kdrun.types import Count, Fraction, Unsigned
 
 __all__ = ["Folder", "ImageNet", "class_folders", "list_images"]
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
-SPLITS = ("train", "valid", "test")
+FOLDERS = {"train": ("train",), "valid": ("valid", "val"), "test": ("test",)}
+"""The folders that hold each split."""
 
 
 def class_folders(root: Path) -> list[Path]:
@@ -43,9 +44,10 @@ class _Reader:
         channels: int,
         mean: list[float],
         std: list[float],
+        background: float,
     ) -> None:
         self.files, self.labels = files, labels
-        self.read = functools.partial(decode, size=size, resize=resize, channels=channels)
+        self.read = functools.partial(decode, size=size, resize=resize, channels=channels, background=background)
         self.mean, self.std = mean, std
 
     def __call__(self, row: int) -> dict[str, Tensor]:
@@ -55,12 +57,15 @@ class _Reader:
 
 @data(name="folder", fields=("train", "valid", "test"), fingerprint=True)
 class Folder:
-    """Images as ``root/train/CLASS/*.png`` (and ``valid``, ``test``), or as ``root/CLASS/*.png``, split here.
+    """Images as ``root/train/CLASS/*.png`` (and ``valid`` or ``val``, ``test``), or as ``root/CLASS/*.png``, split here.
 
-    Without split folders, ``valid_share`` and ``test_share`` of each class are set aside, by a hash of the file name,
-    so that a file stays in its split when others are added. Columns: ``image`` [channels, size, size], the shorter side
+    A split whose folder is missing or holds no image is not there. Without split folders, ``valid_share`` and
+    ``test_share`` of each class are set aside, by a hash of the file name, so that a file stays in its split when
+    others are added. Columns: ``image`` [channels, size, size], the shorter side
     brought to ``resize`` (default: ``size``), the centre cut out, normalised by ``mean`` and ``std`` a channel;
-    ``label`` (int64), folders in order of their names. ``classes`` is needed only to plan without the data. Raises
+    ``label`` (int64), folders in order of their names. Images are turned as their EXIF orientation says; 16-bit greys
+    count to 65535, floats are in [0, 1]; ``background`` is the grey, in [0, 1], that shows through what is transparent.
+    ``classes`` is needed only to plan without the data. Raises
     ``DataError`` for missing or broken files.
 
     >>> from pathlib import Path
@@ -86,18 +91,19 @@ class Folder:
         std: list[float] = (0.25, 0.25, 0.25),  # type: ignore[assignment]
         valid_share: Fraction = 0.1,
         test_share: Fraction = 0.2,
+        background: Fraction = 1.0,
         classes: Count | None = None,
     ) -> None:
         self.root = Path(root).expanduser()
         self.size, self.resize, self.channels = size, resize or size, channels
         self.mean, self.std = mean[:channels], std[:channels]
         self.shares = {"valid": valid_share, "test": test_share}
-        self.classes = classes
+        self.background, self.classes = background, classes
 
     def info(self) -> dict[str, DataInfo]:
         columns = {"image": Column((self.channels, self.size, self.size)), "label": Column((), torch.int64)}
         if not self.root.is_dir() and self.classes is not None:
-            return {split: DataInfo(columns, self.classes) for split in SPLITS}
+            return {split: DataInfo(columns, self.classes) for split in FOLDERS}
         names, files = self._listing()
         return {s: DataInfo(columns, len(names), len(f), tuple(names)) for s, f in files.items()}
 
@@ -111,11 +117,10 @@ class Folder:
         sets = {}
         for split, rows in files.items():
             paths, labels = [p for p, _ in rows], [label for _, label in rows]
-            reader = _Reader(paths, labels, self.size, self.resize, self.channels, self.mean, self.std)
+            reader = _Reader(paths, labels, self.size, self.resize, self.channels, self.mean, self.std, self.background)
             sets[split] = FileDataset(reader, len(rows), info[split])
         for data_set in sets.values():
-            if len(data_set):
-                data_set.decode(0)
+            data_set.decode(0)
         return sets
 
     def _listing(self) -> tuple[list[str], dict[str, list[tuple[Path, int]]]]:
@@ -124,7 +129,7 @@ class Folder:
             raise DataError(
                 f"the data folder {self.root} does not exist: expected {self.root}/train/CLASS/*.png", key="data.root"
             )
-        split_folders = {s: self.root / s for s in SPLITS if (self.root / s).is_dir()}
+        split_folders = self._split_folders()
         if split_folders and "train" not in split_folders:
             raise DataError(
                 f"the data folder {self.root} has {', '.join(split_folders)} but no train folder", key="data.root"
@@ -138,7 +143,19 @@ class Folder:
         files = self._from_folders(split_folders, names) if split_folders else self._from_shares(names)
         if not files["train"]:
             raise DataError(f"the data folder {base} holds no images ({', '.join(sorted(ENDINGS))})", key="data.root")
-        return names, files
+        return names, {split: found for split, found in files.items() if found}
+
+    def _split_folders(self) -> dict[str, Path]:
+        found = {}
+        for split, names in FOLDERS.items():
+            there = [self.root / name for name in names if (self.root / name).is_dir()]
+            if len(there) > 1:
+                raise DataError(
+                    f"both {' and '.join(str(p) for p in there)} would be the split {split}: keep one", key="data.root"
+                )
+            if there:
+                found[split] = there[0]
+        return found
 
     def _from_folders(self, folders: dict[str, Path], names: list[str]) -> dict[str, list[tuple[Path, int]]]:
         files = {}
@@ -149,11 +166,10 @@ class Folder:
                     f"{folder} has the class '{unknown[0]}', which {folders['train']} has not", key="data.root"
                 )
             files[split] = [(p, label) for label, name in enumerate(names) for p in list_images(folder / name)]
-        held = files.get("test") or files.get("valid") or []
-        return {"train": files["train"], "valid": files.get("valid", held), "test": held}
+        return files
 
     def _from_shares(self, names: list[str]) -> dict[str, list[tuple[Path, int]]]:
-        files: dict[str, list[tuple[Path, int]]] = {s: [] for s in SPLITS}
+        files: dict[str, list[tuple[Path, int]]] = {s: [] for s in FOLDERS}
         for label, name in enumerate(names):
             for path in list_images(self.root / name):
                 place = share_of(path.name)
@@ -166,9 +182,10 @@ class Folder:
 
 @data(name="imagenet", fields=("train", "valid", "test"), fingerprint=True)
 class ImageNet(Folder):
-    """ImageNet-1k as ``root/train/WNID/*.JPEG`` and ``root/val/WNID/*.JPEG``; the validation images are the test split.
+    """ImageNet-1k as ``root/train/WNID/*.JPEG`` and ``root/val/WNID/*.JPEG``; its validation images are the split ``test``.
 
-    Decoding is deterministic: shorter side to ``resize``, centre crop of ``size``. Random crops and flips are
+    ``valid`` training images, chosen by a hash of their names, are set aside as the split of that name; 0: there is
+    none. Decoding is deterministic: shorter side to ``resize``, centre crop of ``size``. Random crops and flips are
     ``augment`` transforms on the batch. Columns: ``image`` [3, size, size], normalised by the mean and deviation of
     ImageNet, ``label`` (int64). ``classes`` is needed only to plan without the data. Raises ``DataError`` for missing
     or broken files.
@@ -178,18 +195,20 @@ class ImageNet(Folder):
     (1281167, (3, 224, 224))
     """
 
-    def __init__(self, *, root: str, size: Count = 224, resize: Count = 256, classes: Count = 1000) -> None:
+    def __init__(
+        self, *, root: str, size: Count = 224, resize: Count = 256, classes: Count = 1000, valid: Unsigned = 0
+    ) -> None:
         super().__init__(
             root=root, size=size, resize=resize, mean=list(IMAGENET_MEAN), std=list(IMAGENET_STD), classes=classes
         )
+        self.valid = valid
 
     def info(self) -> dict[str, DataInfo]:
         if self.root.is_dir():
             return super().info()
         columns = {"image": Column((3, self.size, self.size)), "label": Column((), torch.int64)}
-        return {
-            s: DataInfo(columns, self.classes, n) for s, n in (("train", 1281167), ("valid", 50000), ("test", 50000))
-        }
+        sizes = {"train": 1281167 - self.valid, "valid": self.valid, "test": 50000}
+        return {split: DataInfo(columns, self.classes, size) for split, size in sizes.items() if size}
 
     def _listing(self) -> tuple[list[str], dict[str, list[tuple[Path, int]]]]:
         train, val = self.root / "train", self.root / "val"
@@ -201,4 +220,14 @@ class ImageNet(Folder):
             )
         names = [p.name for p in class_folders(train)]
         files = self._from_folders({"train": train, "test": val}, names)
+        if self.valid:
+            files["train"], files["valid"] = self._set_aside(files["train"])
         return names, files
+
+    def _set_aside(self, rows: list[tuple[Path, int]]) -> tuple[list[tuple[Path, int]], list[tuple[Path, int]]]:
+        """The rows to train on, and ``valid`` others, those with the least hashes of their names; both in order."""
+        if self.valid >= len(rows):
+            raise DataError(f"{self.valid} of {len(rows)} training images leave none to train on", key="data.valid")
+        order = sorted(range(len(rows)), key=lambda row: share_of(rows[row][0].name))
+        held, kept = sorted(order[: self.valid]), sorted(order[self.valid :])
+        return [rows[row] for row in kept], [rows[row] for row in held]

@@ -24,7 +24,7 @@ class ClassSources:
     ``groups`` lists the classes of each source. ``leakage`` is, for all or for each, about which share of a source's
     rows is of other classes (evenly over them); ``wrong_labels`` which share gets a label drawn from all classes at
     random. ``public`` clean rows are set aside first. Splits: ``pool`` with the column ``source`` (int64), ``public``,
-    and the base's own ``valid`` and ``test``. Everything is drawn once, by ``seed``. Rows of classes in no group are
+    and the base's own ``valid`` and ``test``, if it has them. Everything is drawn once, by ``seed``. Rows of classes in no group are
     left out. Raises ``DataError`` for a class in two groups, other numbers of shares than of groups, or too few rows.
 
     >>> splits = data.class_sources(base={"data": "digits"}, groups=[[0, 1, 2], [3, 4]], public=100).load()
@@ -63,12 +63,7 @@ class ClassSources:
         known = train.classes is not None and len({c for g in self.groups for c in g}) == train.classes
         columns = {**train.columns, "source": Column((), torch.int64)}
         pool = replace(train, columns=columns, size=count if known else None)
-        return {
-            "pool": pool,
-            "public": replace(train, size=self.public),
-            "valid": found["valid"],
-            "test": found["test"],
-        }
+        return {"pool": pool, "public": replace(train, size=self.public), **_held_out(found)}
 
     def load(self) -> Mapping[str, Dataset]:
         """Raises ``DataError`` if the public rows or the leakage ask for more than there is."""
@@ -89,12 +84,7 @@ class ClassSources:
             random = torch.randint(classes, (len(labels),), generator=generator)
             labels = torch.where((source == i) & drawn, random, labels)
         pool = _renumbered(train, rows, {"label": labels, "source": source})
-        return {
-            "pool": pool,
-            "public": _renumbered(train, public, {}),
-            "valid": splits["valid"],
-            "test": splits["test"],
-        }
+        return {"pool": pool, "public": _renumbered(train, public, {}), **_held_out(splits)}
 
     def _dealt(self, labels: Tensor, generator: torch.Generator) -> Tensor:
         """The source of each row (rows are in random order): leaks first, what is left goes home."""
@@ -112,6 +102,10 @@ class ClassSources:
                     raise DataError(f"class {label} has too few rows to leak into source {i}", key="data.leakage")
                 source[free[:count]] = i
         return torch.where(source < 0, home, source)
+
+
+def _held_out(splits: Mapping[str, Any]) -> dict[str, Any]:
+    return {split: splits[split] for split in ("valid", "test") if split in splits}
 
 
 def _renumbered(data: Dataset, rows: Tensor, columns: Mapping[str, Tensor]) -> Dataset:

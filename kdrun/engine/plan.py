@@ -110,7 +110,10 @@ class _Planner:
             value: Any = self._info(node)
             for piece in ref.field:
                 if isinstance(value, Mapping) and piece not in value:
-                    raise InputError(f"the data has no split '{piece}'{nearest(piece, value)}", key=node.key)
+                    raise InputError(
+                        f"the data has no split '{piece}'{nearest(piece, value)}; there are: {', '.join(value)}",
+                        key=node.key,
+                    )
                 value = value[int(piece)] if isinstance(value, list) else value[piece]
             return value
         return self._of_stage(node, ref)

@@ -27,6 +27,13 @@ def test_cifar_is_read_from_binary_records(tmp_path, part, labels) -> None:
     red = (1 - data.mean[0]) / data.std[0]
     torch.testing.assert_close(rows["image"][0, 0], torch.full((32, 32), red))
     torch.testing.assert_close(rows["image"][0, 1], torch.full((32, 32), -data.mean[1] / data.std[1]))
+    assert set(data.load()) == set(data.info()) == {"train", "test"}
+    held = part(root=str(tmp_path), valid=2).load()
+    assert {name: len(rows) for name, rows in held.items()} == {
+        "train": 3 * len(data.train_files) - 2,
+        "valid": 2,
+        "test": 3,
+    }
     (folder / data.test_file).write_bytes(b"123")
     with pytest.raises(DataError, match="not whole records"):
         data.load()

@@ -78,3 +78,49 @@ def test_missing_and_empty_folders_are_named(tmp_path) -> None:
     with pytest.raises(DataError, match="ImageNet is expected as"):
         ImageNet(root=str(tmp_path)).load()
     assert ImageNet(root=str(tmp_path / "none")).info()["train"].size == 1281167
+
+
+def fill(root, **splits: int) -> None:
+    """Class folders ``a`` and ``b`` of so many images each under each split."""
+    for split, count in splits.items():
+        for label in "ab":
+            (root / split / label).mkdir(parents=True)
+            for i in range(count):
+                Image.new("L", (4, 4)).save(root / split / label / f"{split}{i}.png")
+
+
+@pytest.mark.parametrize(
+    ("folders", "sizes"),
+    [
+        ({"train": 3, "test": 2}, {"train": 6, "test": 4}),
+        ({"train": 3, "valid": 1, "test": 0}, {"train": 6, "valid": 2}),
+        ({"train": 3, "val": 1, "test": 2}, {"train": 6, "valid": 2, "test": 4}),
+        ({"train": 3, "val": 1}, {"train": 6, "valid": 2}),
+        ({"train": 3}, {"train": 6}),
+    ],
+    ids=["no valid", "empty test", "val", "no test", "train alone"],
+)
+def test_a_split_without_images_is_not_there(tmp_path, folders, sizes) -> None:
+    fill(tmp_path, **folders)
+    splits = assert_as_promised(Folder(root=str(tmp_path), size=4, channels=1))
+    assert {name: len(rows) for name, rows in splits.items()} == sizes
+
+
+def test_two_folders_for_one_split_are_refused(tmp_path) -> None:
+    fill(tmp_path, train=1, val=1, valid=1)
+    with pytest.raises(DataError, match="would be the split valid: keep one"):
+        Folder(root=str(tmp_path)).info()
+
+
+def test_images_for_validation_are_set_aside_from_training(tmp_path) -> None:
+    fill(tmp_path, train=10, val=3)
+    plain = ImageNet(root=str(tmp_path), size=4, resize=4)
+    assert {name: info.size for name, info in plain.info().items()} == {"train": 20, "test": 6}
+    part = ImageNet(root=str(tmp_path), size=4, resize=4, valid=5)
+    assert_as_promised(part)
+    files = {split: {path for path, _ in rows} for split, rows in part._listing()[1].items()}
+    assert {split: len(paths) for split, paths in files.items()} == {"train": 15, "test": 6, "valid": 5}
+    assert files["train"] | files["valid"] == {path for path, _ in plain._listing()[1]["train"]}
+    assert files["valid"].isdisjoint(files["test"])
+    with pytest.raises(DataError, match="20 of 20 training images leave none"):
+        ImageNet(root=str(tmp_path), valid=20).info()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from PIL import Image
 
 from kdrun.data.dataset import Column, DataInfo, FileDataset
 from kdrun.data.sources import ClassSources, _renumbered
@@ -49,3 +50,14 @@ def test_rows_of_files_are_numbered_anew() -> None:
     assert rows["image"].tolist() == [4, 7]
     assert rows["label"].tolist() == [0, 2]
     assert rows["index"].tolist() == [2, 0]
+
+
+def test_sources_have_the_held_out_splits_of_their_base_and_no_others(tmp_path) -> None:
+    for split in ("train", "test"):
+        for label in "ab":
+            (tmp_path / split / label).mkdir(parents=True)
+            for i in range(6):
+                Image.new("L", (4, 4)).save(tmp_path / split / label / f"{i}.png")
+    base = {"data": "folder", "root": str(tmp_path), "size": 4, "channels": 1}
+    part = ClassSources(base=base, groups=[[0], [1]], public=2, leakage=0.0)
+    assert set(part.info()) == set(part.load()) == {"pool", "public", "test"}
