@@ -34,7 +34,8 @@ def optimal_transport(
     0 it adds ``epsilon·KL(plan ‖ first⊗second)``, solved by Sinkhorn's iterations in the log domain (Cuturi, 2013).
 
     Fields: ``value``, ``plan`` [n, k], and the dual potentials ``f`` [n] and ``g`` [k], unique up to a constant that
-    moves between them; ``value = f·first + g·second``. The value is differentiable in the cost (the plan) and in the
+    moves between them; ``value = f·first + g·second``. Of a point without weight, the potential is what weight there
+    would cost: the highest that ``f + g <= cost`` allows. The value is differentiable in the cost (the plan) and in the
     weights (the duals). Raises ``InputError`` without the package POT, ``ValueError`` for other shapes.
 
     >>> found = ops.optimal_transport(torch.tensor([[0.0, 4.0], [4.0, 2.0]]))
@@ -75,7 +76,7 @@ def _solve(
     a, b = a / a.sum(), b / b.sum()
     if not epsilon:
         plan, log = ot.emd(a.numpy(), b.numpy(), cost.numpy(), numItermax=MAX_PIVOTS, log=True)
-        return torch.from_numpy(plan), torch.from_numpy(log["u"]), torch.from_numpy(log["v"])
+        return torch.from_numpy(plan), *_priced(cost, a, b, torch.from_numpy(log["u"]), torch.from_numpy(log["v"]))
     tiny = torch.finfo(a.dtype).tiny  # a point without weight keeps a finite potential
     plan, log = ot.sinkhorn(
         a.clamp_min(tiny),
@@ -91,6 +92,13 @@ def _solve(
     f = epsilon * (log["log_u"] - a.clamp_min(tiny).log())
     g = epsilon * (log["log_v"] - b.clamp_min(tiny).log())
     return plan, f, g
+
+
+def _priced(cost: Tensor, a: Tensor, b: Tensor, f: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    """Duals with the highest feasible potential where a point has no weight, which the solver leaves open."""
+    f = torch.where(a > 0, f, (cost - g)[:, b > 0].amin(1))
+    g = torch.where(b > 0, g, (cost - f[:, None]).amin(0))
+    return f, g
 
 
 @_solve.register_fake

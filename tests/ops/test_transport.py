@@ -45,6 +45,32 @@ def test_duals_support_the_plan_and_sum_to_the_value(epsilon: float) -> None:
         assert torch.isclose(found["value"], (found["plan"] * cost).sum())
 
 
+def test_a_point_without_weight_has_the_potential_of_weight_there() -> None:
+    cost = torch.tensor([[2.0], [5.0]], dtype=torch.float64)
+    found = optimal_transport(cost, torch.tensor([1.0, 0.0]))
+    assert (found["f"] + found["g"]).tolist() == [2.0, 5.0]
+    cost = points(5, 7).square()
+    for gone, other in (([1, 3], []), ([], [0, 6]), ([1, 3], [0, 6])):
+        a, b = points(5, seed=1).softmax(0), points(7, seed=2).softmax(0)
+        a[gone], b[other] = 0, 0
+        a, b = a / a.sum(), b / b.sum()
+        found = optimal_transport(cost, a, b)
+        slack = cost - found["f"][:, None] - found["g"]
+        assert slack.min() > -1e-9
+        assert slack.amin(1).max() < 1e-9
+        assert slack.amin(0).max() < 1e-9
+        assert torch.isclose(found["f"] @ a + found["g"] @ b, (found["plan"] * cost).sum())
+
+
+def test_the_potential_without_weight_is_the_slope_of_the_value() -> None:
+    cost = points(4, 3).square()
+    a, b = torch.tensor([0.2, 0.5, 0.3, 0.0], dtype=torch.float64), points(3, seed=2).softmax(0)
+    found = optimal_transport(cost, a, b)
+    moved = a + 1e-6 * torch.tensor([0.0, -1.0, 0.0, 1.0], dtype=torch.float64)
+    slope = (optimal_transport(cost, moved, b)["value"] - found["value"]) / 1e-6
+    assert torch.isclose(slope, found["f"][3] - found["f"][1], atol=1e-6)
+
+
 def test_a_small_regularisation_is_nearly_exact_and_a_large_one_forgets_the_cost() -> None:
     cost = points(4, 6).square()
     exact = optimal_transport(cost)["value"]
