@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.flop_counter import FlopCounterMode
 
 from kdrun.data.dataset import Column
 from kdrun.errors import InputError
@@ -24,6 +23,7 @@ from kdrun.models.building import resolve, uses_batch_statistics
 from kdrun.registry import catalog
 from kdrun.runtime.fakes import described, on_fakes
 from kdrun.step.compiler import Segment
+from kdrun.step.flops import flop_counter
 from kdrun.step.rehearsal import Rehearsal, shape_text
 from kdrun.step.virtual import virtual_steps
 
@@ -85,7 +85,7 @@ def trace(
         rehearsal = Rehearsal(step, resolved, {**given, **state}, columns, batch_size)
         active = [update for update in step.updates if update.every]
         _find_sizes(rehearsal, active)
-        with FlopCounterMode(display=False) as counter:
+        with flop_counter() as counter:
             if active:
                 _run_updates(rehearsal, active)
             elif not step.updates:
