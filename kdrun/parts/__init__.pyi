@@ -20,7 +20,7 @@ from kdrun.parts.generative_models import one_call as one_call
 from kdrun.parts.generative_models import standard_normal as standard_normal
 from kdrun.parts.inversion import boundary_repulsion as boundary_repulsion
 from kdrun.parts.knowledge_graphs import triple_index as triple_index
-from kdrun.parts.mixtures import mixture_accuracy as mixture_accuracy
+from kdrun.parts.learners import mixture_accuracy as mixture_accuracy
 from kdrun.parts.mixtures import mixture_ascent as mixture_ascent
 from kdrun.parts.mixtures import mixture_rows as mixture_rows
 from kdrun.parts.mixtures import mixture_transport as mixture_transport

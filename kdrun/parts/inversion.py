@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -44,53 +45,68 @@ def boundary_repulsion(
     [rows, latent], the last centre kept of each row, ``style`` [rows] (int64), the generator's label for it, and ``queries``, how
     many rows the black box was asked about.
     """
-    label = data.rows()["label"].to(context.device)
-    style = torch.randint(data.info.classes or 1, (len(label),), generator=generator).to(context.device)
-    asked = 0
-
-    def inside(points: Tensor, wanted: Tensor, styles: Tensor) -> Tensor:
-        nonlocal asked
-        asked += len(points)
-        return target(generator_model(points, styles))["label"] == wanted
+    box = _BlackBox(generator_model, target, data, generator, context.device)
 
     def drawn(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator).to(context.device)
 
-    def started() -> tuple[Tensor, Tensor, Tensor]:
-        centre = drawn(len(label), latent)
-        found = inside(centre, label, style)
-        for _ in range(draws):
-            if found.all():
-                break
-            fresh = drawn(len(label), latent)
-            centre = torch.where(found[:, None], centre, fresh)
-            rows = (~found).nonzero().squeeze(1)
-            found[rows] = inside(centre[rows], label[rows], style[rows])
-        return centre, centre.clone(), torch.full((len(label), 1), radius, device=context.device)
-
     def state() -> tuple[Any, ...]:
-        return centre, kept, size, asked, generator.get_state()
+        return centre, kept, size, box.asked, generator.get_state()
 
     first, saved = context.resumed() or (0, None)
     if saved is None:
-        centre, kept, size = started()
+        centre = _started(box, lambda: drawn(len(data), latent), draws)
+        kept, size = centre.clone(), torch.full((len(data), 1), radius, device=context.device)
     else:
-        *points, asked, numbers = saved
+        *points, box.asked, numbers = saved
         centre, kept, size = (p.to(context.device) for p in points)
         generator.set_state(numbers)
     context.reporter.stage_started(context.name, rounds, "rounds")
     for number in range(first, rounds):
         context.checkpoint(number, state)
-        unit = F.normalize(drawn(len(label), directions, latent), dim=2)
-        points = (centre[:, None] + size[:, None] * unit).flatten(0, 1)
-        same = inside(points, label.repeat_interleave(directions), style.repeat_interleave(directions)).view(
-            len(label), -1
-        )
-        whole = same.all(1, keepdim=True)
+        whole, away = box.sphere(centre, size, F.normalize(drawn(len(data), directions, latent), dim=2))
         kept = torch.where(whole, centre, kept)
-        away = -(unit * (~same)[..., None]).mean(1)
-        step = (size / 3).clamp_max(largest_step)
-        centre = torch.where(whole, centre, centre + step * away)
+        centre = torch.where(whole, centre, centre + (size / 3).clamp_max(largest_step) * away)
         size = torch.where(whole, growth * size, size)
         context.reporter.advanced(context.name, number + 1)
-    return {"latent": kept, "style": style, "queries": torch.tensor(asked)}
+    return {"latent": kept, "style": box.style, "queries": torch.tensor(box.asked)}
+
+
+class _BlackBox:
+    """A generator whose samples a black box labels, with the ``label`` [rows] wanted and the ``style`` [rows] drawn for it."""
+
+    def __init__(
+        self, generator_model: Module, target: Module, data: Dataset, generator: torch.Generator, device: torch.device
+    ) -> None:
+        self.generator_model, self.target = generator_model, target
+        self.label = data.rows()["label"].to(device)
+        self.style = torch.randint(data.info.classes or 1, (len(self.label),), generator=generator).to(device)
+        self.asked = 0
+
+    def inside(self, points: Tensor, rows: Tensor) -> Tensor:
+        """Which latents [points, latent] give the labels of their ``rows`` [points]: bool."""
+        self.asked += len(points)
+        return self.target(self.generator_model(points, self.style[rows]))["label"] == self.label[rows]
+
+    def sphere(self, centre: Tensor, size: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether all points around each centre are inside [rows, 1], and the way from those that are not [rows, latent].
+
+        ``centre`` [rows, latent], ``size`` [rows, 1], ``unit`` [rows, directions, latent].
+        """
+        points = (centre[:, None] + size[:, None] * unit).flatten(0, 1)
+        rows = torch.arange(len(unit), device=unit.device).repeat_interleave(unit.shape[1])
+        same = self.inside(points, rows).view(len(unit), -1)
+        return same.all(1, keepdim=True), -(unit * (~same)[..., None]).mean(1)
+
+
+def _started(box: _BlackBox, draw: Callable[[], Tensor], draws: int) -> Tensor:
+    """Latents inside the regions of the wanted labels, the last of ``draws`` where none is: [rows, latent]."""
+    centre = draw()
+    found = box.inside(centre, torch.arange(len(centre), device=centre.device))
+    for _ in range(draws):
+        if found.all():
+            break
+        centre = torch.where(found[:, None], centre, draw())
+        rows = (~found).nonzero().squeeze(1)
+        found[rows] = box.inside(centre[rows], rows)
+    return centre

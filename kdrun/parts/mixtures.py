@@ -1,9 +1,7 @@
-"""Mixtures of data sources: drawing them, and what a cheap learner or optimal transport says of each."""
+"""Mixtures of data sources: drawing them, and what optimal transport says of each."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
@@ -17,7 +15,7 @@ from kdrun.ops.transport import class_aware_cost, dual_source_gradient, optimal_
 from kdrun.registry import select, solve
 from kdrun.types import Count, Fraction, NonNegative, Positive
 
-__all__ = ["mixture_accuracy", "mixture_ascent", "mixture_rows", "mixture_transport", "source_mixture"]
+__all__ = ["mixture_ascent", "mixture_rows", "mixture_transport", "source_mixture"]
 
 EXACT_LIMIT = 1_000_000
 """Entries of a cost matrix up to which ``epsilon: auto`` solves transport exactly."""
@@ -109,71 +107,6 @@ def mixture_rows(
     return torch.stack([torch.stack([_draw(members, p, size, generator) for p in cells]) for _ in range(repeats)])
 
 
-def _estimator(learner: str, options: dict[str, Any]) -> Any:
-    from sklearn.linear_model import LogisticRegression, RidgeClassifier
-    from sklearn.neighbors import NearestCentroid
-    from sklearn.neural_network import MLPClassifier
-
-    known: dict[str, Any] = {
-        "logistic_regression": LogisticRegression,
-        "ridge": RidgeClassifier,
-        "nearest_mean": NearestCentroid,
-        "mlp": MLPClassifier,
-    }
-    try:
-        return known[learner](**options)
-    except TypeError as error:
-        raise InputError(f"learner '{learner}': {error}") from None
-
-
-@solve
-def mixture_accuracy(
-    rows: Tensor,
-    data: Dataset,
-    *targets: Dataset,
-    learner: Literal["logistic_regression", "ridge", "nearest_mean", "mlp"] = "logistic_regression",
-    options: dict[str, Any] | None = None,
-    column: str = "image",
-    generator: torch.Generator,
-) -> Tensor:
-    """Accuracy on ``targets`` of a cheap learner (scikit-learn) fitted to each mixture: medians over repeats, in [0, 1].
-
-    [cells], or [targets, cells] for several (float32). ``rows`` [repeats, cells, size] are row numbers of ``data``, as
-    ``mixture_rows`` draws them; the learner sees the flattened ``column`` and ``label``, and ``options`` are its own. A mixture of
-    one class predicts that class. Raises ``InputError`` without a target, or for an option that the learner does not have.
-
-    >>> columns = {"image": torch.tensor([[-1.0], [1.0]]), "label": torch.tensor([0, 1])}
-    >>> pool = data.MemoryDataset(columns, data.DataInfo({}))
-    >>> rows = torch.tensor([[[0, 0], [0, 1]]])  # a mixture of one class, one of both
-    >>> parts.mixture_accuracy(rows, pool, pool, learner="nearest_mean", generator=torch.Generator())
-    tensor([0.5000, 1.0000])
-    """
-    if not targets:
-        raise InputError("a learner is judged on a target data set: from: [rows, pool, target]")
-    pool, own = data.rows(), dict(options or {})
-    inputs, labels = pool[column].flatten(1).double().numpy(), pool["label"].numpy()
-    held = [(r[column].flatten(1).double().numpy(), r["label"].numpy()) for r in (t.rows() for t in targets)]
-    if learner == "mlp":
-        own.setdefault("random_state", int(torch.randint(1 << 31, (), generator=generator)))
-    scores = torch.empty(len(targets), *rows.shape[:2])
-    for repeat, cells in enumerate(rows):
-        for cell, chosen in enumerate(cells.numpy()):
-            predict = _fitted(learner, own, inputs[chosen], labels[chosen])
-            for i, (test, answers) in enumerate(held):
-                scores[i, repeat, cell] = float((predict(test) == answers).mean())
-    medians = scores.quantile(0.5, dim=1)
-    return medians if len(targets) > 1 else medians[0]
-
-
-def _fitted(learner: str, options: dict[str, Any], inputs: Any, labels: Any) -> Callable[[Any], Any]:
-    """The prediction of a learner fitted to these rows."""
-    if (labels == labels[0]).all():
-        return lambda test: labels[0]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a cheap learner may stop before it has converged
-        return _estimator(learner, options).fit(inputs, labels).predict
-
-
 class _Target:
     """The validation side of the transport, and how to solve it."""
 
@@ -199,6 +132,20 @@ class _Target:
             self._within = class_aware_cost(self.features, self.labels, self.features, self.labels, **self.cost_options)
         found = sinkhorn_divergence(cost, within, self._within, epsilon=share * float(cost.mean()))
         return found["value"], found["f"]
+
+
+class _Pool:
+    """The rows that mixtures are drawn from."""
+
+    def __init__(self, data: Dataset, features: Tensor, column: str, sources: int) -> None:
+        rows = data.rows()
+        self.features, self.labels = features.flatten(1).double(), rows["label"]
+        self.origins, self.sources = rows[column], sources
+
+    def transported(self, chosen: Tensor, target: _Target) -> tuple[Tensor, Tensor]:
+        """The distance of the ``chosen`` rows [n] to the target, and how it moves with the sources' shares [sources]."""
+        value, duals = target.distance(self.features[chosen], self.labels[chosen])
+        return value, dual_source_gradient(duals, self.origins[chosen], sources=self.sources)
 
 
 def _spread(total: int, count: int) -> Tensor:
@@ -237,12 +184,8 @@ def mixture_transport(
     tensor([0., 1.])
     """
     side = _Target(target, target_features, target_rows, _options(epsilon, label_distance, label_weight))
-    pool = data.rows()
-    values, slopes = [], []
-    for chosen in rows.flatten(0, 1):
-        value, duals = side.distance(features.flatten(1)[chosen].double(), pool["label"][chosen])
-        values.append(value)
-        slopes.append(dual_source_gradient(duals, pool[column][chosen], sources=sources))
+    pool = _Pool(data, features, column, sources)
+    values, slopes = zip(*(pool.transported(chosen, side) for chosen in rows.flatten(0, 1)), strict=True)
     shape = rows.shape[:2]
     return {
         "distance": torch.stack(values).view(shape).quantile(0.5, dim=0).float(),
@@ -296,24 +239,17 @@ def mixture_ascent(
     tensor([0.5000, 0.5200, 0.5380, 0.5542])
     """
     side = _Target(target, target_features, target_rows, _options(epsilon, label_distance, label_weight))
-    members, pool = _members(data, column, sources), data.rows()
-    flat = features.flatten(1).double()
+    members, pool = _members(data, column, sources), _Pool(data, features, column, sources)
 
     def slope(p: Tensor, coefficients: Tensor, count: int) -> Tensor:
-        chosen = _draw(members, p, count, generator)
-        value, duals = side.distance(flat[chosen], pool["label"][chosen])
-        moved = dual_source_gradient(duals, pool[column][chosen], sources=sources)
+        value, moved = pool.transported(_draw(members, p, count, generator), side)
         return pseudo_quadratic_gradient(coefficients.double(), p, value, moved, form=form)
 
     p = torch.full((sources,), 1.0 / sources, dtype=torch.float64)
     path = [p]
-    for at in _rates(rate * scale, decay, steps):
+    for step in range(steps):
         slopes = slope(p, first, first_size), slope(p, second, second_size)
         move = log_scale_projection(*slopes, size=size, first_size=first_size, second_size=second_size)
-        p = simplex_projection(p + at * move)
+        p = simplex_projection(p + rate * scale * decay**step * move)
         path.append(p)
     return {"proportions": p.float(), "path": torch.stack(path).float()}
-
-
-def _rates(rate: float, decay: float, steps: int) -> Iterator[float]:
-    return (rate * decay**step for step in range(steps))

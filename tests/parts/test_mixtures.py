@@ -10,7 +10,8 @@ import torch
 from kdrun.errors import InputError
 from kdrun.metrics.selection import gradient_agreement
 from kdrun.ops.simplex import simplex_grid
-from kdrun.parts.mixtures import mixture_accuracy, mixture_ascent, mixture_rows, mixture_transport, source_mixture
+from kdrun.parts.learners import mixture_accuracy
+from kdrun.parts.mixtures import mixture_ascent, mixture_rows, mixture_transport, source_mixture
 from support.data import corners
 from support.tensors import generator
 
