@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from kdrun.engine.models import models_of
-from kdrun.engine.records import RunFolder, environment, read_record, write_record
+from kdrun.engine.records import environment, new_run_folder, read_record, write_record
 from kdrun.engine.session import Outcome, Session
 from kdrun.errors import KdrunError
 from kdrun.tracking import start_trackers
@@ -61,8 +61,8 @@ class _Record:
         config = self.experiment.config
         self.keys = {n.name: session.keys[n.name] for n in session.graph.stages()}
         self.seed = config.get("seed", 0)
-        new = RunFolder(config.get("runs") or "runs", self.experiment.recipe, f"seed{self.seed}").path
-        self.path = folder or self._unfinished(new.parent) or new
+        runs = Path(config.get("runs") or "runs") / self.experiment.recipe.replace("/", "-")
+        self.path = folder or self._unfinished(runs) or new_run_folder(runs, f"seed{self.seed}")
         previous = read_record(self.path) if self._has_same_keys(self.path) else {}
         self.finished = previous.get("state") == "finished"
         self.goes_on = bool(previous)

@@ -10,13 +10,14 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kdrun.errors import StoreError
 
-__all__ = ["RunFolder", "environment", "read_record", "recorded_runs", "write_record"]
+__all__ = ["environment", "new_run_folder", "read_record", "recorded_runs", "write_record"]
 
 
 PACKAGES = ("kdrun", "torch", "torchvision", "hydra-core", "numpy", "torchmetrics", "timm", "transformers")
@@ -85,17 +86,23 @@ def _git() -> dict[str, Any] | None:
         return None
 
 
-class RunFolder:
-    """A folder of records: config, environment, result. Created when the first record is written."""
+def new_run_folder(runs: Path, label: str) -> Path:
+    """Make a folder in ``runs`` for the records of one run, named after the time in milliseconds; no two get the same.
 
-    def __init__(self, root: str | Path, recipe: str, label: str = "") -> None:
+    Raises ``StoreError`` if it cannot be made.
+    """
+    while True:
         stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")[:-3]
-        name = f"{stamp}{'-' + label if label else ''}"
-        self.path = Path(root) / recipe.replace("/", "-") / name
-
-    def write(self, name: str, content: Any) -> Path:
-        """Write JSON, or text as it is. Raises ``StoreError`` if the folder cannot be written."""
-        return write_record(self.path / name, content)
+        path = runs / f"{stamp}-{label}"
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:  # another run began in this millisecond
+            if not path.is_dir():
+                raise StoreError(f"cannot write {path}: a file is in the way; set runs=FOLDER") from None
+            time.sleep(0.001)
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror}; set runs=FOLDER") from None
 
 
 def _plain(value: Any) -> Any:
