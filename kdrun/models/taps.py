@@ -13,7 +13,20 @@ from torch import Tensor, nn
 
 from kdrun.errors import InputError, nearest
 
-__all__ = ["Detour", "Slot", "WatchedSlot", "inner_module", "level_taps", "resolve_tap", "tap"]
+__all__ = [
+    "Detour",
+    "Slot",
+    "WatchedSlot",
+    "inner_module",
+    "level_taps",
+    "patch_grid",
+    "resolve_tap",
+    "tap",
+    "tokens_as_map",
+]
+
+MOST_LEADING = 5
+"""Tokens before those of patches: a class token and four registers."""
 
 
 def level_taps(paths: Sequence[str], before_relu: Sequence[str] = ()) -> dict[str, str]:
@@ -104,29 +117,57 @@ def inner_module(module: nn.Module, path: str, *, key: str | None = None) -> tup
     return inner, next(name for name, found in module.named_modules() if found is inner) + "."
 
 
-def tokens_as_map(tokens: Tensor) -> Tensor:
-    """Patch tokens [batch, count, dim] as a map [batch, dim, side, side]; leading class tokens are left out.
+def tokens_as_map(tokens: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
+    """Patch tokens [batch, count, dim] as a map [batch, dim, height, width]; leading tokens, of no patch, are left out.
 
-    Raises ``InputError`` if they are no tokens of a square image.
+    ``grid`` is the height and width that the model knows; where it has none, or one that the tokens do not fill, as
+    behind a pooling, the map is square. Raises ``InputError`` for what is neither, with up to 5 leading tokens: a class
+    token and four registers.
     """
     if tokens.dim() != 3:
         raise InputError(f"a :map tap reads tokens [batch, count, dim], got {list(tokens.shape)}")
-    side = math.isqrt(tokens.shape[1])
-    patches = tokens[:, tokens.shape[1] - side * side :]
-    return patches.transpose(1, 2).unflatten(2, (side, side))
+    count = tokens.shape[1]
+    side = math.isqrt(count)
+    fitting = [(h, w) for h, w in (grid or (side, side), (side, side)) if h * w and 0 <= count - h * w <= MOST_LEADING]
+    if not fitting:
+        known = f" or of the model's grid of {grid[0]}×{grid[1]}" if grid else ""
+        raise InputError(
+            f"a :map tap reads the patches of a square{known}, behind {MOST_LEADING} other tokens at most; got {count} tokens"
+        )
+    height, width = fitting[0]
+    return tokens[:, count - height * width :].transpose(1, 2).unflatten(2, (height, width))
+
+
+def patch_grid(module: nn.Module) -> tuple[int, int] | None:
+    """Rows and columns of patches, where a model says them: timm's ``grid_size``, others' sizes of images and patches."""
+    for inner in module.modules():
+        grid = getattr(inner, "grid_size", None)
+        image, patch = (_pair(getattr(inner, name, None)) for name in ("image_size", "patch_size"))
+        if isinstance(grid, tuple) and len(grid) == 2:
+            return int(grid[0]), int(grid[1])
+        if image and patch:
+            return image[0] // patch[0], image[1] // patch[1]
+    return None
+
+
+def _pair(size: Any) -> tuple[int, int] | None:
+    if isinstance(size, int):
+        return size, size
+    return (int(size[0]), int(size[1])) if isinstance(size, tuple | list) and len(size) == 2 else None
 
 
 def tap(module: nn.Module, path: str, slot: Slot | None = None, *, key: str | None = None) -> Slot:
     """Attach a hook that keeps what passes at ``path`` in ``slot``, a new one unless given; return it."""
     inner, side = resolve_tap(module, path, key=key)
     slot = Slot() if slot is None else slot
+    grid = patch_grid(module) if side == "map" else None
 
     def read_input(_: nn.Module, inputs: tuple[Any, ...]) -> None:
         slot.put(inputs[0])
 
     def read_output(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
         value = output[0] if isinstance(output, tuple) and isinstance(output[0], Tensor) else output
-        slot.put(tokens_as_map(value) if side == "map" else value)
+        slot.put(tokens_as_map(value, grid) if side == "map" else value)
 
     if side == "input":
         inner.register_forward_pre_hook(read_input)
@@ -159,6 +200,7 @@ class Detour:
                 inner.register_forward_hook(self._replace_output(i))
         if until is not None:
             inner, side = resolve_tap(module, until, key=f"{key}.until")
+            self._grid = patch_grid(module) if side == "map" else None
             if side == "input":
                 inner.register_forward_pre_hook(self._stop_at_input)
             else:
@@ -189,7 +231,7 @@ class Detour:
 
     def _stop_at_map(self, _: nn.Module, __: Any, output: Tensor) -> None:
         if self._armed:
-            raise _Reached(tokens_as_map(output))
+            raise _Reached(tokens_as_map(output, self._grid))
 
     def _stop_at_input(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
         if self._armed:

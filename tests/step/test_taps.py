@@ -56,6 +56,36 @@ def test_tokens_as_map_leaves_class_tokens_out() -> None:
         tokens_as_map(torch.zeros(2, 3, 4, 4))
 
 
+def test_tokens_of_no_square_are_a_map_only_where_the_grid_is_known() -> None:
+    tokens = torch.randn(2, 1 + 7 * 14, 3)
+    with pytest.raises(InputError, match="a square, behind 5 other tokens at most; got 99 tokens"):
+        tokens_as_map(tokens)
+    maps = tokens_as_map(tokens, (7, 14))
+    assert maps.shape == (2, 3, 7, 14)
+    assert torch.equal(maps[:, :, 2, 5], tokens[:, 1 + 2 * 14 + 5])
+    wide = torch.randn(2, 2 * 8, 3)  # as many as of a square of 4
+    assert torch.equal(tokens_as_map(wide, (2, 8))[:, :, 1, 3], wide[:, 11])
+    registers = torch.randn(2, 5 + 14 * 14, 3)
+    assert torch.equal(tokens_as_map(registers)[:, :, 0, 0], registers[:, 5])
+    pooled = torch.randn(2, 1 + 4 * 4, 3)  # a later stage, of fewer patches
+    assert tokens_as_map(pooled, (7, 14)).shape == (2, 3, 4, 4)
+    with pytest.raises(InputError, match="a square or of the model's grid of 7×14"):
+        tokens_as_map(torch.randn(2, 7 * 14 - 1, 3), (7, 14))
+
+
+def test_a_map_of_a_library_model_has_the_grid_of_its_patches() -> None:
+    timm = pytest.importorskip("timm")
+    model = timm.create_model("vit_tiny_patch16_224", img_size=(32, 96), depth=1, num_classes=3).eval()
+    image = torch.randn(2, 3, 32, 96, generator=generator(0))
+    slot = tap(model, "blocks.0:map")
+    model(image)
+    found = slot.take()
+    tokens = model.forward_intermediates(image, norm=False, intermediates_only=True)[0]  # [batch, dim, rows, columns]
+    assert found.shape == (2, 192, 2, 6)
+    torch.testing.assert_close(found, tokens)
+    assert torch.equal(Detour(model, [], "blocks.0:map", key="k").run(model, [image], {}), found)
+
+
 def resnet_step(taps: dict, **call):
     nodes = {"s": {"call": "student", "from": ["batch.image"], "taps": taps, **call}}
     step = parse_step({"nodes": nodes}, key="step")
