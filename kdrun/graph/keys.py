@@ -7,13 +7,13 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from kdrun.errors import InputError
 from kdrun.grammar.nodes import Graph, Node, Ref
 from kdrun.graph.check import ENGINE_KEYS, nested_parts
 from kdrun.graph.types import part_of
+from kdrun.models.checkpoints import Weights
 from kdrun.registry import Part, catalog
 
 __all__ = ["Keys", "numerics"]
@@ -113,9 +113,10 @@ def _outside(node: Node, part: Part) -> dict[str, Any]:
     found = {}
     weights = node.params.get("weights") if node.verb == "model" else None
     if weights is not None:
-        path = Path(weights).expanduser()
+        given = Weights.of(weights, key=f"{node.key}.weights")
+        path = given.file
         if not path.is_file():
-            raise InputError(f"the checkpoint {weights} does not exist", key=f"{node.key}.weights")
+            raise InputError(f"the checkpoint {given.path} does not exist", key=f"{node.key}.weights")
         found["weights"] = _hash_file(str(path), path.stat().st_mtime_ns, path.stat().st_size)
     if node.verb == "data" and part.options.get("fingerprint"):
         own = {k: v for k, v in node.params.items() if k not in ENGINE_KEYS["data"]}

@@ -18,7 +18,6 @@ __all__ = [
     "build",
     "is_resolved",
     "load_state",
-    "load_weights",
     "resolve",
     "restored",
     "sizes_from_data",
@@ -112,26 +111,6 @@ def restored(spec: Mapping[str, Any], state: Mapping[str, Tensor] | None) -> nn.
     module = build(spec, seed=(0, "restored"))
     load_state(module, state, source=f"the stored model '{spec['model']}'")
     return module.eval()
-
-
-def load_weights(module: nn.Module, path: str, *, key: str | None = None) -> None:
-    """Load a ``.safetensors`` file, or a ``.pt`` file of plain tensors, into ``module``."""
-    try:
-        if path.endswith(".safetensors"):
-            from safetensors.torch import load_file
-
-            state = load_file(path)
-        else:
-            import torch
-
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(f"cannot read the checkpoint {path}: {error}", key=key) from None
-    try:
-        load_state(module, state, source=f"checkpoint {path}")
-    except InputError as error:
-        error.key = key
-        raise
 
 
 def uses_batch_statistics(module: nn.Module) -> bool:

@@ -72,14 +72,16 @@ class Context:
 
         One that was never trained gets first weights from this stage's stream for ``role``.
         """
-        from kdrun.models.building import build, load_state, load_weights, resolve
+        from kdrun.models.building import build, load_state, resolve
+        from kdrun.models.checkpoints import load_weights
 
         spec = resolve(model.spec, self.sizes)
         module = build(spec, seed=(self.seed, self.name, "weights", role))
         if model.state is not None:
             load_state(module, model.state, source=f"the stored model '{spec['model']}'")
         elif spec.get("weights"):
-            load_weights(module, spec["weights"], key=f"{role}.weights")
+            for told in load_weights(module, spec["weights"], key=f"{role}.weights"):
+                self.reporter.message(f"{self.name}: {told}")
         return self.hardware.prepare(module).eval()
 
     def model(self, module: nn.Module, spec: Mapping[str, Any] | None = None) -> Model:

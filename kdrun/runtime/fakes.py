@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from kdrun.data.dataset import Column, DataInfo, Dataset, MemoryDataset
 from kdrun.models.building import build, resolve
+from kdrun.models.checkpoints import check_weights
 from kdrun.runtime.artifacts import Model, Tensors
 from kdrun.runtime.hardware import Hardware
 from kdrun.runtime.known import UNKNOWN
@@ -28,18 +29,25 @@ def on_fakes() -> Iterator[None]:
         yield
 
 
-def on_meta(spec: Mapping[str, Any]) -> nn.Module:
-    """Build a module on the meta device, outside any fake mode: constructors read values."""
-    with unset_fake_temporarily(), torch.device("meta"):
-        return build(spec)
+def on_meta(spec: Mapping[str, Any], *, role: str = "model") -> nn.Module:
+    """Build a module on the meta device, outside any fake mode: constructors read values.
+
+    Raises ``InputError`` if the file that its weights are to come from does not fit.
+    """
+    with unset_fake_temporarily():
+        with torch.device("meta"):
+            module = build(spec)
+        if spec.get("weights"):
+            check_weights(module, spec["weights"], key=f"{role}.weights")
+    return module
 
 
-def fake_module(spec: Mapping[str, Any]) -> nn.Module:
+def fake_module(spec: Mapping[str, Any], *, role: str = "model") -> nn.Module:
     """A module whose weights are fake tensors on the CPU, in training mode; to be called inside a fake mode.
 
     Weights that are tied stay tied.
     """
-    module = on_meta(spec)
+    module = on_meta(spec, role=role)
     made: dict[int, Any] = {}
 
     def faked(value: Tensor) -> Tensor:
@@ -111,4 +119,4 @@ class FakeContext:
         return torch.Generator()
 
     def module(self, model: Model, *, role: str = "model") -> nn.Module:
-        return fake_module(resolve(model.spec, self.sizes)).eval()
+        return fake_module(resolve(model.spec, self.sizes), role=role).eval()

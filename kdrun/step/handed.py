@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from kdrun.data.dataset import Dataset
 from kdrun.grammar.steps import Step
-from kdrun.models.building import build, is_resolved, load_state, load_weights, sizes_from_data
+from kdrun.models.building import build, is_resolved, load_state, sizes_from_data
+from kdrun.models.checkpoints import load_weights
 from kdrun.models.modes import rest_frozen_statistics
 from kdrun.runtime.artifacts import Model
 from kdrun.runtime.context import Context
@@ -71,7 +72,8 @@ def modules_for(
         if model is not None and model.state is not None:
             load_state(module, model.state, source=f"the model handed in as '{role}'")
         elif spec.get("weights"):
-            load_weights(module, spec["weights"], key=f"{role}.weights")
+            for told in load_weights(module, spec["weights"], key=f"{role}.weights"):
+                context.reporter.message(f"{context.name}: {told}")
         module.train(role in trained)
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(parameter.requires_grad and step.trains(role, name))

@@ -56,7 +56,7 @@ class Rehearsal:
 
     def build(self, role: str) -> None:
         """Make the fake module of a role, frozen where no update trains it."""
-        module = fake_module(self.specs[role])
+        module = fake_module(self.specs[role], role=role)
         module.train(role in self.step.trained())
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(parameter.requires_grad and self.step.trains(role, name))
