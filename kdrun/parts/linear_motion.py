@@ -54,7 +54,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class LinearMotion:
-    """The model in matrices over (x, y, velocity x, velocity y), and the same for both filters."""
+    """The model in matrices over (x, y, velocity x, velocity y), to predict states from step to step and update them."""
 
     model: PointTargetModel
     transition: Array
@@ -77,6 +77,7 @@ class LinearMotion:
 
     @property
     def area(self) -> float:
+        """Of the square field, in its units squared."""
         return self.model.field**2
 
     def first(self, points: Array) -> tuple[Array, Array]:
@@ -85,6 +86,7 @@ class LinearMotion:
         return means, np.diag([self.model.measurement_noise**2] * 2 + [self.model.velocity_variance] * 2)
 
     def predict(self, means: Array, covariances: Array) -> tuple[Array, Array]:
+        """Means [count, 4] and covariances [count, 4, 4] one interval later."""
         return means @ self.transition.T, self.transition @ covariances @ self.transition.T + self.process
 
     def survival(self, means: Array, covariances: Array) -> Array:
