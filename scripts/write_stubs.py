@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kdrun.registry import catalog
+from kdrun.registry import catalog_with
 from kdrun.registry.kinds import BY_KINDS
 
 ROOT = Path(__file__).parent.parent
@@ -40,7 +40,8 @@ def stub(package: str) -> str:
 
     A type checker takes an import in a stub for the package's own if it keeps its name, or if ``__all__`` has it.
     """
-    shown = [(part.module, part.qualname, part.name) for part in catalog() if part.kind in FACES[package]]
+    with catalog_with(()) as shipped:
+        shown = [(part.module, part.qualname, part.name) for part in shipped if part.kind in FACES[package]]
     shown += [(module, name, name) for module, name in BESIDE.get(package, [])]
     lines = [f"from {module} import {own} as {name}" for module, own, name in sorted(shown)]
     head = "# What the package shows, written by scripts/write_stubs.py."
