@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from kdrun.commands.table import COMMANDS, TOPICS, WITH_RECIPE
+from kdrun.commands.table import COMMANDS, GC_FLAGS, TOPICS, WITH_RECIPE
 from kdrun.errors import KdrunError
 
 __all__ = ["main"]
@@ -38,11 +38,13 @@ def _words(words: Sequence[str]) -> list[str]:
     """What may stand next: a command, a recipe, or a kind and its names."""
     if len(words) <= 1:
         return list(COMMANDS)
-    if words[1] in WITH_RECIPE:
+    if words[1] in WITH_RECIPE or (words[1] == "gc" and words[-1] == "--recipe"):
         from kdrun.config.paths import recipe_files
 
         names = [r.name for r in recipe_files()]
         return sorted({*names, *(n.rpartition("/")[2] for n in names)})
+    if words[1] == "gc":
+        return [flag for flag in GC_FLAGS if flag not in words]
     if words[1] == "explain" and len(words) <= 3:
         from kdrun.commands.explain_ import names_of, subjects
         from kdrun.registry import catalog

@@ -7,12 +7,14 @@ import importlib.util
 import platform
 import shutil
 import time
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from kdrun import __version__
 from kdrun.commands.arguments import Parser
-from kdrun.engine.store import Store, default_root
+from kdrun.engine.garbage import damaged, plan
+from kdrun.engine.manifest import FORMAT
+from kdrun.engine.store import Entry, Store, default_root
 from kdrun.errors import CorruptArtifact, StoreError
 
 __all__ = ["main"]
@@ -30,6 +32,9 @@ EXTRAS = {
     "onnx": (("onnx", "onnxscript"), "kdrun export --format onnx"),
     "cluster": (("hydra_plugins.hydra_joblib_launcher",), "launcher=joblib, launcher=slurm"),
 }
+
+SHOWN = 10
+"""How many damaged results are named one by one."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -89,23 +94,59 @@ def _store(store: Store, *, verify: bool) -> int:
     print(f"store {store.root}")
     try:
         store.prepare()
+        entries = list(store.entries())
+        found = list(damaged(store))
+        leases = store.leases.leases()
+        going = plan(store)
     except StoreError as error:
         print(f"  {error}")
         return 1
-    entries = list(store.entries())
+    _entries(store, entries)
+    for path, why in found[:SHOWN]:
+        print(
+            f"  damaged: {path.relative_to(store.root)}: {why}; a run that needs it sets it aside and computes it again"
+        )
+    if len(found) > SHOWN:
+        print(f"  damaged: {len(found) - SHOWN} more")
+    _aside(store)
+    if leases:
+        print(f"  {len(leases)} runs are going on, or were cut off a day ago at most: what they name stays")
+    if going.items:
+        reasons = Counter(item.why.partition(":")[0] for item in going.items)
+        said = ", ".join(f"{count} {why}" for why, count in reasons.most_common())
+        print(f"  kdrun gc would free {going.bytes / 2**20:.1f} MiB ({said})")
+    whole = _verify(store, [e.key for e in entries]) if verify else True
+    return 0 if whole and not found else 1
+
+
+def _entries(store: Store, entries: list[Entry]) -> None:
+    """How many results there are, how old, and of which format."""
     size = sum(e.bytes for e in entries)
     free = shutil.disk_usage(store.root).free
     print(f"  {len(entries)} results, {size / 2**20:.1f} MiB; {free / 2**30:.1f} GiB free")
     if entries:
-        age = (time.time() - min(e.created for e in entries)) / 86400
-        print(f"  oldest {age:.1f} days")
-    corrupt = list((Path(store.root) / "corrupt").glob("*"))
-    if corrupt:
-        print(f"  {len(corrupt)} corrupt results were moved to {store.root / 'corrupt'}")
-    return _verify(store, [e.key for e in entries]) if verify else 0
+        now = time.time()
+        written, read = min(e.created for e in entries), min(e.used for e in entries)
+        print(f"  oldest {(now - written) / 86400:.1f} days; longest unread {(now - read) / 86400:.1f} days")
+    old = sum(e.format < FORMAT for e in entries)
+    if old:
+        print(f"  {old} of an older format: they are read, but nothing guards their manifests against damage")
+    newer = len(store.places()) - len(entries) - len(list(damaged(store)))
+    if newer:
+        print(f"  {newer} of a newer format: a run that needs one is refused; upgrade kdrun or choose another store")
 
 
-def _verify(store: Store, keys: list[str]) -> int:
+def _aside(store: Store) -> None:
+    """What runs have set aside, and why."""
+    reasons = sorted((store.root / "corrupt").glob("*.reason.txt"))
+    for path in reasons[-SHOWN:]:
+        print(f"  set aside: {path.read_text(errors='replace').strip()}")
+    if reasons:
+        print(f"  {len(reasons)} damaged results lie in {store.root / 'corrupt'}")
+
+
+def _verify(store: Store, keys: list[str]) -> bool:
+    """Whether all files of all results fit their checksums; says which do not."""
     bad = 0
     for key in keys:
         try:
@@ -114,4 +155,4 @@ def _verify(store: Store, keys: list[str]) -> int:
             bad += 1
             print(f"  {error}")
     print(f"  {len(keys) - bad} of {len(keys)} results intact")
-    return 1 if bad else 0
+    return not bad

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["COMMANDS", "TOPICS", "WITH_RECIPE"]
+__all__ = ["COMMANDS", "GC_FLAGS", "TOPICS", "WITH_RECIPE"]
 
 COMMANDS = {
     "list": "what is there: papers, methods, parts, groups, runs",
@@ -15,6 +15,7 @@ COMMANDS = {
     "report": "the HTML page of a finished reproduction",
     "runs": "what was run, with results",
     "export": "a trained student as safetensors, torch.export or ONNX",
+    "gc": "delete from the store what nobody needs; says first what it would do",
     "doctor": "versions, devices, store health, what an extra would add",
 }
 """Each command with one line of what it does; ``kdrun/commands/NAME_.py`` holds it."""
@@ -24,3 +25,6 @@ WITH_RECIPE = ("show", "check", "plan", "run", "reproduce", "report", "export")
 
 TOPICS = ("papers", "methods", "parts", "groups", "runs")
 """What ``kdrun list`` lists."""
+
+GC_FLAGS = ("--store", "--older-than", "--size", "--recipe", "--run", "--yes")
+"""What ``kdrun gc`` takes."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from kdrun.config.experiment import Experiment
 from kdrun.engine.executor import Executor
+from kdrun.engine.garbage import tidy
 from kdrun.engine.reached import Reached, reached
 from kdrun.engine.sources import Sources
 from kdrun.engine.store import Store, default_root
@@ -96,11 +97,22 @@ class Session:
             if not planned:
                 self.plan(known)
             self.store.prepare()
+            tidy(self.store)
         self._prepared = True
 
     def run(self) -> Outcome:
-        """Execute what the store does not hold yet."""
+        """Execute what the store does not hold yet; until then nobody tidies away what it does hold."""
         self.prepare()
+        if self.executor.finished():
+            return self._run()
+        with self.store.leases.held(self.experiment.recipe, self.stage_keys()):
+            return self._run()
+
+    def stage_keys(self) -> list[str]:
+        """The keys of all stages of the graph."""
+        return [self.keys[node.name] for node in self.graph.stages()]
+
+    def _run(self) -> Outcome:
         try:
             tables = self.executor.run()
             metrics, curves = Measurements.of_tables(tables), self._curves()

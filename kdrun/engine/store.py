@@ -4,6 +4,7 @@ objects/ab/abcdef.../manifest.json     fields, files, checksums; sealed with a c
 objects/ab/abcdef.../*.safetensors     weights and tensors
 objects/ab/abcdef.../*.parquet         tables
 locks/  checkpoints/  tmp/
+leases/  named/                        which results unfinished runs name, and which runs named them
 corrupt/                               what was set aside, each with the reason
 """
 
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kdrun.engine.leases import Leases
 from kdrun.engine.manifest import MANIFEST, Manifest, manifest_of, read_manifest
 from kdrun.engine.packing import load, save
 from kdrun.errors import CorruptArtifact, KdrunError, StoreError
@@ -50,6 +52,7 @@ class Store:
         if "://" in str(root):
             raise StoreError(f"the store is a folder on this machine or on a mounted disk; got {root}")
         self.root = Path(root).expanduser()
+        self.leases = Leases(self.root)
         self._verified: dict[str, tuple[int, ...]] = {}
 
     def prepare(self) -> None:
@@ -67,25 +70,26 @@ class Store:
     def _below(self, *names: str) -> Path:
         return ensure_folder(self.root.joinpath(*names), self.root)
 
-    def _folder(self, key: str) -> Path:
+    def place(self, key: str) -> Path:
+        """The folder of a result, there or not."""
         return self.root / "objects" / key[:2] / key
 
     def contains(self, key: str) -> bool:
         """Whether something lies under this key; only reading it tells whether it is whole."""
-        return os.path.lexists(self._folder(key))
+        return os.path.lexists(self.place(key))
 
     def kinds(self, key: str) -> dict[str, str]:
         """What a result holds: by field, ``model``, ``tensors``, ``table``, ``data`` or ``value``; nothing if it is damaged."""
         with store_errors(self.root):
             try:
-                return {name: field["type"] for name, field in read_manifest(self._folder(key)).fields.items()}
+                return {name: field["type"] for name, field in read_manifest(self.place(key)).fields.items()}
             except CorruptArtifact:
                 return {}
 
     def write(self, key: str, fields: Mapping[str, Artifact], description: Mapping[str, Any]) -> None:
         """Store the result of a stage: all of it, or nothing. A whole one that is there stays, a damaged one is set aside."""
         with store_errors(self.root):
-            temporary, final = self._below("tmp"), self._folder(key)
+            temporary, final = self._below("tmp"), self.place(key)
             self._below(*final.parent.relative_to(self.root).parts)
             with atomic_folder(final, temporary, settled=self._settled) as folder:
                 described = {
@@ -104,14 +108,14 @@ class Store:
     def check(self, key: str) -> Manifest:
         """Compare all files of a result with their checksums. Raises ``CorruptArtifact`` if it is not whole."""
         with store_errors(self.root):
-            manifest = read_manifest(self._folder(key))
+            manifest = read_manifest(self.place(key))
             for file in manifest.files:
                 self._verify(manifest, file)
             return manifest
 
     def read(self, key: str, fields: Iterable[str] | None = None) -> dict[str, Artifact]:
         """Read a result, or some fields of it. Raises ``CorruptArtifact`` if bytes differ from what was written."""
-        folder = self._folder(key)
+        folder = self.place(key)
         with store_errors(self.root):
             manifest = read_manifest(folder)
             try:
@@ -132,7 +136,7 @@ class Store:
 
     def _verify(self, manifest: Manifest, file: str) -> None:
         """Compare a file with its checksum, once for each state of the file in this process."""
-        path = self._folder(manifest.key) / file
+        path = self.place(manifest.key) / file
         with contextlib.suppress(OSError):
             if self._verified.get(str(path)) == _stamp(path):
                 return
@@ -142,7 +146,7 @@ class Store:
     def discard(self, key: str, reason: str = "") -> None:
         """Move a damaged result out of the way, for a look later."""
         with store_errors(self.root):
-            set_aside(self._folder(key), self.root, reason)
+            set_aside(self.place(key), self.root, reason)
 
     @contextlib.contextmanager
     def lock(self, key: str, *, on_wait: Callable[[float], None] | None = None) -> Iterator[None]:
@@ -160,10 +164,33 @@ class Store:
                 if on_wait is not None:
                     on_wait(0.0)
                 lock.acquire(poll_interval=0.1)
+            with contextlib.suppress(OSError):
+                os.utime(lock.lock_file)  # one that is used is no leftover
         try:
             yield
         finally:
             lock.release()
+
+    @contextlib.contextmanager
+    def lock_if_free(self, key: str) -> Iterator[bool]:
+        """Hold the lock of a key if nobody else does; gives whether it is held."""
+        from filelock import Timeout
+
+        with store_errors(self.root):
+            lock = self._lock_file(key)
+            with contextlib.suppress(Timeout):
+                lock.acquire(timeout=0)
+        try:
+            yield lock.is_locked
+        finally:
+            lock.release()
+
+    def is_free(self, key: str) -> bool:
+        """Whether no process holds the lock of a key."""
+        if not (self.root / "locks" / f"{key}.lock").is_file():
+            return True
+        with self.lock_if_free(key) as free:
+            return free
 
     def _lock_file(self, key: str) -> Any:
         """The lock of a key, not yet taken; what stands in its place and is no file is set aside."""
@@ -190,7 +217,7 @@ class Store:
     def entry(self, folder: Path) -> Entry:
         """What lies in one of ``places``. Raises ``CorruptArtifact``, or ``StoreError`` for a newer format."""
         manifest = read_manifest(folder)
-        if folder != self._folder(manifest.key):
+        if folder != self.place(manifest.key):
             raise CorruptArtifact(f"{manifest.key[:10]} lies in another result's place")
         written, used = (folder / MANIFEST).stat().st_mtime, folder.stat().st_mtime
         return Entry(manifest.key, manifest.description, manifest.bytes, written, max(written, used), manifest.format)

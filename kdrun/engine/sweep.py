@@ -60,8 +60,9 @@ def sweep(jobs: Sequence[Job], sessions: Mapping[str, Session], *, workers: int 
         _plan_each_arm(unfinished, sessions)
         unfinished = [replace(job, planned=True) for job in unfinished]
         workers = workers_for(unfinished, workers)
-        stages = {s.keys[n.name] for s in sessions.values() for n in s.graph.stages()}
-        missing = [k for k in stages if not next(iter(sessions.values())).store.contains(k)]
+        stages = {key for session in sessions.values() for key in session.stage_keys()}
+        store = next(iter(sessions.values())).store
+        missing = [key for key in stages if not store.contains(key)]
         reporter.message(
             f"{len(unfinished)} of {len(jobs)} runs to do, {len(missing)} of {len(stages)} stages, {workers} processes"
         )
@@ -70,7 +71,8 @@ def sweep(jobs: Sequence[Job], sessions: Mapping[str, Session], *, workers: int 
         def done(job: Job, outcome: Outcome) -> None:
             reporter.message(f"{job.label} finished ({next(count)}/{len(unfinished)})")
 
-        outcomes, failures = run_all(unfinished, workers=workers, reporter=reporter, on_done=done)
+        with store.leases.held(jobs[0].experiment.recipe, stages):  # of runs that have not begun, too
+            outcomes, failures = run_all(unfinished, workers=workers, reporter=reporter, on_done=done)
     for job in jobs:
         if job.label not in outcomes and job.label not in failures:
             outcomes[job.label] = job.outcome(sessions[job.label])

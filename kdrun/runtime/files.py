@@ -50,8 +50,8 @@ def sha256(path: Path) -> str:
 
 
 def sealed(content: Mapping[str, Any]) -> bytes:
-    """JSON whose last entry, ``seal``, is the checksum of every byte before it."""
-    body = json.dumps(content, indent=1, sort_keys=True)[:-2].encode()
+    """JSON, in the order given, whose last entry, ``seal``, is the checksum of every byte before it."""
+    body = json.dumps(content, indent=1)[:-2].encode()
     return body + f',\n "seal": "{hashlib.sha256(body).hexdigest()}"\n}}'.encode()
 
 
@@ -190,7 +190,7 @@ REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE, errno.ENFILE, 
 @contextlib.contextmanager
 def store_errors(root: Path) -> Iterator[None]:
     """Turn an operating system's refusal into one line that says what to do."""
-    full = f"the disk of the store {root} is full: free some space, or set store=FOLDER or KDRUN_STORE"
+    full = f"the disk of the store {root} is full: free some space (kdrun gc), or set store=FOLDER or KDRUN_STORE"
     try:
         yield
     except OSError as error:

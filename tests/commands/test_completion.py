@@ -9,6 +9,8 @@ import pytest
     ("line", "found"),
     [
         ("kdrun ru", {"run", "runs"}),
+        ("kdrun gc --re", {"--recipe"}),
+        ("kdrun gc --recipe lok", {"loku", "lokt"}),
         ("kdrun run lok", {"loku", "lokt"}),
         ("kdrun run kd tr", {"transfer=", "transfer.", "tracker=", "tracker."}),
         ("kdrun run kd transfer=la", {"transfer=label_smoothing"}),

@@ -48,6 +48,19 @@ def test_export_round_trips_through_safetensors_and_torch(kdrun, tmp_path) -> No
     )
 
 
+def test_what_is_exported_after_a_recomputation_is_the_same_to_the_byte(kdrun, tmp_path) -> None:
+    kdrun("run", "kd", *QUICK)
+    (run,) = tmp_path.glob("runs/*/*")
+    kdrun("export", str(run))
+    before = (run / "fit_student.safetensors").read_bytes()
+    key = json.loads((run / "keys.json").read_text())["fit_student"]
+    (tmp_path / "store" / "objects" / key[:2] / key / "manifest.json").unlink()
+    assert "the manifest of" in kdrun("export", str(run)).err
+    kdrun("run", "kd", *QUICK)
+    assert kdrun("export", str(run)).code == 0
+    assert (run / "fit_student.safetensors").read_bytes() == before
+
+
 def test_a_student_starts_from_an_exported_checkpoint_and_another_architecture_is_refused(kdrun, tmp_path) -> None:
     kdrun("run", "kd", *QUICK)
     (run,) = tmp_path.glob("runs/*/*")

@@ -34,7 +34,7 @@ def test_stored_results_pull_nothing_that_lies_before_them(session, tmp_path) ->
     ready = session("chain.yaml")
     ready.run()
     for name in ("start", "chain[3].value"):  # gone, but what was made of them is there
-        shutil.rmtree(ready.store._folder(ready.keys[name]))
+        shutil.rmtree(ready.store.place(ready.keys[name]))
     again = session("chain.yaml", "end.metrics=[{metric: minimum, from: [value], name: least}]")
     assert again.run().counts == {"computed": 1, "cached": 1}
 

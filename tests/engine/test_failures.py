@@ -21,7 +21,7 @@ from support.runs import Listener, run
 def test_a_corrupt_file_is_found_said_and_recomputed(session, tmp_path) -> None:
     ready = session("kd", *QUICK)
     before = ready.run().metrics
-    folder = ready.store._folder(ready.keys["fit_student"])
+    folder = ready.store.place(ready.keys["fit_student"])
     weights = max(folder.glob("*.safetensors"), key=lambda p: p.stat().st_size)
     content = bytearray(weights.read_bytes())
     content[-5] ^= 1
@@ -111,7 +111,7 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(session, tmp_path, mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files, "_sync", full)
-    with pytest.raises(StoreError, match=r"is full: free some space, or set store=FOLDER or KDRUN_STORE"):
+    with pytest.raises(StoreError, match=r"is full: free some space \(kdrun gc\), or set store=FOLDER or KDRUN_STORE"):
         ready.run()
     assert list((tmp_path / "store" / "tmp").iterdir()) == []
     assert list((tmp_path / "store" / "objects").rglob("manifest.json")) == []

@@ -57,10 +57,18 @@ def test_everything_comes_back_exactly(store) -> None:
     assert found["best"].value["widths"] == [1, 2]
 
 
+def test_a_mapping_comes_back_in_its_order(store) -> None:
+    """So a stage that goes through it does the same, whether its input was computed or read."""
+    store.write("cd" * 20, {"": Value({"z": 1, "a": {"y": 2, "b": 3}})}, {})
+    (found,) = store.read("cd" * 20).values()
+    assert list(found.value) == ["z", "a"]
+    assert list(found.value["a"]) == ["y", "b"]
+
+
 def test_equal_results_are_equal_bytes(store, tmp_path) -> None:
     other = Store(tmp_path / "other")
     other.write(KEY, RESULT, {"node": "n"})
-    first, second = store._folder(KEY), other._folder(KEY)
+    first, second = store.place(KEY), other.place(KEY)
     assert {p.name: p.read_bytes() for p in first.iterdir()} == {p.name: p.read_bytes() for p in second.iterdir()}
 
 
@@ -72,7 +80,7 @@ def test_the_second_writer_of_a_key_changes_nothing(store) -> None:
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "manifest"])
 def test_damage_is_found(store, damage) -> None:
-    folder = store._folder(KEY)
+    folder = store.place(KEY)
     victim = folder / "manifest.json" if damage == "manifest" else next(iter(folder.glob("*.parquet")))
     content = bytearray(victim.read_bytes())
     if damage == "remove":

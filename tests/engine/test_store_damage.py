@@ -43,7 +43,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def whole(tmp_path) -> Path:
     obtain(tmp_path)
-    return Store(tmp_path)._folder(KEY)
+    return Store(tmp_path).place(KEY)
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "0.safetensors"])
@@ -152,10 +152,10 @@ def test_whatever_stands_in_the_way_is_set_aside_and_the_result_written(tmp_path
 def test_results_in_each_others_places_are_both_restored(tmp_path, whole) -> None:
     store = Store(tmp_path)
     store.write(OTHER, {"": Value("other")}, {})
-    swap(whole, store._folder(OTHER))
+    swap(whole, store.place(OTHER))
     with pytest.raises(CorruptArtifact, match="that of another result"):
         Store(tmp_path).read(OTHER)
-    before = contents(store._folder(OTHER))
+    before = contents(store.place(OTHER))
     obtain(tmp_path)
     assert contents(whole) == before
 
@@ -163,7 +163,7 @@ def test_results_in_each_others_places_are_both_restored(tmp_path, whole) -> Non
 def test_files_of_one_result_in_each_others_places_are_found(tmp_path) -> None:
     store = Store(tmp_path)
     store.write(KEY, {"a": RESULT[""], "b": Model({}, {"w": torch.zeros(3)})}, {})
-    swap(store._folder(KEY) / "0.safetensors", store._folder(KEY) / "1.safetensors")
+    swap(store.place(KEY) / "0.safetensors", store.place(KEY) / "1.safetensors")
     with pytest.raises(CorruptArtifact, match="checksum"):
         Store(tmp_path).read(KEY)
 
@@ -222,7 +222,7 @@ def test_a_folder_where_a_lock_is_expected_is_set_aside(tmp_path) -> None:
 def test_a_run_names_what_was_damaged_computes_it_once_and_ends_with_the_same_bytes(session, tmp_path) -> None:
     ready = session("kd", *QUICK)
     before = ready.run()
-    entries = {name: ready.store._folder(ready.keys[name]) for name in ("fit_student", "test")}
+    entries = {name: ready.store.place(ready.keys[name]) for name in ("fit_student", "test")}
     bytes_before = {name: contents(folder) for name, folder in entries.items()}
     (entries["fit_student"] / "manifest.json").unlink()
     (entries["test"] / "manifest.json").write_text("{}")
@@ -237,7 +237,7 @@ def test_a_run_names_what_was_damaged_computes_it_once_and_ends_with_the_same_by
 def test_a_damaged_table_of_a_stage_that_is_not_due_is_computed_again(session) -> None:
     ready = session("kd", *QUICK)
     ready.run()
-    folder = ready.store._folder(ready.keys["fit_student"])
+    folder = ready.store.place(ready.keys["fit_student"])
     for table in folder.glob("*.parquet"):
         table.write_bytes(b"")
     again = session("kd", *QUICK)
@@ -250,4 +250,4 @@ def test_equal_tables_are_equal_bytes_however_often_they_are_written(tmp_path) -
     rows = [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": None}]
     for place in ("one", "two"):
         Store(tmp_path / place).write(KEY, {"": Table(rows)}, {})
-    assert contents(Store(tmp_path / "one")._folder(KEY)) == contents(Store(tmp_path / "two")._folder(KEY))
+    assert contents(Store(tmp_path / "one").place(KEY)) == contents(Store(tmp_path / "two").place(KEY))

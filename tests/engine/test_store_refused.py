@@ -65,7 +65,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(("error", "says"), [(errno.ENOSPC, "is full: free some space"), (errno.EROFS, "cannot be written"), (errno.EIO, "cannot be used")])  # fmt: skip
 def test_a_disk_that_refuses_at_any_write_leaves_nothing_or_a_whole_result(tmp_path, monkeypatch, error, says) -> None:
     Store(tmp_path / "calm").write(KEY, RESULT, {})
-    expected = contents(Store(tmp_path / "calm")._folder(KEY))
+    expected = contents(Store(tmp_path / "calm").place(KEY))
     disk = Disk(monkeypatch)
     disk.error = error
     Store(tmp_path / "counted").write(KEY, RESULT, {})
@@ -78,7 +78,7 @@ def test_a_disk_that_refuses_at_any_write_leaves_nothing_or_a_whole_result(tmp_p
         disk.refuses = sys.maxsize
         assert not (store.root / "tmp").is_dir() or not list((store.root / "tmp").iterdir())
         store.write(KEY, RESULT, {})
-        assert contents(store._folder(KEY)) == expected
+        assert contents(store.place(KEY)) == expected
     assert total > 8
 
 
@@ -136,7 +136,7 @@ def test_processes_that_find_the_same_damage_compute_it_once(tmp_path) -> None:
     subprocess.run([*command, *QUICK], check=True, capture_output=True)
     store = Store(tmp_path / "store")
     keys = {entry.description["node"]: entry.key for entry in store.entries()}
-    folder = store._folder(keys["fit_student"])
+    folder = store.place(keys["fit_student"])
     before = contents(folder)
     (folder / "manifest.json").write_bytes(b"")
     store.discard(keys["test"])

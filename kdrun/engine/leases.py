@@ -1,0 +1,99 @@
+"""Which results unfinished runs name, and which recipes named them before: what is needed is not tidied away.
+
+leases/ID.json       recipe and keys of a run that is going on; it ends a day after its last renewal
+named/CHECKSUM.json  the same, of a run that has ended
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdrun.errors import StoreError
+from kdrun.runtime.files import ensure_folder, sealed, store_errors, unsealed, write_file
+
+__all__ = ["LEASE_SECONDS", "Leases", "Named"]
+
+LEASE_SECONDS = 86400.0
+"""A run or a write that has not been heard of for so long is no longer under way, on whatever machine it was."""
+
+RENEWAL_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Named:
+    """The keys that a run named. ``renewed``: when it was last heard of (seconds)."""
+
+    path: Path
+    recipe: str
+    keys: frozenset[str]
+    renewed: float
+
+
+class Leases:
+    """The leases and notes of one store. Methods raise ``StoreError`` when the disk refuses."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @contextlib.contextmanager
+    def held(self, recipe: str, keys: Iterable[str]) -> Iterator[None]:
+        """Name the keys for as long as the block runs; if it fails, for a day more, as the same run may go on."""
+        content = sealed({"recipe": recipe, "keys": sorted(set(keys))})
+        with store_errors(self.root):
+            path = ensure_folder(self.root / "leases", self.root) / f"{uuid.uuid4().hex}.json"
+            write_file(path, content, ensure_folder(self.root / "tmp", self.root))
+        ended = threading.Event()
+        renewing = threading.Thread(target=_renew, args=(path, ended), daemon=True)
+        renewing.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            renewing.join()
+        self.end(path, content)
+
+    def end(self, path: Path, content: bytes) -> None:
+        """Keep what a run named as a note; runs that named the same share it."""
+        with contextlib.suppress(OSError):  # a note is a service: its lack fails no run that has ended well
+            name = f"{hashlib.sha256(content).hexdigest()[:40]}.json"
+            os.replace(path, ensure_folder(self.root / "named", self.root) / name)
+
+    def leases(self) -> list[Named]:
+        """Of runs that are going on, or were cut off. Raises ``StoreError`` for one that cannot be read."""
+        found = []
+        for path in sorted((self.root / "leases").glob("*.json")):
+            try:
+                found.append(_read(path))
+            except FileNotFoundError:  # its run has ended since
+                continue
+            except (ValueError, LookupError, TypeError, OSError):
+                raise StoreError(
+                    f"the lease {path} of an unfinished run is damaged: delete it if no run is going on"
+                ) from None
+        return found
+
+    def notes(self) -> list[Named]:
+        """Of runs that have ended; damaged ones are left out."""
+        found = []
+        for path in sorted((self.root / "named").glob("*.json")):
+            with contextlib.suppress(ValueError, LookupError, TypeError, OSError):
+                found.append(_read(path))
+        return found
+
+
+def _renew(path: Path, ended: threading.Event) -> None:
+    while not ended.wait(RENEWAL_SECONDS):
+        with contextlib.suppress(OSError):
+            os.utime(path)
+
+
+def _read(path: Path) -> Named:
+    content = unsealed(path.read_bytes())
+    return Named(path, str(content["recipe"]), frozenset(map(str, content["keys"])), path.stat().st_mtime)
