@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kdrun.engine.results import Result, as_result, value_of
 from kdrun.engine.sources import Sources, entry
 from kdrun.engine.store import Store
-from kdrun.errors import CorruptArtifact, KdrunError
+from kdrun.errors import CorruptArtifact, InputError, KdrunError
 from kdrun.grammar.nodes import SOURCES, Graph, Node, Ref
 from kdrun.graph.check import ENGINE_KEYS
 from kdrun.graph.keys import Keys
@@ -192,15 +192,12 @@ class Executor:
         if "generator" in part.injected:
             options["generator"] = context.generator("part")
         positional = arguments.pop(part.inputs[-1].name, []) if part.variadic else []
-        function = part.load()
-        try:
-            returned = function(
+        with _told_in_a_line(node):
+            returned = part.load()(
                 *([*arguments.values(), *positional] if positional else []),
                 **({} if positional else arguments),
                 **options,
             )
-        except ImportError as error:
-            raise part.lacking(error) from error
         return as_result(returned, context)
 
     def _checkpoints(self, key: str) -> Any:
@@ -232,6 +229,20 @@ class Executor:
         if node.verb == "data":
             return entry(self.sources.splits(node), ref.field)
         return value_of(ref, node, self.result(node.name), self.sources)
+
+
+@contextlib.contextmanager
+def _told_in_a_line(node: Node) -> Iterator[None]:
+    """Say what to do about errors inside a part that come of what the user has: a missing package, a label without a class."""
+    try:
+        yield
+    except ImportError as error:
+        raise part_of(node).lacking(error) from error
+    except (IndexError, RuntimeError) as error:
+        said = str(error).strip().split("\n", 1)[0]
+        if "out of bounds" not in said:
+            raise
+        raise InputError(f"a label or number is beyond what it counts through ({said})", key=node.key) from error
 
 
 def _sizes(values: Mapping[str, Any]) -> dict[str, int]:

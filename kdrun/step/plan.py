@@ -13,6 +13,7 @@ from kdrun.models.building import sizes_from_data
 from kdrun.registry import plan_of
 from kdrun.runtime.artifacts import Model
 from kdrun.runtime.known import UNKNOWN, Planned, Unknown
+from kdrun.step.classes import check_classes
 from kdrun.step.trace import Trace, trace
 
 __all__ = ["plan_step", "planned", "trace_of", "traced"]
@@ -79,6 +80,7 @@ def traced(
     if label not in memo:
         memo[label] = trace(step, **given)
     found: Trace = memo[label]
+    check_classes(step, found.shapes, infos)
     return found
 
 
