@@ -45,7 +45,13 @@ def main(arguments: Sequence[str]) -> int:
     found = plan(store, Wish(options.older_than, kept_bytes, options.recipe, run))
     _tell(store, found)
     if found.items and options.yes:
-        print(f"freed {_mebibytes(delete(store, found.items))}")
+        freed = delete(store, found.items)
+        left = (
+            f" of {_mebibytes(found.bytes)}: the rest is in use now, or may not be deleted"
+            if freed < found.bytes
+            else ""
+        )
+        print(f"freed {_mebibytes(freed)}{left}")
     elif found.items:
         print("nothing is deleted yet: the same command with --yes does it")
     return 0

@@ -98,17 +98,23 @@ def tidy(store: Store) -> int:
 
 
 def delete(store: Store, items: Collection[Item]) -> int:
-    """Delete; return the bytes freed. What has come into use since stays."""
+    """Delete; return the bytes freed. What has come into use since stays, and what the system refuses to delete."""
     freed = 0
     with store_errors(store.root):
         temporary = ensure_folder(store.root / "tmp", store.root)
         for item in items:
-            with store.lock_if_free(item.key) if item.key else contextlib.nullcontext(True) as free:
-                if free and _touched(item.path) == item.touched and _delete(item.path, temporary):
-                    freed += item.bytes
-                    if item.key:
-                        (store.root / "locks" / f"{item.key}.lock").unlink(missing_ok=True)
+            with contextlib.suppress(OSError, StoreError):  # another user's, which this one may not delete
+                freed += _delete_if_unused(store, item, temporary)
     return freed
+
+
+def _delete_if_unused(store: Store, item: Item, temporary: Path) -> int:
+    with store.lock_if_free(item.key) if item.key else contextlib.nullcontext(True) as free:
+        if not free or _touched(item.path) != item.touched or not _delete(item.path, temporary):
+            return 0
+        if item.key:
+            (store.root / "locks" / f"{item.key}.lock").unlink(missing_ok=True)
+        return item.bytes
 
 
 def _delete(path: Path, temporary: Path) -> bool:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,9 +43,9 @@ class Leases:
         self.root = root
 
     @contextlib.contextmanager
-    def held(self, recipe: str, keys: Iterable[str]) -> Iterator[None]:
+    def held(self, recipe: str, keys: Collection[str]) -> Iterator[None]:
         """Name the keys for as long as the block runs; if it fails, for a day more, as the same run may go on."""
-        content = sealed({"recipe": recipe, "keys": sorted(set(keys))})
+        content = _content(recipe, keys)
         with store_errors(self.root):
             path = ensure_folder(self.root / "leases", self.root) / f"{uuid.uuid4().hex}.json"
             write_file(path, content, ensure_folder(self.root / "tmp", self.root))
@@ -57,13 +57,18 @@ class Leases:
         finally:
             ended.set()
             renewing.join()
-        self.end(path, content)
+        self.note(recipe, keys)
+        with contextlib.suppress(OSError):
+            path.unlink()
 
-    def end(self, path: Path, content: bytes) -> None:
-        """Keep what a run named as a note; runs that named the same share it."""
-        with contextlib.suppress(OSError):  # a note is a service: its lack fails no run that has ended well
-            name = f"{hashlib.sha256(content).hexdigest()[:40]}.json"
-            os.replace(path, ensure_folder(self.root / "named", self.root) / name)
+    def note(self, recipe: str, keys: Iterable[str]) -> None:
+        """Remember what a run named; runs that named the same share a note. Without a store to write to, nothing is noted."""
+        content = _content(recipe, keys)
+        path = self.root / "named" / f"{hashlib.sha256(content).hexdigest()[:40]}.json"
+        with contextlib.suppress(OSError):
+            if not path.is_file():
+                temporary = ensure_folder(self.root / "tmp", self.root)
+                write_file(ensure_folder(path.parent, self.root) / path.name, content, temporary)
 
     def leases(self) -> list[Named]:
         """Of runs that are going on, or were cut off. Raises ``StoreError`` for one that cannot be read."""
@@ -86,6 +91,10 @@ class Leases:
             with contextlib.suppress(ValueError, LookupError, TypeError, OSError):
                 found.append(_read(path))
         return found
+
+
+def _content(recipe: str, keys: Iterable[str]) -> bytes:
+    return sealed({"recipe": recipe, "keys": sorted(set(keys))})
 
 
 def _renew(path: Path, ended: threading.Event) -> None:

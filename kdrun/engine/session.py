@@ -104,6 +104,7 @@ class Session:
         """Execute what the store does not hold yet; until then nobody tidies away what it does hold."""
         self.prepare()
         if self.executor.finished():
+            self.store.leases.note(self.experiment.recipe, self.stage_keys())
             return self._run()
         with self.store.leases.held(self.experiment.recipe, self.stage_keys()):
             return self._run()

@@ -186,11 +186,14 @@ class Store:
             lock.release()
 
     def is_free(self, key: str) -> bool:
-        """Whether no process holds the lock of a key."""
+        """Whether no process holds the lock of a key; one that cannot be tried counts as held."""
         if not (self.root / "locks" / f"{key}.lock").is_file():
             return True
-        with self.lock_if_free(key) as free:
-            return free
+        try:
+            with self.lock_if_free(key) as free:
+                return free
+        except StoreError:
+            return False
 
     def _lock_file(self, key: str) -> Any:
         """The lock of a key, not yet taken; what stands in its place and is no file is set aside."""

@@ -133,6 +133,33 @@ def test_what_was_read_after_it_was_planned_for_deletion_stays(store) -> None:
     assert left(store) == [0, 2, 3]
 
 
+def test_what_may_not_be_deleted_stops_nobody(store, monkeypatch) -> None:
+    folder = store.root / "tmp" / "theirs"
+    folder.mkdir()
+    aged(folder, 2)
+    rename = os.rename
+
+    def refused(source: Path, target: Path) -> None:
+        if source == folder:
+            raise PermissionError(13, "Permission denied")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refused)
+    (store.root / "tmp" / "mine").mkdir()
+    aged(store.root / "tmp" / "mine", 2)
+    tidy(store)
+    assert [p.name for p in (store.root / "tmp").iterdir()] == ["theirs"]
+
+
+def test_a_run_that_finds_everything_stored_is_noted(store, session) -> None:
+    ready = session("kd", *QUICK)
+    ready.run()
+    for path in (ready.store.root / "named").iterdir():
+        path.unlink()
+    session("kd", *QUICK).run()
+    assert [(note.recipe, len(note.keys)) for note in ready.store.leases.notes()] == [("distillation/kd", 5)]
+
+
 def test_a_recipe_lets_go_only_what_it_alone_named(store) -> None:
     for recipe, keys in (("one/kd", KEYS[:2]), ("two/nd", KEYS[1:3])):
         with store.leases.held(recipe, keys):
