@@ -60,7 +60,8 @@ def _recorded(folder: Path, options: Any) -> tuple[str, Models]:
     except (OSError, ValueError):
         state = "" if record["state"] in ("broken", "finished") else f" ({record['state']})"
         raise InputError(f"{folder} is no folder of a finished run{state}; `kdrun runs` lists them") from None
-    catalog(record.get("plugins") or ())
+    if options.format != "safetensors":  # programs are made by the model's own code
+        catalog(record.get("plugins") or ())
     return str(record["store"]), models
 
 

@@ -108,6 +108,8 @@ def test_a_run_is_exported_from_anywhere_after_data_and_parts_have_changed(
     os.utime(tmp_path / "pictures" / "cat" / "0.png", (1, 1))
     (tmp_path / "pictures" / "dog" / "1.png").unlink()
     (tmp_path / "own.py").write_text(OWN_OP.replace("return x", "return 2 * x"))
+    assert kdrun("export", str(pictures), "--format", "torch").code == 0
+    (tmp_path / "own.py").unlink()
     monkeypatch.chdir(tmp_path.parent)
     monkeypatch.delenv("KDRUN_STORE")
     files = [tmp_path / f"{i}.safetensors" for i in range(6)]
