@@ -64,7 +64,7 @@ def squared_error_of_one_hot(logits: Tensor, label: Tensor) -> Tensor:
 @op
 def largest_rows(values: Tensor, *, threshold: float) -> Tensor:
     """As many rows as reach the threshold: their number depends on the values."""
-    return values[torch.tensor([float(v.max()) >= threshold for v in values])]
+    return values[torch.tensor([float(v.detach().max()) >= threshold for v in values])]
 
 
 @shape_of("op", "largest_rows")

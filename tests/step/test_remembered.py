@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from kdrun.grammar.nodes import Ref
-from kdrun.step.compiler import Compiler
 from kdrun.step.remembered import TRIALS, Lasting, Remembered
+from kdrun.step.supply import Supply
 
 ROWS = Lasting(count=8, bound=10, batch=4, limit=1e6)
 
@@ -103,13 +103,13 @@ def taught(session, *overrides: str):
 def asked(monkeypatch) -> list[int]:
     """Batches that frozen models were asked about, kept or not."""
     seen: list[int] = []
-    asked_ = Compiler.asked
+    asked_ = Supply.asked
 
     def counted(self, *given, **options):
         ask = asked_(self, *given, **options)
         return lambda *inputs: seen.append(len(inputs[0])) or ask(*inputs)
 
-    monkeypatch.setattr(Compiler, "asked", counted)
+    monkeypatch.setattr(Supply, "asked", counted)
     return seen
 
 
