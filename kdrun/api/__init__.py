@@ -98,16 +98,20 @@ def reproduce(
     plugins: Plugins | None = None,
     jobs: int = 1,
     progress: bool = False,
+    max_seeds: int | None = None,
 ) -> Reproduction:
     """Run all arms of a recipe, or of what ``compose`` gave, over its seeds and judge its claims, as ``kdrun reproduce`` would.
 
     ``seeds`` is a number of seeds or a list of them. With some ``arms`` alone no claim is judged. ``runs`` is a folder for the
     records and the HTML page; without it none are written. ``jobs`` is the number of processes. A run that fails does not stop the
-    others: it stands in ``failures``. Raises ``InputError``, and ``RunError`` if all runs fail or a process dies.
+    others: it stands in ``failures``. With ``max_seeds`` all arms run until the main claims are decided: ``seeds``, a number, is what
+    each look at them adds. Raises ``InputError``, and ``RunError`` if all runs fail or a process dies.
     """
+    from kdrun.api.looks import until_decided
     from kdrun.api.reproduction import Reproduction
-    from kdrun.api.study import Study
+    from kdrun.api.study import Study, StudyOutcome
     from kdrun.config.compose import Composer
+    from kdrun.errors import InputError
 
     selection = selected(overrides, scale=scale, seeds=seeds, store=store, runs=runs, plugins=plugins)
     if isinstance(recipe, Composition):
@@ -115,12 +119,27 @@ def reproduce(
     name = recipe.recipe if isinstance(recipe, Composition) else str(recipe)
     composer = Composer.named(name, selection.overrides)
     with _surroundings(plugins or (), progress) as reporter:
-        study = Study.of(composer, selection, arms)
+
+        def run_all(study: Study) -> StudyOutcome:
+            return study.run(reporter, jobs, _records_of(study.base))
+
+        if max_seeds is None:
+            study = Study.of(composer, selection, arms)
+            outcome = run_all(study)
+        elif arms is not None:
+            raise InputError("claims are decided by all arms: max_seeds goes without arms")
+        else:
+            study, outcome = until_decided(composer, selection, max_seeds, reporter, run_all)
         for text, without in study.left_out.items():
             reporter.message(f"{text} means nothing in arm {', '.join(without)}")
-        runs = (study.base.config.get("runs") or "runs") if _keeps_records(study.base) else None
-        found = Reproduction.of(study, study.run(reporter, jobs, runs))
-    return found if runs is None else found.written(runs)
+        found = Reproduction.of(study, outcome)
+    folder = _records_of(study.base)
+    return found if folder is None else found.written(folder)
+
+
+def _records_of(base: Experiment) -> Folder | None:
+    """The folder for the records of a study; None where none are kept."""
+    return (base.config.get("runs") or "runs") if _keeps_records(base) else None
 
 
 @contextlib.contextmanager

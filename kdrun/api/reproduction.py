@@ -137,6 +137,7 @@ class Reproduction:
             "results": self.results,
             "verdicts": [dataclasses.asdict(v) for v in self.verdicts],
             "leaderboard": self.ranking,
+            "looks": self.study.looks,
         }
         write_record(folder / "results.json", record)
         write_record(folder / "environment.json", environment())

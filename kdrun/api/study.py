@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kdrun.claims import Verdict, check_claims, check_measured, judge_all
+from kdrun.claims import Verdict, check_claims, check_measured, judge_all, judge_at_looks
 from kdrun.claims.values import Results
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Experiment, Selection
@@ -51,6 +51,8 @@ class Study:
     board: Mapping[str, Any] | None
     left_out: Mapping[str, Sequence[str]]
     """Settings of the user's that have no meaning in some arms, and those arms."""
+    looks: tuple[int, ...] = ()
+    """The numbers of seeds at which claims are judged, where that is done more than once."""
 
     @classmethod
     def of(cls, composer: Composer, selection: Selection, arms: Sequence[str] | None = None) -> Study:
@@ -107,7 +109,10 @@ class Study:
     def verdicts(self, outcome: StudyOutcome) -> list[Verdict]:
         """Raises ``InputError`` for a claim on what nothing measured."""
         try:
-            found = judge_all(self.claims, outcome.results)
+            if self.looks:
+                found = judge_at_looks(self.claims, outcome.results, self.seeds, self.looks)
+            else:
+                found = judge_all(self.claims, outcome.results)
         except KdrunError as error:
             raise self.base.explain(error) from None
         if self.scale == "smoke":

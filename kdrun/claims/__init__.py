@@ -1,9 +1,10 @@
 """Claims of papers, judged by statistics over seeds."""
 
 from kdrun.claims.checking import KINDS, check_claims, check_measured, claimed_metrics
+from kdrun.claims.spending import planned_looks
 from kdrun.claims.statistics import Interval, mean_interval
 from kdrun.claims.values import Results
-from kdrun.claims.verdicts import OUTCOMES, Verdict, judge, judge_all
+from kdrun.claims.verdicts import OUTCOMES, Verdict, judge, judge_all, judge_at_looks
 
 __all__ = [
     "KINDS",
@@ -16,5 +17,7 @@ __all__ = [
     "claimed_metrics",
     "judge",
     "judge_all",
+    "judge_at_looks",
     "mean_interval",
+    "planned_looks",
 ]

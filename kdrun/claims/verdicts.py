@@ -17,17 +17,18 @@ counts as one that does not reach the bar. While a precondition is undecided, so
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from kdrun.claims.checking import sentence_of
 from kdrun.claims.evidence import Evidence, evidence
+from kdrun.claims.spending import sequential_p
 from kdrun.claims.statistics import Interval, holm, seeds_needed
 from kdrun.claims.values import Results, failed, means
 from kdrun.grammar.sentences import Sentence
 
-__all__ = ["OUTCOMES", "Verdict", "judge", "judge_all"]
+__all__ = ["OUTCOMES", "Verdict", "judge", "judge_all", "judge_at_looks"]
 
 OUTCOMES = ("reproduced", "contradicted", "equal", "undecided", "not testable here")
 CORRECTED = ("main", "secondary")
@@ -67,7 +68,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class _Weighed:
+class Weighed:
     """A claim with what its sentence says and what speaks for it. ``failed``: arms without results."""
 
     name: str
@@ -112,23 +113,58 @@ def judge(name: str, claim: Mapping[str, Any], results: Results) -> Verdict:
 
 def judge_all(claims: Mapping[str, Any], results: Results) -> list[Verdict]:
     """Judge every claim, in order. Raises ``InputError`` if a metric that one of them names was not measured."""
-    weighed = {name: _weigh(name, claim, results) for name, claim in claims.items()}
-    adjusted = {name: one.p for name, one in weighed.items()}
-    adjusted |= holm({name: one.p for name, one in weighed.items() if one.kind in CORRECTED})
-    corrected = [one for one in weighed.values() if one.kind in CORRECTED]
+    weighed = weigh_all(claims, results)
+    return conditioned(compared(weighed, {one.name: one.p for one in weighed}))
+
+
+def judge_at_looks(
+    claims: Mapping[str, Any], results: Results, seeds: Sequence[int], looks: tuple[int, ...]
+) -> list[Verdict]:
+    """Judge claims as often as the seeds that are there allow; what one look decides stays decided.
+
+    ``looks``: all numbers of seeds at which one means to look (``claims.spending``), of which the last is the most. The verdict on a
+    claim is that of the look that decided it, over the first of ``seeds``; that on the others of the last look.
+    """
+    decided: dict[str, Verdict] = {}
+    least: dict[tuple[str, bool], float] = {}
+    verdicts: list[Verdict] = []
+    for at, count in enumerate(looks):
+        if count > len(seeds):
+            break
+        there = {arm: {s: runs[s] for s in seeds[:count] if s in runs} for arm, runs in results.items()}
+        weighed = weigh_all(claims, there)
+        for one in weighed:
+            side = one.name, one.found.favourable
+            least[side] = min(least.get(side, 1.0), sequential_p(one.p, at, looks))
+        verdicts = compared(weighed, {one.name: least[one.name, one.found.favourable] for one in weighed})
+        note = f"at look {at + 1} of {len(looks)}"
+        told = [replace(v, note="; ".join(filter(None, [v.note, note]))) for v in verdicts]
+        decided = {v.name: v for v in told if v.decided} | decided
+        verdicts = [decided.get(v.name, v) for v in told]
+    return conditioned(verdicts)
+
+
+def weigh_all(claims: Mapping[str, Any], results: Results) -> list[Weighed]:
+    """What speaks for each claim. Raises ``InputError`` if a metric that one of them names was not measured."""
+    return [_weigh(name, claim, results) for name, claim in claims.items()]
+
+
+def compared(weighed: Sequence[Weighed], chances: Mapping[str, float]) -> list[Verdict]:
+    """Verdicts from p-values, corrected for main and secondary claims together; preconditions are not heeded yet."""
+    corrected = [one for one in weighed if one.kind in CORRECTED]
+    adjusted = {**chances, **holm({one.name: chances[one.name] for one in corrected})}
     waiting = max(1, sum(not adjusted[one.name] <= one.alpha for one in corrected))
-    verdicts = [_verdict(one, adjusted[one.name], waiting if one.kind in CORRECTED else 1) for one in weighed.values()]
-    return _conditioned(verdicts)
+    return [_verdict(one, adjusted[one.name], waiting if one.kind in CORRECTED else 1) for one in weighed]
 
 
-def _weigh(name: str, claim: Mapping[str, Any], results: Results) -> _Weighed:
+def _weigh(name: str, claim: Mapping[str, Any], results: Results) -> Weighed:
     sentence, key = sentence_of(name, claim), f"claims.{name}.test"
     found = evidence(sentence, results, float(claim.get("confidence", 0.95)), key)
     missing = failed([metric.arm for metric in sentence.metrics()], results)
-    return _Weighed(name, claim, sentence, found, means(sentence, results, key), missing)
+    return Weighed(name, claim, sentence, found, means(sentence, results, key), missing)
 
 
-def _verdict(one: _Weighed, adjusted: float, waiting: int) -> Verdict:
+def _verdict(one: Weighed, adjusted: float, waiting: int) -> Verdict:
     """``waiting``: how many claims of the family are undecided; the next of them is tested at alpha over their number."""
     outcome, note = _outcome(one, adjusted)
     open_ = outcome == "undecided" and not one.failed and one.enough
@@ -152,7 +188,7 @@ def _verdict(one: _Weighed, adjusted: float, waiting: int) -> Verdict:
     )
 
 
-def _outcome(one: _Weighed, adjusted: float) -> tuple[str, str]:
+def _outcome(one: Weighed, adjusted: float) -> tuple[str, str]:
     """The outcome and what is to be said of it."""
     if one.failed:
         return "undecided", one.failed
@@ -161,7 +197,7 @@ def _outcome(one: _Weighed, adjusted: float) -> tuple[str, str]:
     if math.isnan(one.p):
         return "undecided", "not a number in some seeds"
     if not adjusted <= one.alpha:
-        several = "not after correction for several claims" if one.p <= one.alpha else ""
+        several = "not after correction for several claims and looks" if one.p <= one.alpha else ""
         return "undecided", one.found.note or several
     if not one.found.favourable:
         return "contradicted", one.found.note
@@ -170,7 +206,7 @@ def _outcome(one: _Weighed, adjusted: float) -> tuple[str, str]:
     return ("equal" if one.sentence.sign == 0 else "reproduced"), one.found.note
 
 
-def _conditioned(verdicts: list[Verdict]) -> list[Verdict]:
+def conditioned(verdicts: list[Verdict]) -> list[Verdict]:
     """What rests on preconditions is not testable where one of them is contradicted, and undecided where one is."""
     conditions = [v for v in verdicts if v.kind == "precondition"]
     for outcome, instead in (("contradicted", "not testable here"), ("undecided", "undecided")):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
+from kdrun.api.looks import until_decided
 from kdrun.api.reproduction import Reproduction
 from kdrun.api.study import Study, StudyOutcome
 from kdrun.commands.arguments import chosen, parse, recipe_parser
-from kdrun.errors import KdrunError, RunError
+from kdrun.errors import InputError, KdrunError, RunError
 from kdrun.report.tables import arm_table, text_table
 from kdrun.runtime.progress import make_reporter
 
@@ -21,26 +23,49 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--arms", help="only these arms, comma-separated; arm=NAME for one")
     parser.add_argument("--strict", action="store_true", help="exit with 3 if a claim is contradicted")
     parser.add_argument("--quiet", action="store_true", help="print only the result")
+    parser.add_argument("--until-decided", action="store_true", help="add seeds until the main claims are decided")
+    parser.add_argument("--max-seeds", type=int, metavar="N", help="with --until-decided: the most seeds to run")
     options = parse(parser, arguments)
-    composer, selection = chosen(options)
-    study = Study.of(composer, selection, options.arms.split(",") if options.arms else None)
-    for text, without in study.left_out.items():
-        print(f"kdrun: {text} means nothing in arm {', '.join(without)}", file=sys.stderr)
-    reporter = make_reporter(quiet=options.quiet)
-    runs = study.base.config.get("runs") or "runs"
-    try:
-        outcome = study.run(reporter, options.jobs, runs)
-    finally:
-        reporter.close()
+    if options.until_decided != (options.max_seeds is not None) or (options.until_decided and options.arms):
+        raise InputError("--until-decided and --max-seeds N go together, and with all arms")
+    study, outcome = _run(options)
     found = _judged(study, outcome)
     print(found)
-    page = found.written(runs).page
+    page = found.written(_records_of(study)).page
     print(f"\nreport: {page.resolve() if page and sys.stdout.isatty() else page}")
     for label, failure in found.failures.items():
         print(f"kdrun: {label} failed: {failure}", file=sys.stderr)
     if found.failures:
         return RunError.exit_code
     return 3 if options.strict and any(v.outcome == "contradicted" for v in found.verdicts) else 0
+
+
+def _run(options: argparse.Namespace) -> tuple[Study, StudyOutcome]:
+    """Run the study that a command line describes, or one until it is decided."""
+    composer, selection = chosen(options)
+    reporter = make_reporter(quiet=options.quiet)
+
+    def run(study: Study) -> StudyOutcome:
+        if study.looks[:1] in ((), (len(study.seeds),)):  # once
+            _tell_left_out(study)
+        return study.run(reporter, options.jobs, _records_of(study))
+
+    try:
+        if options.until_decided:
+            return until_decided(composer, selection, options.max_seeds, reporter, run)
+        study = Study.of(composer, selection, options.arms.split(",") if options.arms else None)
+        return study, run(study)
+    finally:
+        reporter.close()
+
+
+def _records_of(study: Study) -> str:
+    return study.base.config.get("runs") or "runs"
+
+
+def _tell_left_out(study: Study) -> None:
+    for text, without in study.left_out.items():
+        print(f"kdrun: {text} means nothing in arm {', '.join(without)}", file=sys.stderr)
 
 
 def _judged(study: Study, outcome: StudyOutcome) -> Reproduction:

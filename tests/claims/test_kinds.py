@@ -31,7 +31,7 @@ def test_main_and_secondary_claims_are_corrected_together_and_others_are_not() -
     two = judged(one=("main", values), two=("secondary", values), rule=("check", values))
     assert [two[name].outcome for name in ("one", "two", "rule")] == ["undecided", "undecided", "reproduced"]
     assert two["one"].adjusted_p == pytest.approx(2 * p)
-    assert two["one"].note == "not after correction for several claims"
+    assert two["one"].note == "not after correction for several claims and looks"
 
 
 def test_nothing_is_testable_where_a_precondition_is_contradicted_but_checks() -> None:

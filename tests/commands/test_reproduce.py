@@ -81,3 +81,39 @@ def test_an_arm_without_the_users_knob_runs_without_it(kdrun) -> None:
     one = kdrun("run", "kd", "arm=scratch", "scale=smoke", "transfer.temperature=2")
     assert one.code == 2
     assert "'transfer' has no key 'temperature'" in one.err
+
+
+LOOKED_AT = (
+    "data: {limit: 128}\nepochs: 1\nseeds: 2\narms: {tame: {}, wild: {optimizer.lr: 1.0e30}}\nclaims:\n"
+    "  bounded: {says: b, test: tame.test.nll < 100.0, kind: KIND}\n"
+    "  beaten: {says: t, test: tame.test.accuracy > wild.test.accuracy, kind: main}\n"
+)
+
+
+def test_seeds_are_added_until_the_main_claims_are_decided_or_there_are_most(kdrun, tmp_path) -> None:
+    recipe = write_recipe(tmp_path, LOOKED_AT.replace("KIND", "check"), NO_TRANSFER, name="looks")
+    answer = kdrun("reproduce", recipe, "--jobs", "1", "--until-decided", "--max-seeds", "3")
+    assert "look 1 of 2, 2 seeds; undecided: beaten" in answer.err
+    assert "look 2 of 2, 3 seeds; undecided: beaten" in answer.err
+    assert "2 of 2 seeds; means" in answer.out, "decided by the first look"
+    assert "at look 1 of 2" in answer.out
+    again = kdrun("reproduce", recipe, "--quiet", "--until-decided", "--max-seeds", "3")
+    assert again.out == answer.out
+    write_recipe(tmp_path, LOOKED_AT.replace("main", "check").replace("KIND", "main"), NO_TRANSFER, name="looks")
+    answer = kdrun("reproduce", recipe, "--jobs", "1", "--until-decided", "--max-seeds", "3")
+    assert "look 1 of 2, 2 seeds; decided" in answer.err
+    assert "look 2" not in answer.err
+
+
+def test_what_cannot_be_decided_is_refused(kdrun) -> None:
+    for given, message in (
+        (("kd", "scale=smoke", "--until-decided", "--max-seeds", "9"), "scale smoke only tries all arms"),
+        (("kd", "--until-decided"), "go together"),
+        (("kd", "--max-seeds", "9"), "go together"),
+        (("kd", "seeds=[3,7]", "--until-decided", "--max-seeds", "9"), "seeds are counted"),
+        (("kd", "--until-decided", "--max-seeds", "3"), "at most --max-seeds, got 3"),
+        (("kd", "arm=kd", "--until-decided", "--max-seeds", "9"), "no claims to decide"),
+    ):
+        answer = kdrun("reproduce", *given)
+        assert answer.code == 2
+        assert message in answer.err
