@@ -224,8 +224,24 @@ def paper_index(results: dict[str, Any]) -> str:
                 "| | kind | claim | distance | interval | |",
                 "|---|---|---|---|---|---|",
             ]
-            details += [_claim_row(v) for v in verdicts]
+            details += [*(_claim_row(v) for v in verdicts), *_arms(found)]
     return "\n".join(lines + details) + "\n"
+
+
+def _arms(found: dict[str, Any]) -> list[str]:
+    """Every arm's means, and the arms ahead of the method that no claim reads, where they were recorded."""
+    lines: list[str] = []
+    if found.get("arms"):
+        header, rows = found["arms"]
+        lines += [
+            "",
+            f"| {' | '.join(header)} |",
+            "|---" * len(header) + "|",
+            *(f"| {' | '.join(row)} |" for row in rows),
+        ]
+    if found.get("unclaimed"):
+        lines += ["", *(f"- {line}" for line in found["unclaimed"])]
+    return lines
 
 
 def _paper(paper: dict[str, Any]) -> str:

@@ -15,13 +15,13 @@ import yaml
 from kdrun.api.finished import Run
 from kdrun.api.frames import OnDemand, data_frame
 from kdrun.api.study import Study, StudyOutcome, label_of
-from kdrun.claims import Verdict, claimed_metrics
+from kdrun.claims import Rival, Verdict, claimed_metrics, unclaimed_winners
 from kdrun.claims.values import Results
 from kdrun.engine.reached import Reached
 from kdrun.engine.records import environment, write_record
 from kdrun.errors import InputError, KdrunError
 from kdrun.report.page import Page, write_page
-from kdrun.report.tables import arm_table, best_arm_line, headline, html_table, text_table, verdict_lines
+from kdrun.report.tables import arm_table, best_arm_line, headline, html_table, rival_lines, text_table, verdict_lines
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -52,6 +52,11 @@ class Reproduction:
     def results(self) -> Results:
         """arm → seed → metric → value."""
         return self.outcome.results
+
+    @property
+    def rivals(self) -> list[Rival]:
+        """Arms that are ahead of the method on a main claim's metric and that no claim reads."""
+        return unclaimed_winners(self.study.claims, self.results)
 
     @property
     def failures(self) -> Mapping[str, KdrunError]:
@@ -95,7 +100,7 @@ class Reproduction:
         return claimed_metrics(self.study.base.claims)
 
     def __str__(self) -> str:
-        shown = headline(self.results, self.verdicts, self._claimed)
+        shown = "\n".join([headline(self.results, self.verdicts, self._claimed), *rival_lines(self.rivals)])
         board = f"\n\n{text_table(*self.ranking)}" if self.ranking is not None else ""
         objective = best_arm_line(self._reached())
         return f"{self._heading()}\n\n{shown}{board}" + (f"\n\n{objective}" if objective else "")
@@ -114,7 +119,8 @@ class Reproduction:
 
     def _repr_html_(self) -> str:
         pieces = [f"<div>{escape(self._heading())}</div>", html_table(*arm_table(self.results, self._claimed))]
-        pieces += [f"<pre>{escape(chr(10).join(verdict_lines(self.verdicts)))}</pre>"] if self.verdicts else []
+        told = "\n".join([*verdict_lines(self.verdicts), *rival_lines(self.rivals)])
+        pieces += [f"<pre>{escape(told)}</pre>"] if told else []
         pieces += [html_table(*self.ranking)] if self.ranking is not None else []
         return "".join([*pieces, *(f"<div>{escape(line)}</div>" for line in self._complaints())])
 
@@ -136,8 +142,10 @@ class Reproduction:
             "scale": scale,
             "results": self.results,
             "verdicts": [dataclasses.asdict(v) for v in self.verdicts],
+            "arms": arm_table(self.results, self._claimed),
             "leaderboard": self.ranking,
             "looks": self.study.looks,
+            "unclaimed": rival_lines(self.rivals),
         }
         write_record(folder / "results.json", record)
         write_record(folder / "environment.json", environment())
@@ -145,7 +153,13 @@ class Reproduction:
         curves = self._curves()
         write_record(folder / "curves.json", curves)
         page = Page.of(
-            base, scale=scale, results=self.results, verdicts=self.verdicts, curves=curves, ranking=self.ranking
+            base,
+            scale=scale,
+            results=self.results,
+            verdicts=self.verdicts,
+            rivals=self.rivals,
+            curves=curves,
+            ranking=self.ranking,
         )
         write_page(folder / "report.html", page)
         return folder / "report.html"

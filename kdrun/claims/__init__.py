@@ -1,6 +1,7 @@
 """Claims of papers, judged by statistics over seeds."""
 
 from kdrun.claims.checking import KINDS, check_claims, check_measured, claimed_metrics
+from kdrun.claims.rivals import Rival, unclaimed_winners
 from kdrun.claims.spending import planned_looks
 from kdrun.claims.statistics import Interval, mean_interval
 from kdrun.claims.values import Results
@@ -11,6 +12,7 @@ __all__ = [
     "OUTCOMES",
     "Interval",
     "Results",
+    "Rival",
     "Verdict",
     "check_claims",
     "check_measured",
@@ -20,4 +22,5 @@ __all__ = [
     "judge_at_looks",
     "mean_interval",
     "planned_looks",
+    "unclaimed_winners",
 ]

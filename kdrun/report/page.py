@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdrun.claims import Verdict
+from kdrun.claims import Rival, Verdict
 from kdrun.claims.values import Results
 from kdrun.config.experiment import Experiment
 from kdrun.report.figures import Curves, claims_plot, curves_plot, metric_plot
-from kdrun.report.tables import MARKS, arm_table, figures, metrics_of, tally
+from kdrun.report.tables import MARKS, arm_table, figures, metrics_of, rival_lines, tally
 
 __all__ = ["Page", "write_page"]
 
@@ -36,6 +36,7 @@ class Page:
     overrides: Sequence[str] = ()
     ranking: tuple[list[str], list[list[str]]] | None = None
     notes: Sequence[str] = ()
+    rivals: Sequence[Rival] = ()
 
     @classmethod
     def of(
@@ -47,6 +48,7 @@ class Page:
         verdicts: Sequence[Verdict],
         curves: Curves,
         ranking: tuple[list[str], list[list[str]]] | None = None,
+        rivals: Sequence[Rival] = (),
     ) -> Page:
         """Collect a page from a recipe's experiment and its results."""
         import yaml
@@ -68,6 +70,7 @@ class Page:
             overrides=base.changes,
             ranking=ranking,
             notes=base.config.get("notes") or (),
+            rivals=rivals,
         )
 
 
@@ -95,7 +98,7 @@ def write_page(path: Path, page: Page) -> None:
         header=header,
         rows=rows,
         marks=MARKS,
-        tally=tally(page.verdicts),
+        tally=[*tally(page.verdicts), *rival_lines(page.rivals)],
         plots=plots,
         claims=claims_plot(page.verdicts) if page.verdicts else "",
         curves={stage: curves_plot(stage, page.curves) for stage in stages},

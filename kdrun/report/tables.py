@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from kdrun.claims import Verdict, mean_interval
+from kdrun.claims import Rival, Verdict, mean_interval
 from kdrun.claims.values import Results
 from kdrun.engine.reached import Reached
 
@@ -20,6 +20,7 @@ __all__ = [
     "html_table",
     "number",
     "objective_line",
+    "rival_lines",
     "tally",
     "text_table",
     "verdict_lines",
@@ -133,6 +134,16 @@ def tally(verdicts: Sequence[Verdict]) -> list[str]:
     helping = [v.name for v in verdicts if v.kind == "control" and v.outcome == "contradicted"]
     lines = [f"hold: {', '.join(found)}"]
     return [*lines, f"a control helps that must not: {', '.join(helping)}"] if helping else lines
+
+
+def rival_lines(rivals: Sequence[Rival]) -> list[str]:
+    """Arms that are ahead of the method and that no claim reads, a line each."""
+    lines = []
+    for r in rivals:
+        half = "" if math.isnan(r.lead.half_width) else f" ± {number(r.lead.half_width)}"
+        lead = f"{number(r.lead.mean)}{half}"
+        lines.append(f"! no claim reads {r.arm}, ahead of {r.method} by {lead} in {r.metric} ({r.claim})")
+    return lines
 
 
 def objective_line(found: Reached) -> str:

@@ -117,3 +117,16 @@ def test_what_cannot_be_decided_is_refused(kdrun) -> None:
         answer = kdrun("reproduce", *given)
         assert answer.code == 2
         assert message in answer.err
+
+
+def test_an_arm_that_beats_the_method_without_a_claim_is_named(kdrun, tmp_path) -> None:
+    body = (
+        "data: {limit: 128}\nepochs: 1\nseeds: 2\n"
+        "arms: {method: {epochs: 1}, still: {optimizer.lr: 1.0e-9}, longer: {epochs: 12}}\nclaims:\n"
+        "  learns: {says: b, test: method.test.nll < still.test.nll, kind: main}\n"
+    )
+    recipe = write_recipe(tmp_path, body, NO_TRANSFER, name="unclaimed")
+    answer = kdrun("reproduce", recipe, "--jobs", "1")
+    assert "! no claim reads longer, ahead of method by " in answer.out
+    assert "still, ahead" not in answer.out
+    assert "no claim reads longer" in (tmp_path / "runs/unclaimed/reproduce-small/report.html").read_text()

@@ -32,6 +32,8 @@ def test_a_reproduction_is_read_back_as_it_was_recorded(scripts, tmp_path, monke
             {**verdict, "distance": {"mean": 0.1, "low": 0.05, "high": 0.15, "n": 2}, "distances": [0.1, 0.1]}
         ],
         "leaderboard": board,
+        "arms": board,
+        "unclaimed": ["! no claim reads b"],
     }
     folder = tmp_path / "runs" / "family-paper" / "reproduce-small"
     folder.mkdir(parents=True)
@@ -39,7 +41,15 @@ def test_a_reproduction_is_read_back_as_it_was_recorded(scripts, tmp_path, monke
     monkeypatch.setattr(scripts, "FOLDER", tmp_path / "results")
     scripts.record(tmp_path / "runs")
     shown = {**verdict, "distance": 0.1, "low": 0.05, "high": 0.15, "seeds": 2}
-    assert scripts.recorded() == {"family/paper": {"seeds": 2, "leaderboard": board, "verdicts": [shown]}}
+    assert scripts.recorded() == {
+        "family/paper": {
+            "seeds": 2,
+            "leaderboard": board,
+            "arms": board,
+            "unclaimed": ["! no claim reads b"],
+            "verdicts": [shown],
+        }
+    }
     full |= {"leaderboard": None, "verdicts": []}
     (folder / "results.json").write_text(json.dumps(full))
     scripts.record(tmp_path / "runs")
