@@ -23,7 +23,9 @@ from kdrun.api.composition import Composition
 if TYPE_CHECKING:
     from kdrun.api.finished import Run
     from kdrun.api.reproduction import Reproduction
-    from kdrun.config.experiment import Experiment
+    from kdrun.api.study import Study, StudyOutcome
+    from kdrun.config.compose import Composer
+    from kdrun.config.experiment import Experiment, Selection
     from kdrun.runtime.progress import Reporter
 
 __all__ = ["Composition", "compose", "reproduce", "run"]
@@ -107,34 +109,45 @@ def reproduce(
     others: it stands in ``failures``. With ``max_seeds`` all arms run until the main claims are decided: ``seeds``, a number, is what
     each look at them adds. Raises ``InputError``, and ``RunError`` if all runs fail or a process dies.
     """
-    from kdrun.api.looks import until_decided
     from kdrun.api.reproduction import Reproduction
-    from kdrun.api.study import Study, StudyOutcome
     from kdrun.config.compose import Composer
     from kdrun.errors import InputError
 
+    if max_seeds is not None and arms is not None:
+        raise InputError("claims are decided by all arms: max_seeds goes without arms")
     selection = selected(overrides, scale=scale, seeds=seeds, store=store, runs=runs, plugins=plugins)
     if isinstance(recipe, Composition):
         selection = merged(recipe.selection, selection)
     name = recipe.recipe if isinstance(recipe, Composition) else str(recipe)
     composer = Composer.named(name, selection.overrides)
     with _surroundings(plugins or (), progress) as reporter:
-
-        def run_all(study: Study) -> StudyOutcome:
-            return study.run(reporter, jobs, _records_of(study.base))
-
-        if max_seeds is None:
-            study = Study.of(composer, selection, arms)
-            outcome = run_all(study)
-        elif arms is not None:
-            raise InputError("claims are decided by all arms: max_seeds goes without arms")
-        else:
-            study, outcome = until_decided(composer, selection, max_seeds, reporter, run_all)
+        study, outcome = _studied(composer, selection, arms, jobs, max_seeds, reporter)
         for text, without in study.left_out.items():
             reporter.message(f"{text} means nothing in arm {', '.join(without)}")
         found = Reproduction.of(study, outcome)
     folder = _records_of(study.base)
     return found if folder is None else found.written(folder)
+
+
+def _studied(
+    composer: Composer,
+    selection: Selection,
+    arms: Sequence[str] | None,
+    jobs: int,
+    max_seeds: int | None,
+    reporter: Reporter,
+) -> tuple[Study, StudyOutcome]:
+    """Run a study once, or look by look until its claims are decided."""
+    from kdrun.api.looks import until_decided
+    from kdrun.api.study import Study
+
+    def run_all(study: Study) -> StudyOutcome:
+        return study.run(reporter, jobs, _records_of(study.base))
+
+    if max_seeds is not None:
+        return until_decided(composer, selection, max_seeds, reporter, run_all)
+    study = Study.of(composer, selection, arms)
+    return study, run_all(study)
 
 
 def _records_of(base: Experiment) -> Folder | None:
