@@ -115,16 +115,19 @@ def test_a_process_that_dies_takes_the_others_with_it(tmp_path) -> None:
     arguments = command(tmp_path, "hardware.processes=2", "epochs=100000", "teacher_epochs=1")
     process = subprocess.Popen([sys.executable, *arguments], stderr=subprocess.PIPE, text=True)
     helper = None
-    for _ in range(600):
-        time.sleep(0.2)
-        children = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True
-        )
-        helper = next((line.split()[0] for line in children.stdout.splitlines() if "engine.helper" in line), None)
-        if helper is not None and list((tmp_path / "store" / "objects").rglob("manifest.json")):
-            break
-    assert helper is not None
-    os.kill(int(helper), signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
+    try:
+        for _ in range(600):
+            time.sleep(0.2)
+            children = subprocess.run(
+                ["ps", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True
+            )
+            helper = next((line.split()[0] for line in children.stdout.splitlines() if "engine.worker" in line), None)
+            if helper is not None and list((tmp_path / "store" / "objects").rglob("manifest.json")):
+                break
+        assert helper is not None
+        os.kill(int(helper), signal.SIGKILL)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 1
     assert "a process of the group ended" in said
