@@ -11,11 +11,9 @@ from kdrun.commands.table import TOPICS
 from kdrun.config.files import read
 from kdrun.config.methods import comments, methods
 from kdrun.config.paths import group_options, groups, recipe_files
-from kdrun.engine.records import recorded_runs
 from kdrun.errors import InputError, nearest
 from kdrun.grammar.measurements import in_table
 from kdrun.registry import KINDS, catalog
-from kdrun.report.tables import number
 
 __all__ = ["main", "papers"]
 
@@ -93,6 +91,9 @@ def _groups() -> list[tuple[str, ...]]:
 
 
 def _runs(root: Path) -> list[tuple[str, ...]]:
+    from kdrun.engine.records import recorded_runs
+    from kdrun.report.tables import number
+
     rows: list[tuple[str, ...]] = []
     for folder, record in recorded_runs(root):
         objective = (record.get("objective") or {}).get("metric")
