@@ -55,9 +55,7 @@ def benchmark(
             for name, program in programs.items():
                 started = _now(context.device)
                 for batch in batches:
-                    r = layout.template()
-                    for register, _, column in layout.columns:
-                        r[register] = batch.get(column)
+                    r = layout.filled(batch)
                     for function, given, out in program:
                         r[out] = function(*[r[i] for i in given])
                 seconds[name].append(_now(context.device) - started)

@@ -46,9 +46,7 @@ class StepFunction:
             batches = data.batches(batch_size, device=context.device, workers=context.hardware.workers)
             for number, batch in enumerate(batches):
                 given = augment(number, batch) if augment is not None else batch
-                r = layout.template()
-                for register, _, column in layout.columns:
-                    r[register] = given.get(column)
+                r = layout.filled(given)
                 for function, inputs, out in self.instructions:
                     r[out] = function(*[r[i] for i in inputs])
                 sizes.append(len(batch["index"]))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from kdrun.grammar.steps import StepNode
 from kdrun.runtime.sharding import Shards
@@ -59,4 +59,11 @@ class Layout:
         r: list[Any] = [None] * self.size
         for register, value in self.constants.items():
             r[register] = value
+        return r
+
+    def filled(self, batch: Mapping[str, Tensor]) -> list[Any]:
+        """The registers with one loader's batch in them, for a program that reads no other."""
+        r = self.template()
+        for register, _, column in self.columns:
+            r[register] = batch.get(column)
         return r

@@ -7,7 +7,7 @@ import pytest
 from kdrun.config.compose import Composer
 from kdrun.errors import InputError
 from kdrun.graph.check import check
-from support.recipes import composed, stranger, write_recipe
+from support.recipes import COMPUTED, composed, stranger, write_recipe
 
 
 def test_scale_arm_the_scales_words_for_it_and_the_user_apply_in_that_order(tmp_path) -> None:
@@ -125,30 +125,6 @@ def test_seeds_of_a_grid_reach_interpolations(tmp_path) -> None:
     recipe = stranger(tmp_path, "data: {limit: '${add:${seed},10}'}\narms: {a: {}}\n")
     rows = dict(Composer.named(recipe).grid(["a"], [0, 5], None))
     assert [rows[s]["a"].config["data"]["limit"] for s in (0, 5)] == [10, 15]
-
-
-COMPUTED = """
-graph:
-  fit: {stage: train, from: {model: student, data: data.train, optimizer: optimizer}, step: supervised, epochs: 1}
-  values:
-    stage: compute
-    from: {model: fit, data: data.test}
-    step: {nodes: {s: {call: model, from: [batch.image], taps: {feature: feature}}, said: {op: hard_label, from: [s.logits]}}}
-    of: [s.logits, said, s.feature]
-  again: {stage: predict, from: [fit, data.test]}
-  rows: {stage: label, by: column_values, from: [data.test, values.said], column: said}
-  parts: {stage: partition, by: by_class, from: [rows], groups: 2, column: said}
-  counted: {foreach: {part: parts}, do: {score: {stage: evaluate, from: [fit, part], metrics: [accuracy]}}}
-  scores:
-    stage: measure
-    from: {values: values, again: again, table: counted}
-    metrics:
-      - {metric: mean_squared_distance, from: [values, again], name: apart}
-      - {metric: mean_value, from: [table.accuracy], name: mean}
-arms:
-  plain: {}
-  other: {counted: {stage: evaluate, from: [fit, data.test], metrics: [accuracy]}, skip: [scores]}
-"""
 
 
 def test_a_whole_node_takes_the_place_of_the_old_one(session, tmp_path) -> None:

@@ -6,30 +6,7 @@ import pytest
 import torch
 
 from kdrun.grammar.nodes import Ref
-from support.recipes import write_recipe
-
-COMPUTED = """
-graph:
-  fit: {stage: train, from: {model: student, data: data.train, optimizer: optimizer}, step: supervised, epochs: 1}
-  values:
-    stage: compute
-    from: {model: fit, data: data.test}
-    step: {nodes: {s: {call: model, from: [batch.image], taps: {feature: feature}}, said: {op: hard_label, from: [s.logits]}}}
-    of: [s.logits, said, s.feature]
-  again: {stage: predict, from: [fit, data.test]}
-  rows: {stage: label, by: column_values, from: [data.test, values.said], column: said}
-  parts: {stage: partition, by: by_class, from: [rows], groups: 2, column: said}
-  counted: {foreach: {part: parts}, do: {score: {stage: evaluate, from: [fit, part], metrics: [accuracy]}}}
-  scores:
-    stage: measure
-    from: {values: values, again: again, table: counted}
-    metrics:
-      - {metric: mean_squared_distance, from: [values, again], name: apart}
-      - {metric: mean_value, from: [table.accuracy], name: mean}
-arms:
-  plain: {}
-  other: {counted: {stage: evaluate, from: [fit, data.test], metrics: [accuracy]}, skip: [scores]}
-"""
+from support.recipes import COMPUTED, write_recipe
 
 
 def test_computed_values_are_those_of_predict_and_make_parts(session, tmp_path) -> None:

@@ -7,7 +7,18 @@ from typing import Any
 
 from kdrun.config.compose import Composer
 
-__all__ = ["ALONE", "BILEVEL", "CHAIN", "NO_TRANSFER", "QUICK", "TINY_STUDENT", "composed", "stranger", "write_recipe"]
+__all__ = [
+    "ALONE",
+    "BILEVEL",
+    "CHAIN",
+    "COMPUTED",
+    "NO_TRANSFER",
+    "QUICK",
+    "TINY_STUDENT",
+    "composed",
+    "stranger",
+    "write_recipe",
+]
 
 QUICK = ("epochs=1", "data.limit=128")
 
@@ -51,6 +62,30 @@ graph:
   shape: {op: constant, shape: [4]}
   chain: {foreach: {turn: 30, carry: {value: start}}, do: {value: {op: scale, from: [value.before], by: 0.9}}}
   end: {stage: measure, from: {value: chain.last}, metrics: [{metric: mean_value, from: [value], name: mean}]}
+"""
+
+# Values of nodes for every row, and what other stages make of them.
+COMPUTED = """
+graph:
+  fit: {stage: train, from: {model: student, data: data.train, optimizer: optimizer}, step: supervised, epochs: 1}
+  values:
+    stage: compute
+    from: {model: fit, data: data.test}
+    step: {nodes: {s: {call: model, from: [batch.image], taps: {feature: feature}}, said: {op: hard_label, from: [s.logits]}}}
+    of: [s.logits, said, s.feature]
+  again: {stage: predict, from: [fit, data.test]}
+  rows: {stage: label, by: column_values, from: [data.test, values.said], column: said}
+  parts: {stage: partition, by: by_class, from: [rows], groups: 2, column: said}
+  counted: {foreach: {part: parts}, do: {score: {stage: evaluate, from: [fit, part], metrics: [accuracy]}}}
+  scores:
+    stage: measure
+    from: {values: values, again: again, table: counted}
+    metrics:
+      - {metric: mean_squared_distance, from: [values, again], name: apart}
+      - {metric: mean_value, from: [table.accuracy], name: mean}
+arms:
+  plain: {}
+  other: {counted: {stage: evaluate, from: [fit, data.test], metrics: [accuracy]}, skip: [scores]}
 """
 
 
