@@ -46,25 +46,21 @@ class Executor:
 
     def run(self) -> dict[str, list[dict[str, Any]]]:
         """Compute what is wanted; return the tables among it, by node name. A result is let go after its last use."""
-        tables = {}
+        tables: dict[str, dict[str, list[dict[str, Any]]]] = {}
         due = self._due()
         uses = Counter(ref.name for name in due for ref in {r.name: r for r in self.graph.nodes[name].refs()}.values())
         for name in due:
             result = self.result(name)
             if name in self.graph.targets:
-                for label, artifact in result.items():
-                    if isinstance(artifact, Table):
-                        tables[f"{name}.{label}" if label else name] = artifact.rows
+                found = {f: artifact.rows for f, artifact in result.items() if isinstance(artifact, Table)}
+                tables[name] = {f"{name}.{field}" if field else name: rows for field, rows in found.items()}
             for read in {ref.name for ref in self.graph.nodes[name].refs()}:
                 uses[read] -= 1
                 if not uses[read]:
                     self._results.pop(read, None)
             if not uses[name]:
                 self._results.pop(name, None)
-        return {name: tables[name] for name in sorted(tables, key=self._place)}
-
-    def _place(self, label: str) -> int:
-        return self.graph.targets.index(next(t for t in self.graph.targets if label == t or label.startswith(f"{t}.")))
+        return {label: rows for name in self.graph.targets for label, rows in tables.get(name, {}).items()}
 
     def _due(self) -> list[str]:
         """What has to be looked at, in order: the targets, and all that those not yet stored read."""

@@ -24,10 +24,6 @@ PACKAGES = ("kdrun", "torch", "torchvision", "hydra-core", "numpy", "torchmetric
 """What the records tell the versions of."""
 
 
-STATES = ("running", "finished", "failed", "interrupted", "broken")
-"""How a run stands; ``broken``: its record cannot be read."""
-
-
 def recorded_runs(root: str | Path) -> list[tuple[Path, dict[str, Any]]]:
     """Every run's folder under ``root``, those of reproductions included, and its record, oldest first of a recipe."""
     found = {path.parent for pattern in ("*/*/result.json", "*/*/*/result.json") for path in Path(root).glob(pattern)}
@@ -35,7 +31,10 @@ def recorded_runs(root: str | Path) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """The record of a run; ``state`` is one of ``STATES``, ``metrics`` maps labels to numbers. One that is broken says so itself."""
+    """The record of a run; ``metrics`` maps labels to numbers.
+
+    ``state`` is running, finished, failed, interrupted, or broken where it cannot be read.
+    """
     nothing: dict[str, Any] = {"recipe": folder.parent.name, "seed": "", "overrides": [], "metrics": {}}
     try:
         content = json.loads((folder / "result.json").read_text(encoding="utf-8"))

@@ -89,7 +89,7 @@ def task_memory(
 
     def keep(name: str) -> Any:
         def hook(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
-            inputs[name] = _columns(layer, given[0], patches)
+            inputs[name] = _columns(layer, given[0], patches).clone()  # what comes after may work in place
 
         return hook
 
