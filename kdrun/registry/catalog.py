@@ -38,7 +38,8 @@ class Catalog:
                 name = ".".join(relative.parts).removesuffix(".__init__")
                 self._read(name, str(file))
         for plugin in self.plugins:
-            self._read(*_module_of(plugin))
+            for name, path in _modules_of(plugin):
+                self._read(name, path)
         save_cache()
 
     def serves(self, plugins: Iterable[str]) -> bool:
@@ -90,24 +91,36 @@ class Catalog:
         return hashlib.sha256(joined.encode()).hexdigest()
 
 
-def _module_of(plugin: str) -> tuple[str, str]:
-    """Module and file of what the user named. Raises ``InputError`` if it is not there."""
-    path = Path(plugin)
+def _modules_of(plugin: str) -> list[tuple[str, str]]:
+    """The modules of what the user named, and their files: one of a file, all of a package. Raises ``InputError`` if it is not there."""
+    path = Path(plugin).expanduser()
     if plugin.endswith(".py"):
         if not path.is_file():
             raise InputError(f"plugin file {plugin} does not exist", key="plugins")
-        return f"plugin:{path.resolve()}", str(path.resolve())
+        return [(f"plugin:{path.resolve()}", str(path.resolve()))]
     try:
         spec = importlib.util.find_spec(plugin)
     except (ImportError, ValueError):
         spec = None
     if spec is None or spec.origin is None:
         raise InputError(f"plugin '{plugin}' is neither a .py file nor an installed package", key="plugins")
-    return plugin, spec.origin
+    origin = Path(spec.origin)
+    if origin.name != "__init__.py":
+        return [(plugin, str(origin))]
+    found = (
+        (_dotted(plugin, file.relative_to(origin.parent)), str(file)) for file in sorted(origin.parent.rglob("*.py"))
+    )
+    return [(name, file) for name, file in found if name is not None]
+
+
+def _dotted(package: str, file: Path) -> str | None:
+    """The name that a file inside a package is imported by; None if it cannot be."""
+    pieces = [piece for piece in file.with_suffix("").parts if piece != "__init__"]
+    return ".".join([package, *pieces]) if all(piece.isidentifier() for piece in pieces) else None
 
 
 def _stamps_of(plugin: str) -> Stamps:
-    return stamps(*_module_of(plugin))
+    return {path: stamp for module in _modules_of(plugin) for path, stamp in stamps(*module).items()}
 
 
 def _part(module: str, file: str, entry: dict[str, Any], files: Stamps) -> Part:

@@ -34,10 +34,10 @@ def reached(module: str, file: str, name: str) -> dict[str, str]:
 
 
 def stamps(module: str, file: str) -> Stamps:
-    """The file of a plug-in and those of all its own modules that it imports, as they are now; none of kdrun's."""
+    """The file of a plug-in and those of all its own modules that are run by importing it, as they are now; none of kdrun's."""
     own = own_modules(module, file)
     found: Stamps = {}
-    todo = [(module, file)] if own is not None else []
+    todo = [(module, file), *own.along(module)] if own is not None else []
     while todo:
         name, path = todo.pop()
         if path in found:

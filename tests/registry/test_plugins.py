@@ -148,6 +148,17 @@ def test_the_modules_of_a_package_count_and_are_read_anew(tmp_path, monkeypatch,
     assert digests[0] == digests[2] != digests[1]
 
 
+def test_a_package_registers_the_parts_of_all_its_modules(tmp_path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    inner = tmp_path / "package_three" / "inner"
+    inner.mkdir(parents=True)
+    (tmp_path / "package_three" / "__init__.py").write_text("WIDTH = 3\n")
+    (inner / "__init__.py").write_text("")
+    (inner / "losses.py").write_text(SOURCE.format(value=7))
+    with catalog_with(["package_three"]) as found:
+        assert found.get("op", "plugin_constant").load()(None) == 7
+
+
 def test_a_class_of_a_plugin_has_the_parameters_of_its_base_in_a_helper(tmp_path) -> None:
     base = "from torch import nn\nclass Base(nn.Module):\n    def __init__(self, *, width: int = 3):\n        super().__init__()\n"
     (tmp_path / "bases.py").write_text(base)
