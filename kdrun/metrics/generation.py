@@ -35,18 +35,18 @@ def frechet_distance(features: Tensor, reference: Tensor) -> float:
 
 
 @metric
-def manifold_recall(features: Tensor, reference: Tensor, *, neighbors: Count = 3) -> float:
+def manifold_recall(features: Tensor, reference: Tensor, *, neighbours: Count = 3) -> float:
     """Share of reference rows that lie near a generated row (Kynkäänniemi et al., 2019); from 0 to 1.
 
-    Near is within the distance of that generated row to its k-th neighbour, k being ``neighbors``, among the generated
+    Near is within the distance of that generated row to its k-th neighbour, k being ``neighbours``, among the generated
     ones. ``features`` (generated) and ``reference`` [rows, dim], more than k generated rows.
 
     >>> features, reference = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[0.5], [9.0]])
-    >>> metrics.manifold_recall(features, reference, neighbors=1)
+    >>> metrics.manifold_recall(features, reference, neighbours=1)
     0.5
     """
     first, second = features.double().flatten(1), reference.double().flatten(1)
-    radius = torch.cdist(first, first).kthvalue(neighbors + 1, dim=1).values
+    radius = torch.cdist(first, first).kthvalue(neighbours + 1, dim=1).values
     return (torch.cdist(second, first) <= radius).any(1).double().mean().item()
 
 

@@ -11,9 +11,9 @@ from kdrun.ops.arithmetic import scale as scale
 from kdrun.ops.arithmetic import subtract as subtract
 from kdrun.ops.arithmetic import sum_squares as sum_squares
 from kdrun.ops.arithmetic import weighted_sum as weighted_sum
-from kdrun.ops.banks import bank_nearest_neighbors as bank_nearest_neighbors
+from kdrun.ops.banks import bank_nearest_neighbours as bank_nearest_neighbours
 from kdrun.ops.banks import filled_banks as filled_banks
-from kdrun.ops.banks import neighbor_soft_cross_entropy as neighbor_soft_cross_entropy
+from kdrun.ops.banks import neighbour_soft_cross_entropy as neighbour_soft_cross_entropy
 from kdrun.ops.banks import zero_rows as zero_rows
 from kdrun.ops.classification import classifier_gradient as classifier_gradient
 from kdrun.ops.classification import cross_entropy as cross_entropy

@@ -12,7 +12,7 @@ from kdrun.ops.classification import cross_entropy
 from kdrun.registry import op
 from kdrun.types import Count, NonNegative, Size
 
-__all__ = ["bank_nearest_neighbors", "filled_banks", "neighbor_soft_cross_entropy", "zero_rows"]
+__all__ = ["bank_nearest_neighbours", "filled_banks", "neighbour_soft_cross_entropy", "zero_rows"]
 
 
 @op
@@ -41,7 +41,7 @@ def filled_banks(features: Tensor, probabilities: Tensor) -> dict[str, Tensor]:
 
 
 @op
-def bank_nearest_neighbors(
+def bank_nearest_neighbours(
     features: Tensor,
     bank: Tensor,
     scores: Tensor,
@@ -61,7 +61,7 @@ def bank_nearest_neighbors(
 
     >>> bank = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
     >>> scores = torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])
-    >>> ops.bank_nearest_neighbors(torch.tensor([[2.0, 0.0]]), bank, scores, k=1)
+    >>> ops.bank_nearest_neighbours(torch.tensor([[2.0, 0.0]]), bank, scores, k=1)
     {'scores': tensor([[[0.5000, 0.5000]]]), 'index': tensor([[1]])}
     """
     if k + 1 > len(bank):
@@ -89,14 +89,14 @@ def _write(bank: Tensor, scores: Tensor, index: Tensor | None, query: Tensor, pr
 
 
 @op
-def neighbor_soft_cross_entropy(probabilities: Tensor, neighbors: Tensor, *, eps: NonNegative = 1e-5) -> Tensor:
+def neighbour_soft_cross_entropy(probabilities: Tensor, neighbours: Tensor, *, eps: NonNegative = 1e-5) -> Tensor:
     """``-Σ t log(p + eps)`` averaged over the batch, t the mean prediction of each row's neighbours, without gradient.
 
-    ``probabilities`` [batch, classes], ``neighbors`` [batch, k, classes], as ``bank_nearest_neighbors`` gives their
+    ``probabilities`` [batch, classes], ``neighbours`` [batch, k, classes], as ``bank_nearest_neighbours`` gives their
     scores.
 
-    >>> neighbors = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])  # they disagree: ln 2 is the best there is
-    >>> ops.neighbor_soft_cross_entropy(torch.tensor([[0.5, 0.5]]), neighbors, eps=0.0)
+    >>> neighbours = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])  # they disagree: ln 2 is the best there is
+    >>> ops.neighbour_soft_cross_entropy(torch.tensor([[0.5, 0.5]]), neighbours, eps=0.0)
     tensor(0.6931)
     """
-    return cross_entropy(probabilities, neighbors.detach().mean(1), given="probabilities", eps=eps)
+    return cross_entropy(probabilities, neighbours.detach().mean(1), given="probabilities", eps=eps)

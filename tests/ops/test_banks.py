@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kdrun.ops.banks import bank_nearest_neighbors, filled_banks, neighbor_soft_cross_entropy, zero_rows
+from kdrun.ops.banks import bank_nearest_neighbours, filled_banks, neighbour_soft_cross_entropy, zero_rows
 from support.tensors import THREE, UNSURE
 
 
@@ -14,13 +14,13 @@ def test_neighbours_leave_the_row_itself_and_empty_rows_out() -> None:
     bank = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.4], [-1.0, 0.1]]), dim=1)
     bank = torch.cat([bank, zero_rows(rows=1, columns=2)])
     scores = torch.eye(5)
-    near = bank_nearest_neighbors(7 * bank[[0, 3]], bank, scores, k=3)
+    near = bank_nearest_neighbours(7 * bank[[0, 3]], bank, scores, k=3)
     assert near["index"].tolist() == [[1, 2, 3], [2, 1, 0]]
     assert torch.equal(near["scores"], scores[near["index"]])
     with pytest.raises(ValueError, match="do not fit"):
-        bank_nearest_neighbors(bank, bank, scores, k=5)
+        bank_nearest_neighbours(bank, bank, scores, k=5)
     with pytest.raises(ValueError, match="give index and probabilities"):
-        bank_nearest_neighbors(bank, bank, scores, k=1, update="after")
+        bank_nearest_neighbours(bank, bank, scores, k=1, update="after")
 
 
 @pytest.mark.parametrize(("update", "first"), [("after", [2]), ("before", [1])])
@@ -30,7 +30,7 @@ def test_banks_are_rewritten_before_or_after_neighbours_are_sought(update, first
     scores = torch.zeros(3, 2)
     feature = torch.tensor([[3.0, 0.1]], requires_grad=True)
     answer = torch.tensor([[0.2, 0.8]], requires_grad=True)
-    near = bank_nearest_neighbors(feature, bank, scores, torch.tensor([0]), answer, k=1, update=update)
+    near = bank_nearest_neighbours(feature, bank, scores, torch.tensor([0]), answer, k=1, update=update)
     assert near["index"][0].tolist() == first
     torch.testing.assert_close(bank[0], F.normalize(feature.detach(), dim=1)[0])
     assert torch.equal(scores[0], answer.detach()[0])
@@ -47,7 +47,7 @@ def test_banks_hold_unit_rows() -> None:
 def test_neighbour_cross_entropy_is_least_at_the_neighbours_mean() -> None:
     neighbours = torch.rand(4, 3, 5).softmax(-1).requires_grad_()
     logits = neighbours.detach().mean(1).log().requires_grad_()
-    loss = neighbor_soft_cross_entropy(logits.softmax(-1), neighbours, eps=0.0)
+    loss = neighbour_soft_cross_entropy(logits.softmax(-1), neighbours, eps=0.0)
     (slope,) = torch.autograd.grad(loss, logits)
     assert slope.abs().max() < 1e-6
     mean = neighbours.detach().mean(1)
