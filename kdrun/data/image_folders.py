@@ -18,7 +18,7 @@ from kdrun.types import Count, Fraction, Unsigned
 __all__ = ["Folder", "ImageNet", "class_folders", "list_images"]
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
-FOLDERS = {"train": ("train",), "valid": ("valid", "val"), "test": ("test",)}
+FOLDERS = {"train": ("train",), "valid": ("valid", "val", "validation", "dev"), "test": ("test",)}
 """The folders that hold each split."""
 
 
@@ -57,7 +57,7 @@ class _Reader:
 
 @data(name="folder", fields=("train", "valid", "test"), fingerprint=True)
 class Folder:
-    """Images as ``root/train/CLASS/*.png`` (and ``valid`` or ``val``, ``test``), or as ``root/CLASS/*.png``, split here.
+    """Images as ``root/train/CLASS/*.png`` (and ``valid``, ``val``, ``validation`` or ``dev``, and ``test``), or as ``root/CLASS/*.png``, split here.
 
     A split whose folder is missing or holds no image is not there. Without split folders, ``valid_share`` and
     ``test_share`` of each class are set aside, by a hash of the file name, so that a file stays in its split when

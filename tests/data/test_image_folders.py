@@ -95,10 +95,11 @@ def fill(root, **splits: int) -> None:
         ({"train": 3, "test": 2}, {"train": 6, "test": 4}),
         ({"train": 3, "valid": 1, "test": 0}, {"train": 6, "valid": 2}),
         ({"train": 3, "val": 1, "test": 2}, {"train": 6, "valid": 2, "test": 4}),
-        ({"train": 3, "val": 1}, {"train": 6, "valid": 2}),
+        ({"train": 3, "validation": 1}, {"train": 6, "valid": 2}),
+        ({"train": 3, "dev": 1}, {"train": 6, "valid": 2}),
         ({"train": 3}, {"train": 6}),
     ],
-    ids=["no valid", "empty test", "val", "no test", "train alone"],
+    ids=["no valid", "empty test", "val", "validation", "dev", "train alone"],
 )
 def test_a_split_without_images_is_not_there(tmp_path, folders, sizes) -> None:
     fill(tmp_path, **folders)
