@@ -17,6 +17,9 @@ __all__ = ["Overrides", "merged", "selected"]
 Overrides = Sequence[str] | Mapping[str, Any]
 """``["epochs=2", "optimizer.lr=0.1"]`` in the command line's grammar, or ``{"epochs": 2, "optimizer.lr": 0.1}``."""
 
+ORIGIN = "override"
+"""What messages call the place where a program says something."""
+
 
 def selected(
     overrides: Overrides,
@@ -34,7 +37,7 @@ def selected(
         rest = tuple(_override(k, v) for k, v in overrides.items() if k not in words)
         found = Selection(rest, words.get("arm"), words.get("scale"), words.get("seeds"))
     else:
-        found = Selection.of(list(overrides))
+        found = Selection.of(list(overrides), ORIGIN)
     more = Selection((), arm, scale, _plain(seeds) if seeds is not None else None)
     settled = tuple(_override(name, _absolute(name, value)) for name, value in settings.items() if value is not None)
     return merged(replace(found, overrides=(*found.overrides, *settled)), more)
@@ -53,7 +56,7 @@ def merged(first: Selection, more: Selection) -> Selection:
 def _override(path: Any, value: Any) -> Override:
     if not isinstance(path, str):
         raise InputError(f"an override names a setting, got {path!r}")
-    return Override(path, _plain(value), key=f"{path}={value}")
+    return Override(path, _plain(value), key=f"{path}={value}", origin=ORIGIN)
 
 
 def _absolute(name: str, value: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Experiment, Selection
+from kdrun.config.messages import unreadable
 from kdrun.errors import InputError
 
 __all__ = ["Parser", "chosen", "parse", "recipe_parser"]
@@ -34,7 +35,7 @@ def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
     found = parser.parse_intermixed_args(list(arguments))
     for override in getattr(found, "overrides", []):
         if "=" not in override and not override.startswith("~"):
-            raise InputError(f"'{override}' is no override: write key=value")
+            raise InputError(unreadable(override))
     return found
 
 

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--format", choices=FORMATS, default="safetensors")
     parser.add_argument("--output", help="the file to write (default: RUN/STAGE.EXTENSION)")
     options = parse(parser, arguments)
-    folder = Path(options.recipe)
+    folder = Path(options.recipe).expanduser()
     root, models = _recorded(folder, options) if folder.is_dir() else _of_recipe(options)
     if options.stage not in models:
         known = nearest(options.stage, models) + f"; it has: {', '.join(models) or 'none'}"
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     made = models[options.stage]
     model = _model(root, made, options.stage, options.role)
     beside = folder if folder.is_dir() else Path()
-    output = Path(options.output or beside / f"{options.stage}.{EXTENSIONS[options.format]}")
+    output = Path(options.output or beside / f"{options.stage}.{EXTENSIONS[options.format]}").expanduser()
     written = export(model.spec, model.state, made["input"], options.format, output)
     shape = made["input"].get("shape")
     reads = f", input [batch, {', '.join(map(str, shape))}]" if shape is not None else ""

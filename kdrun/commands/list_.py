@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--plugins", default="", help="for parts: also those of these files or packages, comma-separated"
     )
-    parser.add_argument("--runs", default="runs", help="for runs: the folder of records")
+    parser.add_argument("--runs", type=os.path.expanduser, default="runs", help="for runs: the folder of records")
     options = parser.parse_intermixed_args(list(arguments))
     if options.topic not in TOPICS:
         raise InputError(f"kdrun list shows {', '.join(TOPICS)}; not '{options.topic}'{nearest(options.topic, TOPICS)}")

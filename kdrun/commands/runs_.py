@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "words", nargs="*", help="only runs whose recipe, overrides, state or folder contain all of these words"
     )
-    parser.add_argument("--runs", default="runs", help="the folder of records")
+    parser.add_argument("--runs", type=os.path.expanduser, default="runs", help="the folder of records")
     parser.add_argument(
         "--sort", help="sort by this metric, best first: highest, or lowest where it is an objective to minimize"
     )

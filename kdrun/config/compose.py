@@ -6,6 +6,7 @@ place of all that weaker layers said in it.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -181,7 +182,7 @@ class Composer:
         for place, row in enumerate(rows):
             if row.path in known and (isinstance(row.value, str) or row.value is None):
                 continue
-            if row.first in dropped and place < chosen[row.first][1]:
+            if row.first in dropped and place < chosen[row.first][1] and not row.beside(rows[chosen[row.first][1]]):
                 continue
             if row.layer != COMMAND_LINE and row.first == "hydra":
                 raise InputError("Hydra's own settings come from the command line alone", key=row.key)
@@ -189,6 +190,7 @@ class Composer:
                 raise InputError(f"only the command line may set '{row.first}'", key=row.key)
             if row.first != "hydra":
                 self._apply(config, row)
+        _expand_home(config)
         sources = self.options.sources(choices, added)
         return Experiment(self.recipe.name, config, sources, tuple(rows), arm, scale, {**own, **choices}, choices)
 
@@ -218,6 +220,16 @@ class Composer:
         except KdrunError as error:
             raise layered.explain(error) from None
         return replace(layered, config={**config, **text})
+
+
+def _expand_home(config: dict[str, Any]) -> None:
+    """``~`` in the places that the user alone may name."""
+    for name in COMMAND_LINE_ONLY:
+        value = config.get(name)
+        if isinstance(value, str):
+            config[name] = os.path.expanduser(value)
+        elif isinstance(value, list):
+            config[name] = [os.path.expanduser(v) if isinstance(v, str) else v for v in value]
 
 
 def _left(objective: Any, skipped: Sequence[str]) -> Any:

@@ -79,9 +79,9 @@ class Selection:
     seeds: Any = None
 
     @classmethod
-    def of(cls, texts: Sequence[str]) -> Selection:
+    def of(cls, texts: Sequence[str], origin: str = COMMAND_LINE) -> Selection:
         """Read overrides in Hydra's grammar. Raises ``InputError``."""
-        found = parse_text(texts)
+        found = parse_text(texts, origin)
         words = {o.path: o.value for o in found if o.path in ("arm", "scale", "seeds") and o.sign != "~"}
         rest = tuple(o for o in found if o.path not in words)
         for word in ("arm", "scale"):

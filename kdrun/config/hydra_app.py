@@ -7,6 +7,8 @@ Hydra loads its own node and the launcher; the experiment is kdrun's, with arms,
 from __future__ import annotations
 
 import contextlib
+import io
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -20,11 +22,15 @@ from kdrun.config.experiment import Experiment, Selection
 from kdrun.config.hydra_state import own_hydra, own_resolvers, whole_complaints
 from kdrun.config.library import search_path_of
 from kdrun.config.messages import plain
-from kdrun.config.paths import RecipeFile, group_options
+from kdrun.config.paths import RecipeFile, group_options, groups
+from kdrun.config.readable import readable
 from kdrun.errors import InputError
 from kdrun.grammar.objective import parse_objective
 
 __all__ = ["Loader", "app", "experiment_of"]
+
+TRIED = 64
+"""How many combinations of swept options are looked at for one that has what else is said."""
 
 
 class Loader(ConfigLoaderImpl):
@@ -62,8 +68,7 @@ class Loader(ConfigLoaderImpl):
     def compute_defaults_list(self, config_name: str | None, overrides: list[str], run_mode: RunMode) -> Any:
         """The defaults list with the recipe's choices, and those of its arm, its scale and the user."""
         parsed = OverridesParser.create(config_loader=self).parse_overrides(overrides)
-        own = [str(o.input_line) for o in parsed if not _is_hydras(o) and not o.is_sweep_override()]
-        experiment = experiment_of(self.recipe, own)
+        experiment = self._experiment([o for o in parsed if not _is_hydras(o)])
         hydras = [str(o.input_line) for o in parsed if _is_hydras(o)]
         chosen = [f"~{g}" if o is None else f"{g}={o}" for g, o in experiment.given.items()]
         return super().compute_defaults_list(config_name, [f"recipes='{self.recipe.name}'", *chosen, *hydras], run_mode)
@@ -91,7 +96,7 @@ class Loader(ConfigLoaderImpl):
         config = super()._load_configuration_impl(
             config_name, [str(o.input_line) for o in parsed if _is_hydras(o)], run_mode, from_shell, False
         )
-        experiment = experiment_of(self.recipe, [str(o.input_line) for o in own if not o.is_sweep_override()])
+        experiment = self._experiment(own)
         self._fill(config, experiment)
         if config.hydra.sweep.dir == ".":  # where Hydra leaves its multirun.yaml
             config.hydra.sweep.dir = str(experiment.config.get("runs") or "runs")
@@ -102,6 +107,19 @@ class Loader(ConfigLoaderImpl):
         with open_dict(config.hydra):
             config.hydra.runtime.choices.update({k: v for k, v in experiment.choices.items() if v is not None})
         return config
+
+    def _experiment(self, own: Sequence[Any]) -> Experiment:
+        """What all jobs of a command line share. A setting may be one that only swept options have: then it is with one of them."""
+        said = [str(o.input_line) for o in own if not o.is_sweep_override()]
+        swept = [o for o in own if o.is_discrete_sweep() and o.key_or_group in (*groups(), "arm", "scale")]
+        try:
+            return experiment_of(self.recipe, said)
+        except InputError as error:
+            rows = [[f"{o.key_or_group}={value}" for value in o.sweep_string_iterator()] for o in swept]
+            for choices in itertools.islice(itertools.product(*rows), TRIED) if rows else ():
+                with contextlib.suppress(InputError):
+                    return experiment_of(self.recipe, [*said, *choices])
+            raise error from None
 
     def _fill(self, config: Any, experiment: Experiment) -> None:
         """The experiment in place of what Hydra composed beside its own node."""
@@ -169,7 +187,8 @@ def app(recipe: RecipeFile, arguments: Sequence[str], task: Callable[[Any], Any]
     returned: list[Any] = []
 
     parser = get_args_parser()
-    given = parser.parse_args([a for a in arguments if a])
+    given = _parsed(parser, [a for a in arguments if a])
+    given.overrides = [readable(o) for o in given.overrides]
     asked = [f for f in ("cfg", "info", "multirun", "shell_completion", "run") if getattr(given, f)]
     if len(asked) > 1:
         raise InputError(f"only one of --run, --multirun, --cfg and --info at a time; got {' and '.join(asked)}")
@@ -188,6 +207,17 @@ def app(recipe: RecipeFile, arguments: Sequence[str], task: Callable[[Any], Any]
         else:
             hydra.run("config", task, [*given.overrides, "hydra.mode=RUN"])
     return returned
+
+
+def _parsed(parser: Any, arguments: Sequence[str]) -> Any:
+    """Hydra's flags and the overrides, in any order. Raises ``InputError`` for a flag that there is not."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return parser.parse_intermixed_args(list(arguments))
+    except SystemExit:
+        complaint = said.getvalue().strip().rpartition("error: ")[2]
+        raise InputError(f"{complaint}; see kdrun run --help") from None
 
 
 @contextlib.contextmanager

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kdrun.config.messages import unreadable
+from kdrun.config.readable import readable
 from kdrun.errors import InputError, nearest
 from kdrun.grammar.overlay import copied, is_part, overlay, place
 
@@ -30,7 +32,7 @@ _OPEN = ("graph", "steps", "arms", "scales", "claims", "paper")
 class Override:
     """One change: a dotted ``path``, the ``value`` it gets, Hydra's ``sign`` and the layer it comes from.
 
-    ``key`` is where it stands in the recipe (``arms.gd.epochs``), or for the command line its text.
+    ``key`` is where it stands in the recipe (``arms.gd.epochs``), or its text if the user said it, at the ``origin``.
     """
 
     path: str
@@ -38,6 +40,7 @@ class Override:
     sign: str = ""
     layer: str = COMMAND_LINE
     key: str = ""
+    origin: str = COMMAND_LINE
 
     @property
     def first(self) -> str:
@@ -46,6 +49,11 @@ class Override:
     def within(self, name: str) -> bool:
         """Whether the change lies at or under the top-level key ``name``."""
         return self.path == name or self.path.startswith(f"{name}.")
+
+    def beside(self, other: Override) -> bool:
+        """Whether both stand in one layer: of these, none is said before the other."""
+        places = {o.key.removesuffix(o.path) for o in (self, other) if o.layer != COMMAND_LINE}
+        return self.layer == other.layer and len(places) <= 1
 
 
 def records(content: Mapping[str, Any], layer: str, key: str) -> Iterator[Override]:
@@ -62,8 +70,8 @@ def records(content: Mapping[str, Any], layer: str, key: str) -> Iterator[Overri
             yield Override(path, value, layer=layer, key=f"{key}.{path}")
 
 
-def parse_text(texts: Sequence[str]) -> list[Override]:
-    """Read overrides of the command line, in Hydra's grammar. Raises ``InputError`` for one that cannot be read."""
+def parse_text(texts: Sequence[str], origin: str = COMMAND_LINE) -> list[Override]:
+    """Read what the user says, in Hydra's grammar. Raises ``InputError`` for what cannot be read."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -71,16 +79,14 @@ def parse_text(texts: Sequence[str]) -> list[Override]:
     found = []
     for text in texts:
         try:
-            parsed = parser.parse_override(text)
+            parsed = parser.parse_override(readable(text))
         except HydraException:
-            raise InputError(
-                f"cannot read the override {text!r}: a value with special characters stands in quotes, key='...'"
-            ) from None
+            raise InputError(unreadable(text)) from None
         if parsed.package is not None:
             raise InputError(f"'{text}' names a package: an option goes to its own group")
         if parsed.is_sweep_override():
             raise InputError(f"'{text}' stands for several values: kdrun run -m runs each; write [a,b] for a list")
-        found.append(Override(parsed.key_or_group, _value(parsed), _sign(parsed), key=text))
+        found.append(Override(parsed.key_or_group, _value(parsed), _sign(parsed), key=text, origin=origin))
     return found
 
 

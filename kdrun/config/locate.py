@@ -41,7 +41,7 @@ def _deeper(node: yaml.Node, path: Sequence[str], length: int, line: int) -> tup
 
 
 def locate(key: str, sources: Iterable[tuple[Path, str]], overrides: Iterable[Override] = ()) -> str | None:
-    """Return ``file:line`` of the deepest match for a dotted ``key``, or ``command line``.
+    """Return ``file:line`` of the deepest match for a dotted ``key``, or where the user said it.
 
     ``sources`` are pairs of file and the group's package (``teacher``; empty for the top), weakest first.
     """
@@ -50,7 +50,7 @@ def locate(key: str, sources: Iterable[tuple[Path, str]], overrides: Iterable[Ov
     for override in reversed(list(overrides)):
         if _covers(override, key, pieces):
             if override.layer == COMMAND_LINE:
-                return f"command line ({override.key})"
+                return f"{override.origin} ({override.key})"
             found = locate(".".join([override.key, *_beneath(override, key)]), sources)
             return f"{found} ({override.layer})" if found else override.layer
     best: tuple[int, int, str] | None = None

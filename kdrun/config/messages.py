@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from kdrun.config.paths import group_options, groups
 from kdrun.errors import InputError, nearest
 
-__all__ = ["hydra_errors", "no_option", "plain"]
+__all__ = ["hydra_errors", "no_option", "plain", "unreadable"]
 
 
 @contextlib.contextmanager
@@ -30,12 +30,19 @@ def plain(error: Exception) -> str:
     """One line of what is wrong."""
     text = str(error).strip() or str(error.__cause__ or "").strip() or type(error).__name__
     unread = getattr(error, "override", None)
-    if isinstance(unread, str) and "Exception" in text.split("\n", 1)[0]:
-        return f"cannot read the override {unread!r}: a value with special characters stands in quotes, key='...'"
+    if isinstance(unread, str):
+        return unreadable(unread)
     missing = re.search(r"Could not (?:find|load) '?([\w@]+)/([\w/.-]+?)'?(?:$|\s|\.\s)", text)
     if missing:
         return no_option(missing.group(1), missing.group(2))
     return text.split("\n", 1)[0]
+
+
+def unreadable(text: str) -> str:
+    """What is said of an override that is none in Hydra's grammar."""
+    if "=" not in text and not text.startswith("~"):
+        return f"'{text}' is no override: write key=value"
+    return f"cannot read the override {text!r}: a value with special characters stands in quotes, key='...'"
 
 
 def no_option(group: str, option: str) -> str:

@@ -91,6 +91,12 @@ def test_what_is_wrong_is_an_input_error_with_the_nearest_right_thing(arguments,
         kdrun.compose(*arguments, **settings)
 
 
+@pytest.mark.parametrize("overrides", [["graph.fit_student.epochs=x"], {"graph.fit_student.epochs": "x"}])
+def test_what_a_program_says_is_not_laid_to_a_command_line(overrides) -> None:
+    with pytest.raises(InputError, match=r"^override \(graph.fit_student.epochs=x\): "):
+        kdrun.compose("kd", overrides).check()
+
+
 def test_a_notebook_shows_an_error_as_its_one_line() -> None:
     with pytest.raises(InputError) as raised:
         kdrun.compose("kd", {"epohcs": 2})

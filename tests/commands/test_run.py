@@ -57,6 +57,15 @@ def test_in_a_multirun_one_failing_job_does_not_stop_the_others(kdrun) -> None:
     assert answer.out.count(" test.accuracy") == 1
 
 
+def test_a_multirun_takes_settings_that_only_its_options_have_and_flags_anywhere(kdrun) -> None:
+    answer = kdrun("run", "kd", *QUICK, "-m", "transfer=choice(attention)", "transfer.attention_weight=3")
+    assert answer.code == 0, answer.err
+    answer = kdrun("run", "kd", "-m", "transfer=choice(attention)", "transfer.attention_weigh=3")
+    assert (answer.code, "did you mean" in answer.err) == (2, True)
+    answer = kdrun("run", "kd", "--nope")
+    assert (answer.code, answer.err) == (2, "kdrun: unrecognized arguments: --nope; see kdrun run --help\n")
+
+
 def test_plan_and_run_tell_of_a_last_batch_too_small_for_its_statistics(kdrun) -> None:
     small = ("kd", "epochs=1", "teacher_epochs=1", "batch_size=64", "data.limit=66")
     told = "fit_student: batch statistics of the 2 rows"

@@ -70,6 +70,22 @@ def test_wrong_words_are_refused_with_the_nearest_right_one(tmp_path, body, mess
         composed(tmp_path, f"{body}\n" + ("" if "arms" in body else "arms: {a: {}}\n"), arm="a")
 
 
+@pytest.mark.parametrize("first", ["transfer=attention", "transfer.attention_weight=3"])
+def test_of_what_one_layer_says_none_comes_before_the_other(first) -> None:
+    words = sorted(["transfer=attention", "transfer.attention_weight=3"], key=lambda word: word != first)
+    assert Composer.named("kd", words).compose().config["transfer"]["attention_weight"] == 3
+
+
+def test_home_stands_in_every_place_that_a_user_names(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = Composer.named("kd", ["store=~/st", "runs=~/a (1)", "plugins=[~/mine.py]"]).compose().config
+    assert [config[name] for name in ("store", "runs", "plugins")] == [
+        f"{tmp_path}/st",
+        f"{tmp_path}/a (1)",
+        [f"{tmp_path}/mine.py"],
+    ]
+
+
 def test_null_takes_a_parameter_away_and_a_source_may_be_like_another(tmp_path) -> None:
     body = "stream: {like: data, limit: 7}\ngraph: {fit_student: {batch_size: null}, valid: {from: {data: stream.valid}}}\n"
     config = composed(tmp_path, body, "stream.limit=9")
