@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,14 @@ from kdrun.grammar.measurements import in_table
 from kdrun.registry import KINDS, catalog
 
 __all__ = ["main", "papers"]
+
+OWN = {
+    "papers": "recipes/NAME.yaml or recipes/FAMILY/NAME.yaml in the working folder",
+    "methods": "conf/transfer/PROTOCOL/NAME.yaml in the working folder",
+    "groups": "conf/GROUP/NAME.yaml in the working folder (conf/model/ serves teacher and student)",
+    "parts": "a Python file or an installed package, named by plugins=[mine.py]",
+}
+"""Where a user's own are found."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,12 +56,19 @@ def main(arguments: Sequence[str]) -> int:
     shown = [row for row in rows if all(w.lower() in " ".join(row).lower() for w in options.words)]
     if options.topic == "methods" and shown:
         print("\n\n".join("\n    ".join(filter(None, row)) for row in shown))
-        return 0
+        return _told(options.topic)
     widths = [max((len(r[i]) for r in shown), default=0) for i in range(len(shown[0]) - 1)] if shown else []
     for row in shown:
         print("  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip())
     if not shown:
         print(f"no {options.topic} match" if options.words else f"no {options.topic} yet")
+    return _told(options.topic)
+
+
+def _told(topic: str) -> int:
+    """Say below a list where one's own go, beside what can be piped."""
+    if topic in OWN:
+        print(f"your own: {OWN[topic]}; kdrun new NAME begins a project", file=sys.stderr)
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["COMMANDS", "GC_FLAGS", "TOPICS", "WITH_RECIPE"]
 
 COMMANDS = {
+    "new": "a project of your own: recipe, method, model, data and plug-in, ready to run",
     "list": "what is there: papers, methods, parts, groups, runs",
     "explain": "one part, method, protocol or option: what it takes, what it does, who uses it",
     "show": "a recipe's graph, as text, YAML, Mermaid or SVG",

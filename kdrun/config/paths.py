@@ -20,6 +20,7 @@ __all__ = [
     "groups_in",
     "recipe_files",
     "search_path",
+    "template_dir",
 ]
 
 _PACKAGE = Path(__file__).parent.parent
@@ -37,6 +38,11 @@ def _shipped() -> Path:
 def conf_dir() -> Path:
     """The folder of the shipped config groups."""
     return _shipped() / "conf"
+
+
+def template_dir() -> Path:
+    """The folder of what ``kdrun new`` copies."""
+    return _shipped() / "templates"
 
 
 @dataclass(frozen=True)

@@ -72,10 +72,20 @@ class Catalog:
         """Return the part, or raise ``InputError`` with the nearest registered spelling."""
         part = self._parts.get((kind, str(name)))
         if part is None:
-            near = nearest(name, self.names(kind))
+            near = self._beside(kind, str(name)) or nearest(name, self.names(kind))
             hint = near or f"; known: {', '.join(self.names(kind)[:12]) or 'none'}"
             raise InputError(f"no {kind} is called '{name}'{hint}", key=key)
         return part
+
+    def _beside(self, kind: str, name: str) -> str:
+        """What to say where a file in the working folder has the part, and was not named; else empty."""
+        for file in sorted(Path.cwd().glob("*.py")) if not self.plugins else ():
+            with contextlib.suppress(InputError, OSError, UnicodeDecodeError, ValueError):
+                if any(
+                    (p["kind"], p["name"]) == (kind, name) for p in module_summary(f"plugin:{file}", str(file))["parts"]
+                ):
+                    return f"; {file.name} has it: add plugins=[{file.name}]"
+        return ""
 
     def hook(self, mark: str, *targets: str) -> Part | None:
         """The function that says ``mark`` (``plan_of``) of the first of ``targets`` of which one says it."""

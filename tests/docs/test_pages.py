@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from kdrun.commands.table import COMMANDS
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Selection
 from kdrun.config.hydra_app import Loader
-from kdrun.config.paths import find_recipe
+from kdrun.config.paths import find_recipe, template_dir
 from kdrun.errors import InputError
 from kdrun.graph.check import check
+from kdrun.registry import catalog_with
 
 ROOT = Path(__file__).parents[2]
 
@@ -100,6 +102,7 @@ def expanded(recipe: str, texts: list[str], many: bool) -> list[list[str]]:
 
 @pytest.mark.parametrize(("place", "line"), LINES, ids=[f"{p} {line}" for p, line in LINES])
 def test_command_lines_shown_compose(place, line, tmp_path, monkeypatch) -> None:
+    shutil.copytree(template_dir() / "project", tmp_path, dirs_exist_ok=True)  # as `kdrun new` does
     written(tmp_path)
     monkeypatch.chdir(tmp_path)
     command, *rest = shlex.split(line)[1:]
@@ -113,8 +116,10 @@ def test_command_lines_shown_compose(place, line, tmp_path, monkeypatch) -> None
         selection = Selection.of(row)
         composer = Composer.named(recipe, selection.overrides)
         experiment = composer.compose(arm=selection.arm, scale=selection.scale)
+        plugins = [plugin for plugin in experiment.config["plugins"] if Path(plugin).is_file()]
         try:
-            assert check(experiment.config).targets
+            with catalog_with(plugins):
+                assert check(experiment.config).targets
         except InputError as error:
             raise experiment.explain(error) from None
 
