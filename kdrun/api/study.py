@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +13,7 @@ from kdrun.claims import Verdict, check_claims, check_measured, judge_all, judge
 from kdrun.claims.values import Results
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Experiment, Selection
-from kdrun.config.layers import Override
+from kdrun.config.layers import COMMAND_LINE, Override
 from kdrun.engine.jobs import Job
 from kdrun.engine.session import Outcome, Session
 from kdrun.engine.sweep import sessions_of, sweep
@@ -21,6 +23,12 @@ from kdrun.report.leaderboard import check_leaderboard, check_ranked, leaderboar
 from kdrun.runtime.progress import Reporter
 
 __all__ = ["Study", "StudyOutcome", "label_of"]
+
+WITHOUT_EFFECT = ("store", "runs", "plugins", "tracker", "launcher", "hardware", "checkpoint_seconds")
+"""Settings that say where and with what a study is run, not what it computes."""
+
+LONGEST = 60
+"""Characters of the settings in a folder's name."""
 
 
 def label_of(arm: str, seed: int) -> str:
@@ -83,8 +91,19 @@ class Study:
         return cls(base, scale, chosen, seeds, jobs, sessions, claims, board, composer.left_out)
 
     def folder(self, runs: str | Path) -> Path:
-        """Where the records of this study stand inside ``runs``: those of a run in a folder named after its arm and seed."""
-        return Path(runs) / self.base.recipe.replace("/", "-") / f"reproduce-{self.scale}"
+        """Where the records of this study stand inside ``runs``: those of a run in a folder named after its arm and seed.
+
+        A study of some arms, or with settings of the user's, has a folder of its own: the recipe's whole one stays as it is.
+        """
+        told = [o.key for o in self.base.overrides if o.layer == COMMAND_LINE and o.first not in WITHOUT_EFFECT]
+        whole = len(self.arms) == len(self.base.config["arms"])
+        words = " ".join([*told, *([] if whole else [f"arms={','.join(self.arms)}"])])
+        name = re.sub(r"[^\w.,=+~-]+", "_", words)
+        if len(name) > LONGEST:
+            name = f"{name[:LONGEST]}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
+        return (
+            Path(runs) / self.base.recipe.replace("/", "-") / "-".join(filter(None, [f"reproduce-{self.scale}", name]))
+        )
 
     def run(self, reporter: Reporter, workers: int | None, runs: str | Path | None = None) -> StudyOutcome:
         """Run what the store does not hold, in ``workers`` processes, with records in ``runs`` if it is given.

@@ -44,6 +44,7 @@ def _run(options: argparse.Namespace) -> tuple[Study, StudyOutcome]:
     """Run the study that a command line describes, or one until it is decided."""
     composer, selection = chosen(options)
     reporter = make_reporter(quiet=options.quiet)
+    reporter.preparing(f"{composer.recipe.name}: checking and planning")
 
     def run(study: Study) -> StudyOutcome:
         if study.looks[:1] in ((), (len(study.seeds),)):  # once

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kdrun.config.experiment import Experiment
 from kdrun.config.paths import find_recipe
+from kdrun.config.readable import readable
 from kdrun.errors import KdrunError
-from kdrun.report.tables import number, objective_line
+from kdrun.grammar.measurements import in_table
+from kdrun.report.tables import arm_table, number, objective_line, text_table
 from kdrun.runtime.progress import make_reporter
 
 if TYPE_CHECKING:
     from kdrun.engine.session import Outcome
 
 __all__ = ["main", "run_experiment"]
+
+Swept = dict[str, dict[int, Mapping[str, float]]]
+"""What was swept, but the seed → seed → figures."""
 
 HELP = """usage: kdrun run RECIPE [key=value ...] [-m] [Hydra flags]
 
@@ -39,6 +44,8 @@ def main(arguments: Sequence[str]) -> int:
     from kdrun.config.hydra_app import app, experiment_of
 
     failures: list[KdrunError] = []
+    swept: Swept = {}
+    fixed = {readable(argument) for argument in arguments[1:]}
     jobs = 0
 
     def task(config: Any) -> float | None:
@@ -49,29 +56,50 @@ def main(arguments: Sequence[str]) -> int:
         job = HydraConfig.get()
         given = list(job.overrides.task)
         multirun = str(job.mode).endswith("MULTIRUN")
+        words = [o for o in given if o not in fixed] or given  # what this job has of its own
         try:
-            outcome = run_experiment(experiment_of(recipe, given), label=f"[{' '.join(given)}] " if multirun else "")
+            outcome = run_experiment(experiment_of(recipe, given), label=f"[{' '.join(words)}] " if multirun else "")
+            keep(swept, words, outcome.metrics)
         except KdrunError as error:
             failures.append(error)
             if multirun:
-                print(f"kdrun: {' '.join(given)}: {error}", file=sys.stderr)
+                print(f"kdrun: {' '.join(words)}: {error}", file=sys.stderr)
             return math.nan
         return outcome.reached.value if outcome.reached is not None else None
 
     returned = app(recipe, arguments[1:], task)
+    if jobs > 1 and swept:
+        print(f"\n{sweep_table(swept)}")
+    elif not jobs and len(returned) > 1:
+        print("\nkdrun runs shows these side by side")
     if jobs == 1 and failures:
         raise failures[0]
     failed_elsewhere = any(isinstance(value, float) and math.isnan(value) for value in returned)
     return max((e.exit_code for e in failures), default=1 if failed_elsewhere else 0)
 
 
+def keep(swept: Swept, words: Sequence[str], metrics: Mapping[str, float]) -> None:
+    """Put a job's figures under what was swept, by its seed."""
+    seeds = [word for word in words if word.startswith("seed=")]
+    runs = swept.setdefault(" ".join(word for word in words if word not in seeds) or "all", {})
+    runs[int(seeds[0].partition("=")[2]) if seeds else 0] = metrics
+
+
+def sweep_table(swept: Swept) -> str:
+    """A row a combination of what was swept, a column a metric of the tables named ``test`` or, without one, any: means over seeds."""
+    names = {name for runs in swept.values() for metrics in runs.values() for name in metrics}
+    header, rows = arm_table(swept, sorted(name for name in names if in_table(name, "test")))
+    return text_table(["swept", *header[1:]], rows)
+
+
 def run_experiment(experiment: Experiment, *, label: str = "") -> Outcome:
     """Run one experiment with records, trackers and progress; prints its metrics."""
-    from kdrun.engine.recording import run_recorded
-    from kdrun.engine.session import Session
-
     reporter = make_reporter(label)
+    reporter.preparing(f"{experiment.recipe}: checking and planning")
     try:
+        from kdrun.engine.recording import run_recorded
+        from kdrun.engine.session import Session
+
         outcome, folder = run_recorded(Session(experiment, reporter))
     finally:
         reporter.close()

@@ -43,8 +43,8 @@ class Labelled(Reporter):
     def __init__(self, inner: Reporter, label: str) -> None:
         self.inner, self.label = inner, label
 
-    def stage_started(self, name: str, total: int | None = None, unit: str = "steps") -> None:
-        self.inner.stage_started(f"{self.label} {name}", total, unit)
+    def stage_started(self, name: str, total: int | None = None, unit: str = "steps", done: int = 0) -> None:
+        self.inner.stage_started(f"{self.label} {name}", total, unit, done)
 
     def advanced(self, name: str, done: int, **values: float) -> None:
         self.inner.advanced(f"{self.label} {name}", done, **values)

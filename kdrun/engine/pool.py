@@ -30,8 +30,8 @@ class _Remote(Reporter):
     def __init__(self, events: Any, label: str) -> None:
         self.events, self.label = events, label
 
-    def stage_started(self, name: str, total: int | None = None, unit: str = "steps") -> None:
-        self.events.put(("stage_started", self.label, (name, total, unit), {}))
+    def stage_started(self, name: str, total: int | None = None, unit: str = "steps", done: int = 0) -> None:
+        self.events.put(("stage_started", self.label, (name, total, unit, done), {}))
 
     def advanced(self, name: str, done: int, **values: float) -> None:
         self.events.put(("advanced", self.label, (name, done), values))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from kdrun.engine.sources import Sources
 from kdrun.errors import KdrunError, RunError
 from kdrun.grammar.nodes import Graph
 from kdrun.runtime.processes import launched
-from kdrun.runtime.progress import Reporter
+from kdrun.runtime.progress import Reporter, duration
 
 __all__ = ["run_all", "sessions_of", "sweep", "workers_for"]
 
@@ -66,10 +67,13 @@ def sweep(jobs: Sequence[Job], sessions: Mapping[str, Session], *, workers: int 
         reporter.message(
             f"{len(unfinished)} of {len(jobs)} runs to do, {len(missing)} of {len(stages)} stages, {workers} processes"
         )
-        count = itertools.count(1)
+        count, started = itertools.count(1), time.monotonic()
 
         def done(job: Job, outcome: Outcome) -> None:
-            reporter.message(f"{job.label} finished ({next(count)}/{len(unfinished)})")
+            ended = next(count)
+            left = (len(unfinished) - ended) * (time.monotonic() - started) / ended
+            more = f", about {duration(left)} left" if ended < len(unfinished) else ""
+            reporter.message(f"{job.label} finished ({ended}/{len(unfinished)}{more})")
 
         with store.leases.held(jobs[0].experiment.recipe, stages):  # of runs that have not begun, too
             outcomes, failures = run_all(unfinished, workers=workers, reporter=reporter, on_done=done)

@@ -123,7 +123,9 @@ def curves_plot(stage: str, curves: Curves) -> str:
             epochs = [e for e, _ in series[0]]
             columns = [[v for _, v in s] for s in series if len(s) == len(epochs)]
             means = [sum(c) / len(c) for c in zip(*columns, strict=True)]
-            axes.plot(epochs, means, color=COLORS[i % len(COLORS)], lw=1.5, label=arm)
+            axes.plot(
+                epochs, means, color=COLORS[i % len(COLORS)], lw=1.5, label=arm, marker="o" if len(epochs) == 1 else ""
+            )
             axes.fill_between(
                 epochs,
                 [min(c) for c in zip(*columns, strict=True)],

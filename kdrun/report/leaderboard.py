@@ -46,32 +46,32 @@ def leaderboard(
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows, best mean first.
 
-    ``costs`` holds each arm's FLOPs by stage: of an epoch, and under "" of all its training; the column is relative to
-    the arm ``against``. Differences from that arm are paired by seed. Raises ``InputError`` if no arm measured the metric.
+    ``costs`` holds each arm's FLOPs by stage: of an epoch, and under "" of all its training, first stages included; the
+    columns are relative to the arm ``against``. Arms of one mean share a rank. Differences from that arm are paired by seed. Raises ``InputError`` if no arm measured the metric.
     """
     metric, against, stage = str(content["metric"]), str(content["against"]), str(content.get("cost", ""))
-    whole = costs.get(against, {}).get(stage, 0.0)
+    wholes = {name: costs.get(against, {}).get(name, 0.0) for name in dict.fromkeys([stage, ""])}
     base = {seed: values[metric] for seed, values in results[against].items() if metric in values}
     ranked = []
     for arm, runs in results.items():
         values = [runs[s][metric] for s in sorted(runs) if metric in runs[s]]
         if values:
             gains = [runs[s][metric] - base[s] for s in sorted(runs) if metric in runs[s] and s in base]
-            cost = costs.get(arm, {}).get(stage, 0.0) / whole if whole else 0.0
-            ranked.append((mean_interval(values).mean, arm, values, gains, cost))
+            shares = [costs.get(arm, {}).get(n, 0.0) / whole if whole else 0.0 for n, whole in wholes.items()]
+            ranked.append((mean_interval(values).mean, arm, values, gains, shares))
     if not ranked:
         known = sorted({m for runs in results.values() for values in runs.values() for m in values})
         look_up(metric, known, what="no arm measures", key="leaderboard.metric")
     way = 1 if content.get("order") == "lowest" else -1
     ranked.sort(key=lambda row: (way * row[0], row[1]))
-    header = ["rank", "arm", metric, f"over {against}", "cost of an epoch" if stage else "cost of training"]
+    header = ["rank", "arm", metric, f"over {against}", *(["cost of an epoch"] if stage else []), "cost of training"]
     return header, [
         [
-            str(place),
+            str(1 + sum(way * other[0] < way * mean for other in ranked)),
             arm,
             format_interval(values),
             format_interval(gains) if arm != against else "",
-            f"{cost:.2f} ×" if cost else "",
+            *(f"{cost:.2f} ×" if cost else "" for cost in shares),
         ]
-        for place, (_, arm, values, gains, cost) in enumerate(ranked, 1)
+        for mean, arm, values, gains, shares in ranked
     ]

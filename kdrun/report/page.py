@@ -93,6 +93,7 @@ def write_page(path: Path, page: Page) -> None:
         values = {a: [runs[s][metric] for s in sorted(runs) if metric in runs[s]] for a, runs in page.results.items()}
         plots[metric] = metric_plot(metric, {a: v for a, v in values.items() if v})
     environment.filters["figures"] = figures
+    environment.filters["is_arxiv"] = re.compile(r"(\d{4}\.\d{4,5}|[a-z-]+/\d{7})(v\d+)?").fullmatch
     text = environment.get_template("page.html").render(
         page=page,
         header=header,

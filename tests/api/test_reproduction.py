@@ -52,7 +52,7 @@ def test_some_arms_are_judged_on_nothing_and_records_come_where_they_are_wanted(
     )
     assert list(found.tables) == ["scratch"]
     assert list(found.verdicts) == []
-    assert found.page == tmp_path / "records/distillation-kd/reproduce-smoke/report.html"
+    assert found.page == tmp_path / "records/distillation-kd/reproduce-smoke-arms=scratch/report.html"
     assert found.page.is_file()
     assert capfd.readouterr() == ("", "")
     with pytest.raises(InputError, match="no arm 'scrach'"):

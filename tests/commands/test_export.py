@@ -153,7 +153,7 @@ def test_a_program_of_torch_says_what_it_reads(kdrun, pictures) -> None:
 def test_any_arm_and_seed_of_a_reproduction_is_exported(kdrun, tmp_path) -> None:
     assert kdrun("reproduce", "kd", "scale=smoke", "seeds=2", "--arms", "kd,scratch", "--jobs", "1").code == 0
     written = []
-    for run in sorted(tmp_path.glob("runs/*/reproduce-smoke/*/")):
+    for run in sorted(tmp_path.glob("runs/*/reproduce-smoke-arms=kd,scratch/*/")):
         assert kdrun("export", str(run)).code == 0
         written.append((run / "fit_student.safetensors").read_bytes())
     assert len(set(written)) == 4

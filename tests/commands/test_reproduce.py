@@ -19,6 +19,18 @@ def test_reproduce_gives_table_verdicts_and_page(kdrun, tmp_path) -> None:
     assert again.out == answer.out
 
 
+def test_settings_and_some_arms_have_pages_of_their_own(kdrun, tmp_path) -> None:
+    body = "data: {limit: 128}\nepochs: 1\nseeds: 1\narms: {fast: {}, slow: {optimizer.lr: 0.001}}\npaper: {arxiv: '1503.02531'}\n"
+    recipe = write_recipe(tmp_path, body, NO_TRANSFER, name="study")
+    assert kdrun("reproduce", recipe, "--jobs", "1").code == 0
+    whole = (tmp_path / "runs/study/reproduce-small/report.html").read_text()
+    assert '<a href="https://arxiv.org/abs/1503.02531">arXiv 1503.02531</a>' in whole
+    assert "reproduce-small-arms=slow/report.html" in kdrun("reproduce", recipe, "--arms", "slow").out
+    said = kdrun("reproduce", recipe, "batch_size=32", f"store={tmp_path / 'store'}", "--jobs", "1").out
+    assert "reproduce-small-batch_size=32/report.html" in said
+    assert (tmp_path / "runs/study/reproduce-small/report.html").read_text() == whole
+
+
 def test_reproduce_in_two_processes_gives_the_same_table(kdrun, monkeypatch, tmp_path) -> None:
     one = kdrun("reproduce", "kd", "scale=smoke", "seeds=2", "--jobs", "1")
     two = kdrun("reproduce", "kd", "scale=smoke", "seeds=2", "--jobs", "2", f"store={tmp_path / 'other'}")

@@ -111,7 +111,7 @@ def test_curves_are_told_where_all_comes_from_the_store(kdrun, tmp_path) -> None
 def test_each_run_of_a_reproduction_has_its_record_and_curves(kdrun, tmp_path) -> None:
     words = ("reproduce", "kd", "scale=smoke", "seeds=2", "--arms", "kd,scratch")
     assert kdrun(*words, "--jobs", "2").code == 0
-    folders = sorted(tmp_path.glob("runs/*/reproduce-smoke/*/"))
+    folders = sorted(tmp_path.glob("runs/*/reproduce-smoke-arms=kd,scratch/*/"))
     assert [f.name for f in folders] == ["kd-seed0", "kd-seed1", "scratch-seed0", "scratch-seed1"]
     before = [(record_of(f), steps(f)) for f in folders]
     assert all(record["state"] == "finished" and told for record, told in before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import matplotlib as mpl
 
-from kdrun.report.figures import metric_plot
+from kdrun.report.figures import curves_plot, metric_plot
 
 VALUES = {"kd": [0.5, 0.6, 0.7], "scratch": [0.4, 0.5, 0.5]}
 
@@ -17,3 +17,14 @@ def test_a_plot_neither_takes_the_programs_style_nor_changes_it() -> None:
         assert dict(mpl.rcParams) == before
         assert mpl.get_backend() == backend
     assert metric_plot("test.accuracy", {**VALUES, "kd": [0.5, 0.6, 0.8]}) != expected
+
+
+def test_a_curve_of_one_epoch_is_a_dot() -> None:
+    def drawn(epochs: int) -> str:
+        return curves_plot(
+            "fit", {"kd": {0: [{"stage": "fit", "epoch": 1 + i, "step": i, "loss": 1.0} for i in range(epochs)]}}
+        )
+
+    marked = 'style="fill: #3b6fb6; stroke: #3b6fb6"/>'
+    assert marked in drawn(1)
+    assert marked not in drawn(2)

@@ -28,7 +28,7 @@ def fit(training: Training, length: Length, context: Context) -> list[dict[str, 
         for name in training.loaders
         if name in training.program.loaders() - {"data"}
     }
-    context.reporter.stage_started(context.name, length.steps)
+    context.reporter.stage_started(context.name, length.steps, done=count)
     epoch, within = record.position
     while epoch < length.epochs:
         batches = _begin(training, main, length, epoch, within)
