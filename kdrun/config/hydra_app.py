@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Experiment, Selection
 from kdrun.config.hydra_state import own_hydra, own_resolvers, whole_complaints
-from kdrun.config.library import search_path_of
+from kdrun.config.library import choosing, search_path_of
 from kdrun.config.messages import plain
 from kdrun.config.paths import RecipeFile, group_options, groups
 from kdrun.config.readable import readable
@@ -70,8 +70,7 @@ class Loader(ConfigLoaderImpl):
         parsed = OverridesParser.create(config_loader=self).parse_overrides(overrides)
         experiment = self._experiment([o for o in parsed if not _is_hydras(o)])
         hydras = [str(o.input_line) for o in parsed if _is_hydras(o)]
-        chosen = [f"~{g}" if o is None else f"{g}={o}" for g, o in experiment.given.items()]
-        return super().compute_defaults_list(config_name, [f"recipes='{self.recipe.name}'", *chosen, *hydras], run_mode)
+        return super().compute_defaults_list(config_name, [*choosing(self.recipe, experiment.given), *hydras], run_mode)
 
     def _load_configuration_impl(
         self,
@@ -80,7 +79,9 @@ class Loader(ConfigLoaderImpl):
         run_mode: RunMode,
         from_shell: bool = True,
         validate_sweep_overrides: bool = True,
+        **newer: Any,
     ) -> Any:
+        """``newer``: what Hydra 1.4 hands on beside; the overrides that it has parsed are those of ``overrides``."""
         from omegaconf import open_dict
 
         parsed = OverridesParser.create(config_loader=self).parse_overrides(overrides)
@@ -93,9 +94,9 @@ class Loader(ConfigLoaderImpl):
         if validate_sweep_overrides:
             self.validate_sweep_overrides_legal(overrides=parsed, run_mode=run_mode, from_shell=from_shell)
         own = [o for o in parsed if not _is_hydras(o)]
-        config = super()._load_configuration_impl(
-            config_name, [str(o.input_line) for o in parsed if _is_hydras(o)], run_mode, from_shell, False
-        )
+        newer.pop("parsed_overrides", None)
+        hydras = [str(o.input_line) for o in parsed if _is_hydras(o)]
+        config = super()._load_configuration_impl(config_name, hydras, run_mode, from_shell, False, **newer)
         experiment = self._experiment(own)
         self._fill(config, experiment)
         if config.hydra.sweep.dir == ".":  # where Hydra leaves its multirun.yaml

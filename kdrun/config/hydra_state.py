@@ -6,6 +6,7 @@ So a program may use Hydra and resolvers of its own beside kdrun, and one run me
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import os
 import threading
@@ -51,24 +52,36 @@ def own_resolvers(*, hydras: bool = False) -> Iterator[None]:
     ``oc.env``, ``oc.decode`` and whatever else is registered stay outside: a recipe from a stranger must not read the
     environment. ``hydras``: Hydra's own are there, too.
     """
-    from omegaconf import OmegaConf
     from omegaconf.basecontainer import BaseContainer
 
     with _LOCK:
         before = BaseContainer._resolvers
         kept = (*_HARMLESS, *(_HYDRAS if hydras else ()))
         BaseContainer._resolvers = {name: before[name] for name in kept if name in before}
+        register = _register()
         for name, function in _ARITHMETIC.items():
-            OmegaConf.register_new_resolver(name, function)
+            register(name, function)
         try:
             yield
         finally:
             BaseContainer._resolvers = before
 
 
+def _register() -> Callable[[str, Callable[..., Any]], None]:
+    """What registers a resolver that gets typed arguments.
+
+    OmegaConf 2.4 calls it ``register_resolver``, which up to 2.3 was the name of one that hands over text.
+    """
+    from omegaconf import OmegaConf
+
+    named: Callable[[str, Callable[..., Any]], None] = OmegaConf.register_resolver
+    return named if "use_cache" in inspect.signature(named).parameters else OmegaConf.register_new_resolver
+
+
 @contextlib.contextmanager
 def own_hydra() -> Iterator[None]:
     """Inside, Hydra is as if nobody had used it in this process."""
+    from hydra import __version__
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.singleton import Singleton
@@ -78,7 +91,8 @@ def own_hydra() -> Iterator[None]:
     with _LOCK:
         aside = {kind: Singleton._instances.pop(kind) for kind in kinds if kind in Singleton._instances}
         try:
-            setbase("1.3")
+            if __version__.startswith("1.3."):
+                setbase("1.3")  # the behaviour of later versions, which warn at any base that is set
             yield
         finally:
             for kind in kinds:

@@ -10,10 +10,10 @@ from typing import Any
 from kdrun.config.files import ConfigFile, read
 from kdrun.config.hydra_state import own_hydra
 from kdrun.config.messages import hydra_errors
-from kdrun.config.paths import RecipeFile, conf_dir, files_of, group_folders, search_path
+from kdrun.config.paths import RecipeFile, conf_dir, files_of, group_folders, one_piece, search_path, with_folders
 from kdrun.errors import InputError
 
-__all__ = ["Library", "search_path_of"]
+__all__ = ["Library", "choosing", "search_path_of"]
 
 
 def search_path_of(recipe: RecipeFile | None) -> Any:
@@ -29,6 +29,12 @@ def search_path_of(recipe: RecipeFile | None) -> Any:
         path.append(provider, entry)
     path.get_path().append(schema)
     return path
+
+
+def choosing(recipe: RecipeFile, choices: Mapping[str, str | None]) -> list[str]:
+    """Overrides for Hydra that choose a recipe and options of groups, or none of a group."""
+    options = [f"~{group}" if o is None else f"{group}='{one_piece(o)}'" for group, o in choices.items()]
+    return [f"recipes='{recipe.name}'", *options]
 
 
 class Library:
@@ -57,8 +63,8 @@ class Library:
         from hydra._internal.defaults_list import create_defaults_list
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
-        texts = [f"recipes='{self.recipe.name}'", *(f"~{g}" if o is None else f"{g}={o}" for g, o in choices)]
-        texts += [f"+{group}={option}" for group, option in added]
+        texts = choosing(self.recipe, dict(choices))
+        texts += [f"+{group}='{one_piece(option)}'" for group, option in added]
         with own_hydra(), hydra_errors():
             found = create_defaults_list(
                 repo=self._repository,
@@ -69,7 +75,7 @@ class Library:
             )
         rows = []
         for default in found.defaults:
-            path = str(default.config_path)
+            path = with_folders(str(default.config_path))
             if ".." in path.split("/") or path.startswith(("/", "~")):
                 raise InputError(f"'{path}' is no option: it leads out of the groups' folder")
             if not path.startswith("hydra/"):

@@ -18,10 +18,15 @@ __all__ = [
     "group_options",
     "groups",
     "groups_in",
+    "one_piece",
     "recipe_files",
     "search_path",
     "template_dir",
+    "with_folders",
 ]
+
+_FOLDER = "\N{DIVISION SLASH}"
+"""What stands for the slash in the name of an option while Hydra handles it."""
 
 _PACKAGE = Path(__file__).parent.parent
 
@@ -148,3 +153,17 @@ def group_options(group: str) -> dict[str, Path]:
         for path in sorted(root.rglob("*.yaml")):
             options[path.relative_to(root).with_suffix("").as_posix()] = path
     return options
+
+
+def one_piece(option: str) -> str:
+    """The name of an option as Hydra gets it.
+
+    Hydra 1.4 reads ``transfer: distillation/kd`` as the option ``kd`` of a group ``transfer/distillation``, which a choice from
+    ``transfer`` no longer meets.
+    """
+    return option.replace("/", _FOLDER)
+
+
+def with_folders(path: str) -> str:
+    """The path of an option's file, from the one that Hydra gives."""
+    return path.replace(_FOLDER, "/")

@@ -11,7 +11,7 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult
 
 from kdrun.config.files import read
-from kdrun.config.paths import files_of, groups_in
+from kdrun.config.paths import files_of, groups_in, one_piece, with_folders
 from kdrun.errors import InputError
 
 __all__ = ["GroupsSource", "OneRecipe", "RecipesSource", "register_sources"]
@@ -46,7 +46,7 @@ class GroupsSource(FileConfigSource):
 
     def _file(self, config_path: str) -> Path | None:
         """The file of an option, in its own group's folder or in one that groups share."""
-        places = [Path(self.path) / place for place in files_of(self._normalize_file_name(config_path))]
+        places = [Path(self.path) / place for place in files_of(self._normalize_file_name(with_folders(config_path)))]
         return next((place for place in places if place.is_file()), None)
 
     def load_config(self, config_path: str) -> ConfigResult:
@@ -172,13 +172,15 @@ def _checked(defaults: Any, path: Path, *, trusted: bool) -> Any:
 
 
 def _from_its_group(entry: Any, config_path: str) -> Any:
-    """``distillation/kd`` in any file of ``transfer`` is ``/transfer/distillation/kd``.
+    """``distillation/kd`` in any file of ``transfer`` is ``/transfer/distillation/kd``, and what is chosen is one piece.
 
     Hydra takes it from the group's folder in the option that was chosen, and from the file's own folder in the ones below.
     """
     group = config_path.partition("/")[0]
     if group in ("transfer", "protocol") and isinstance(entry, str) and not entry.startswith(("/", "_self_")):
         return f"/{group}/{entry}"
+    if isinstance(entry, dict):
+        return {name: one_piece(option) if isinstance(option, str) else option for name, option in entry.items()}
     return entry
 
 
