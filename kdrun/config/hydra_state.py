@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["own_hydra", "own_resolvers", "whole_complaints"]
+__all__ = ["is_hydra_13", "own_hydra", "own_resolvers", "whole_complaints"]
 
 _LOCK = threading.RLock()
 """Two threads that compose take turns: what is put aside is that of the process."""
@@ -43,6 +43,13 @@ _ARITHMETIC: dict[str, Callable[..., Any]] = {
     "max": lambda *values: max(values),
     "if": _choose,
 }
+
+
+def is_hydra_13() -> bool:
+    """Whether this is Hydra before 1.4, which reads defaults lists and versions to be based on in another way."""
+    from hydra import __version__
+
+    return __version__.startswith("1.3.")
 
 
 @contextlib.contextmanager
@@ -81,7 +88,6 @@ def _register() -> Callable[[str, Callable[..., Any]], None]:
 @contextlib.contextmanager
 def own_hydra() -> Iterator[None]:
     """Inside, Hydra is as if nobody had used it in this process."""
-    from hydra import __version__
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.singleton import Singleton
@@ -91,7 +97,7 @@ def own_hydra() -> Iterator[None]:
     with _LOCK:
         aside = {kind: Singleton._instances.pop(kind) for kind in kinds if kind in Singleton._instances}
         try:
-            if __version__.startswith("1.3."):
+            if is_hydra_13():
                 setbase("1.3")  # the behaviour of later versions, which warn at any base that is set
             yield
         finally:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdrun.config.hydra_state import is_hydra_13
 from kdrun.errors import InputError, nearest
 
 __all__ = [
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 _FOLDER = "\N{DIVISION SLASH}"
-"""What stands for the slash in the name of an option while Hydra handles it."""
+"""What stands for the slash in the name of an option while Hydra 1.4 handles it."""
 
 _PACKAGE = Path(__file__).parent.parent
 
@@ -161,7 +162,7 @@ def one_piece(option: str) -> str:
     Hydra 1.4 reads ``transfer: distillation/kd`` as the option ``kd`` of a group ``transfer/distillation``, which a choice from
     ``transfer`` no longer meets.
     """
-    return option.replace("/", _FOLDER)
+    return option if is_hydra_13() else option.replace("/", _FOLDER)
 
 
 def with_folders(path: str) -> str:

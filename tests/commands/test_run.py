@@ -92,6 +92,13 @@ def test_hydras_own_flags_work(kdrun) -> None:
     assert "Config search path" in info.stdout
 
 
+def test_no_library_that_composes_warns_a_user() -> None:
+    """The newest ones warn of what earlier ones need: a version that behaviour is based on, other names of functions."""
+    words = [sys.executable, "-W", "error", "-m", "kdrun", "run", "kd", "arm=scratch", "--cfg", "job"]
+    answer = subprocess.run(words, capture_output=True, text=True)
+    assert (answer.returncode, answer.stderr) == (0, "")
+
+
 def test_jobs_that_fail_in_other_processes_fail_the_multirun(kdrun) -> None:
     answer = kdrun("run", "kd", "-m", "launcher=joblib", "arm=scratch", "optimizer.lr=1e30,2e30", *QUICK)
     assert answer.code == 1

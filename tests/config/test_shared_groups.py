@@ -7,7 +7,7 @@ from hydra.core.object_type import ObjectType
 
 from kdrun.config.compose import Composer
 from kdrun.config.hydra_app import Loader
-from kdrun.config.paths import find_recipe, group_options, groups
+from kdrun.config.paths import find_recipe, group_options, groups, one_piece
 from kdrun.errors import InputError
 
 
@@ -80,3 +80,14 @@ def test_an_own_folder_goes_before_the_shared_one(own) -> None:
     for group in ("teacher", "student"):
         assert base(f"{group}=deep/mine")[group] == {"model": "mlp", "hidden": [5, 5]}
     assert "cnn_wide" in group_options("student")
+
+
+def test_options_in_folders_are_chosen_where_hydra_takes_a_slash_for_a_nested_group(monkeypatch) -> None:
+    """As of 1.4; the names that it gets then are read back by 1.3, too."""
+    plain = Composer.named("adaptation/glc").compose(arm="open_partial")
+    monkeypatch.setattr("hydra.__version__", "1.4.0")
+    assert "/" not in one_piece("source_free/global_local_clustering")
+    other = Composer.named("adaptation/glc").compose(arm="open_partial")
+    assert (other.choices, other.config) == (plain.choices, plain.config)
+    with pytest.raises(InputError, match="global_local_clusterin"):
+        Composer.named("adaptation/glc", ["transfer=source_free/global_local_clusterin"]).compose()
