@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kdrun.config.experiment import Experiment
+from kdrun.config.layers import parse_text
 from kdrun.config.paths import find_recipe
-from kdrun.config.readable import readable
 from kdrun.errors import KdrunError
 from kdrun.grammar.measurements import in_table
 from kdrun.report.tables import arm_table, number, objective_line, text_table
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
 
     failures: list[KdrunError] = []
     swept: Swept = {}
-    fixed = {readable(argument) for argument in arguments[1:]}
+    fixed = {o for argument in arguments[1:] for o in _meant(argument)}
     jobs = 0
 
     def task(config: Any) -> float | None:
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         job = HydraConfig.get()
         given = list(job.overrides.task)
         multirun = str(job.mode).endswith("MULTIRUN")
-        words = [o for o in given if o not in fixed] or given  # what this job has of its own
+        words = [o for o in given if not fixed.issuperset(_meant(o))] or given  # what this job has of its own
         try:
             outcome = run_experiment(experiment_of(recipe, given), label=f"[{' '.join(words)}] " if multirun else "")
             keep(swept, words, outcome.metrics)
@@ -76,6 +76,14 @@ def main(arguments: Sequence[str]) -> int:
         raise failures[0]
     failed_elsewhere = any(isinstance(value, float) and math.isnan(value) for value in returned)
     return max((e.exit_code for e in failures), default=1 if failed_elsewhere else 0)
+
+
+def _meant(text: str) -> list[tuple[str, str]]:
+    """The key and the value of an override, however it is written; nothing of one that stands for several values, or of a flag."""
+    try:
+        return [(o.path, repr(o.value)) for o in parse_text([text])]
+    except KdrunError:
+        return []
 
 
 def keep(swept: Swept, words: Sequence[str], metrics: Mapping[str, float]) -> None:

@@ -31,10 +31,11 @@ def test_run_prints_metrics_and_leaves_records(kdrun, tmp_path) -> None:
 
 
 def test_multirun_runs_every_combination(kdrun) -> None:
-    answer = kdrun("run", "kd", "-m", "seed=0,1", "transfer=kd,none", *QUICK)
+    answer = kdrun("run", "kd", "-m", "seed=0,1", "transfer=kd,none", "teacher.channels=[8, 16]", *QUICK)
     assert answer.code == 0, answer.err
     assert answer.out.count(" test.accuracy") == 5
-    assert "epochs" not in answer.out  # what all jobs share is not repeated
+    assert "epochs" not in answer.out
+    assert "channels" not in answer.out  # what all jobs share is not repeated
     header, _, *rows = answer.out.split("\n\n")[-1].splitlines()
     assert header.split() == ["swept", "seeds", "test.accuracy", "test.nll"]
     assert [row.split()[:2] for row in rows] == [["transfer=kd", "2"], ["transfer=none", "2"]]
