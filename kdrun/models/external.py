@@ -9,26 +9,11 @@ import torch
 from torch import nn
 
 from kdrun.errors import InputError, nearest
+from kdrun.models.levels import last_linear, levels_by_stride, with_points
 from kdrun.registry import model
 from kdrun.types import Size
 
 __all__ = ["huggingface", "timm", "torchvision"]
-
-
-def _last_linear(module: nn.Module) -> str | None:
-    names = [n for n, m in module.named_modules() if isinstance(m, nn.Linear)]
-    return names[-1] if names else None
-
-
-def _with_points(module: nn.Module, levels: list[str]) -> nn.Module:
-    """Attach named taps: the head, its input, and the levels of a convolutional network."""
-    head = _last_linear(module)
-    points = {"head": head, "feature": f"{head}:input"} if head else {}
-    points.update({f"map_{i + 1}": path for i, path in enumerate(levels)})
-    if levels:
-        points["map"] = levels[-1]
-    object.__setattr__(module, "tap_points", points)
-    return module
 
 
 @model(requires=("timm",))
@@ -36,8 +21,9 @@ def timm(*, name: str, pretrained: bool = False, num_classes: Size = "auto", in_
     """Any model of timm by ``name``, such as ``resnet34``; ``pretrained`` loads weights from the hub.
 
     Reads images [batch, in_channels, h, w] of a size that the model takes and gives logits [batch, num_classes]. Taps:
-    ``head`` (the last linear layer), ``feature`` (what it reads), and where timm knows levels ``map_1`` … and ``map``;
-    any inner module by its path. Raises ``InputError`` for an unknown name, or when the hub cannot be reached.
+    ``head`` (the classifier), ``feature`` (what it reads), unless it is a convolution, and where timm knows levels
+    ``map_1`` (stride 4), ``map_2`` (8), ``map_3`` (16), ``map_4`` (32) and ``map`` (the last), as the model has them;
+    where all blocks keep one stride, ``map_i`` is the i-th block. Any inner module by its path. Raises ``InputError`` for an unknown name, or when the hub cannot be reached.
 
     >>> models.timm(name="resnet10t", num_classes=3, in_channels=1)(torch.zeros(2, 1, 32, 32)).shape
     torch.Size([2, 3])
@@ -56,9 +42,8 @@ def timm(*, name: str, pretrained: bool = False, num_classes: Size = "auto", in_
         raise InputError(
             f"the weights of '{name}' cannot be loaded from the hub ({type(error).__name__}); set pretrained=false"
         ) from error
-    levels = [str(entry["module"]) for entry in getattr(network, "feature_info", []) or [] if isinstance(entry, dict)]
-    modules = dict(network.named_modules())
-    return _with_points(network, [path for path in levels if path in modules])
+    described = [entry for entry in getattr(network, "feature_info", None) or [] if isinstance(entry, dict)]
+    return with_points(network, levels_by_stride(network, described))
 
 
 TORCHVISION_LEVELS = (
@@ -76,7 +61,7 @@ def torchvision(
     ``pretrained`` fetches the library's default weights. ``small_images`` gives a ResNet the stem of the CIFAR
     literature: a 3×3 convolution without stride or pooling. Reads images [batch, 3, h, w] and gives logits [batch,
     num_classes]. Taps: ``head`` (the last linear layer), ``feature`` (what it reads), for ResNets and DenseNets
-    ``map_1`` to ``map_4`` and ``map``. Raises ``InputError`` for an unknown name, or when the weights cannot be
+    ``map_1`` (stride 4; 1 with ``small_images``) to ``map_4`` and ``map``. Raises ``InputError`` for an unknown name, or when the weights cannot be
     fetched.
 
     >>> network = models.torchvision(name="resnet18", small_images=True, num_classes=3).eval()
@@ -103,8 +88,9 @@ def torchvision(
     if small_images:
         _small_stem(network, name)
     modules = dict(network.named_modules())
-    levels = next((list(paths) for paths in TORCHVISION_LEVELS if all(p in modules for p in paths)), [])
-    return _with_points(network, levels)
+    levels = next((paths for paths in TORCHVISION_LEVELS if all(p in modules for p in paths)), ())
+    named = {f"map_{i}": path for i, path in enumerate(levels, 1)}
+    return with_points(network, {**named, **({"map": levels[-1]} if levels else {})})
 
 
 def _small_stem(network: nn.Module, name: str) -> None:
@@ -116,7 +102,7 @@ def _small_stem(network: nn.Module, name: str) -> None:
 
 
 def _replace_head(network: nn.Module, classes: int) -> None:
-    path = _last_linear(network)
+    path = last_linear(network)
     if path is None:
         raise InputError("this model has no linear head to replace; give num_classes: 1000")
     parent, _, leaf = path.rpartition(".")
@@ -167,7 +153,7 @@ def huggingface(
     known = list(transformers.CONFIG_MAPPING)
     try:
         if pretrained:
-            return _with_points(kind.from_pretrained(name, trust_remote_code=False, **options), [])
+            return with_points(kind.from_pretrained(name, trust_remote_code=False, **options), {})
         if name in known:
             settings = transformers.AutoConfig.for_model(name, **options)
         else:
@@ -178,4 +164,4 @@ def huggingface(
             f"transformers cannot load '{name}'{place}{nearest(name, known)}: {str(error).splitlines()[0]}"
         ) from error
     with torch.device("meta") if torch.get_default_device().type == "meta" else torch.device("cpu"):
-        return _with_points(kind.from_config(settings), [])
+        return with_points(kind.from_config(settings), {})
