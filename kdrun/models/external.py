@@ -88,7 +88,7 @@ def torchvision(
     if small_images:
         _small_stem(network, name)
     modules = dict(network.named_modules())
-    levels = next((paths for paths in TORCHVISION_LEVELS if all(p in modules for p in paths)), ())
+    levels: tuple[str, ...] = next((paths for paths in TORCHVISION_LEVELS if all(p in modules for p in paths)), ())
     named = {f"map_{i}": path for i, path in enumerate(levels, 1)}
     return with_points(network, {**named, **({"map": levels[-1]} if levels else {})})
 

@@ -24,7 +24,8 @@ def classifier(module: nn.Module) -> str | None:
     The first one where several heads share a network, as in distilled transformers. None for a convolution, which
     reads and gives maps.
     """
-    given = module.get_classifier() if callable(getattr(module, "get_classifier", None)) else None  # type: ignore[operator]
+    ask: Any = getattr(module, "get_classifier", None)
+    given = ask() if callable(ask) else None
     first = given[0] if isinstance(given, tuple | list | nn.ModuleList) and len(given) else given
     path = next((name for name, inner in module.named_modules() if inner is first), None)
     if path is None:
