@@ -15,7 +15,7 @@ class Reporter:
     tracker: Any = None
 
     def preparing(self, text: str) -> None:
-        """What is done before the first stage, which may take seconds."""
+        """What is done before the first stage, which may take seconds: for who looks at a screen, not for logs."""
 
     def stage_started(self, name: str, total: int | None = None, unit: str = "steps", done: int = 0) -> None:
         """A stage begins; ``total`` steps are expected, of which ``done`` were taken before."""
@@ -94,9 +94,6 @@ class PlainReporter(Reporter):
 
     def _say(self, text: str) -> None:
         print(f"{self.prefix}{text}", file=sys.stderr, flush=True)
-
-    def preparing(self, text: str) -> None:
-        self._say(text)
 
     def stage_started(self, name: str, total: int | None = None, unit: str = "steps", done: int = 0) -> None:
         self._paces[name] = _Pace(done, total, unit)

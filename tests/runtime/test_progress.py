@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kdrun.runtime import progress
-from kdrun.runtime.progress import PlainReporter, duration
+from kdrun.runtime.progress import PlainReporter, RichReporter, duration
 
 
 @pytest.fixture
@@ -41,8 +41,15 @@ def test_steps_before_an_interruption_do_not_count_in_the_rate(clock, capsys) ->
     assert capsys.readouterr().err == "fit: 800/1000, 10/s, 20 s left, loss 0.5000\n"
 
 
-def test_what_comes_before_the_first_stage_is_told_at_once(kdrun) -> None:
-    assert kdrun("run", "kd", "scale=smoke").err.startswith("distillation/kd: checking and planning\n")
+def test_a_screen_shows_what_comes_before_the_first_stage_until_that_begins() -> None:
+    reporter = RichReporter()
+    try:
+        reporter.preparing("planning")
+        assert [task.description for task in reporter.bar.tasks] == ["planning"]
+        reporter.stage_started("fit", 10)
+        assert [task.description for task in reporter.bar.tasks] == ["fit"]
+    finally:
+        reporter.close()
 
 
 def test_durations_are_round() -> None:
