@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
@@ -9,6 +10,7 @@ import json
 import os
 import platform
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import yaml
 from kdrun.engine.models import models_of
 from kdrun.engine.records import environment, new_run_folder, read_record, write_record
 from kdrun.engine.session import Outcome, Session
-from kdrun.errors import KdrunError
+from kdrun.errors import KdrunError, StoreError
 from kdrun.tracking import start_trackers
 
 __all__ = ["run_recorded"]
@@ -33,10 +35,12 @@ def run_recorded(session: Session, folder: Path | None = None) -> tuple[Outcome,
     Nothing is written before the plan has passed. Raises what ``Session.run`` raises.
     """
     session.prepare()
-    record = _Record(session, folder)
+    with contextlib.nullcontext() if folder else _choosing(session):
+        record = _Record(session, folder)
+        if not record.finished:
+            record.begin()
     if record.finished:
         return session.run(), record.path
-    record.begin()
     tracker = start_trackers(record.told(), record.path)
     session.executor.reporter.tracker = tracker
     try:
@@ -53,6 +57,29 @@ def run_recorded(session: Session, folder: Path | None = None) -> tuple[Outcome,
     return outcome, record.path
 
 
+@contextlib.contextmanager
+def _choosing(session: Session) -> Iterator[None]:
+    """Of equal runs that start at once, one goes on in the folder of a run that failed; the others see that it does."""
+    from filelock import FileLock
+
+    runs = _runs_of(session)
+    try:
+        runs.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(str(runs.with_name(f".{runs.name}.lock")))
+        lock.acquire(poll_interval=0.05)
+    except OSError as error:
+        raise StoreError(f"cannot write {runs}: {error.strerror}; set runs=FOLDER") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _runs_of(session: Session) -> Path:
+    """Where the folders of a recipe's runs are made."""
+    return Path(session.config.get("runs") or "runs") / session.experiment.recipe.replace("/", "-")
+
+
 class _Record:
     """The record of one run, in a folder."""
 
@@ -61,7 +88,7 @@ class _Record:
         config = self.experiment.config
         self.keys = {n.name: session.keys[n.name] for n in session.graph.stages()}
         self.seed = config.get("seed", 0)
-        runs = Path(config.get("runs") or "runs") / self.experiment.recipe.replace("/", "-")
+        runs = _runs_of(session)
         self.path = folder or self._unfinished(runs) or new_run_folder(runs, f"seed{self.seed}")
         previous = read_record(self.path) if self._has_same_keys(self.path) else {}
         self.finished = previous.get("state") == "finished"

@@ -11,6 +11,7 @@ import platform
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -109,13 +110,15 @@ def _plain(value: Any) -> Any:
 
 
 def write_record(path: Path, content: Any) -> Path:
-    """Write JSON, or text as it is, under a temporary name first. Raises ``StoreError`` if that fails."""
+    """Write JSON, or text as it is, under a temporary name of its own first. Raises ``StoreError`` if that fails."""
     text = content if isinstance(content, str) else json.dumps(content, indent=2, sort_keys=True, default=_plain)
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.name + ".part")
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise StoreError(f"cannot write {path}: {error.strerror}; set runs=FOLDER") from None
     return path

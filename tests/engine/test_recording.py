@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
+from pathlib import Path
 
 import pytest
 import yaml
 
+from kdrun.engine.recording import _Record, run_recorded
+from kdrun.engine.records import write_record
 from support.recipes import QUICK
 
 STOPPING = '''
@@ -98,6 +102,38 @@ def test_a_run_whose_process_was_killed_counts_as_interrupted(kdrun, tmp_path, i
     assert "interrupted the process ended without a word" in kdrun("runs").out
     assert kdrun(*words).code == 0
     assert list(tmp_path.glob("runs/*/*")) == [folder]
+
+
+def test_of_equal_runs_at_once_one_goes_on_in_the_record(session, tmp_path, interrupted, monkeypatch) -> None:
+    folder, words = interrupted
+    begin, paths = _Record.begin, []
+    rival = threading.Thread(target=lambda: paths.append(run_recorded(session("kd", *words[2:]))[1]))
+
+    def while_another_one_starts(record) -> None:
+        monkeypatch.setattr(_Record, "begin", begin)
+        rival.start()
+        rival.join(1)  # it finds a folder, unless it has to wait
+        begin(record)
+
+    monkeypatch.setattr(_Record, "begin", while_another_one_starts)
+    paths.append(run_recorded(session("kd", *words[2:]))[1])
+    rival.join()
+    assert len(set(paths)) == 2
+    assert folder.name in [path.name for path in paths]
+
+
+def test_two_writers_of_one_record_do_not_meet(tmp_path, monkeypatch) -> None:
+    replace, path = Path.replace, tmp_path / "result.json"
+
+    def slowly(self, target):
+        monkeypatch.setattr(Path, "replace", replace)
+        write_record(path, {"by": "another"})
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", slowly)
+    write_record(path, {"by": "one"})
+    assert record_of(tmp_path) == {"by": "one"}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_curves_are_told_where_all_comes_from_the_store(kdrun, tmp_path) -> None:
