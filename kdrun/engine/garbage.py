@@ -134,15 +134,14 @@ def _delete(path: Path, temporary: Path) -> bool:
 def leftovers(store: Store, now: float | None = None) -> list[Item]:
     """What processes left behind that have not been heard of for a day."""
     now = _now(store) if now is None else now
-    limit = now - LEASE_SECONDS
     found = []
     for folder in (store.root / "tmp", store.root / "checkpoints" / "tmp"):
-        found += [Item.at(p, "an unfinished write") for p in _children(folder) if _touched(p) < limit]
+        found += [Item.at(p, "an unfinished write") for p in _children(folder) if _is_over(_touched(p), now)]
     for path in _children(store.root / "leases"):
-        if _touched(path) < limit:
+        if _is_over(_touched(path), now):
             found.append(Item.at(path, "the lease of a run that was cut off"))
     for path in _children(store.root / "checkpoints"):
-        if path.name != "tmp" and store.contains(path.name) and _touched(path) < limit:
+        if path.name != "tmp" and store.contains(path.name) and _is_over(_touched(path), now):
             found.append(Item.at(path, "checkpoints of a finished stage", path.name))
     return found + _locks(store, now)
 
@@ -157,7 +156,7 @@ def _locks(store: Store, now: float) -> list[Item]:
         Item.at(path, "the lock of a finished stage", path.stem)
         for path in _children(store.root / "locks")
         if path.suffix == ".lock" and path.is_file() and path.stem not in needed
-        if _touched(path) < now - LEASE_SECONDS and store.is_free(path.stem)
+        if _is_over(_touched(path), now) and store.is_free(path.stem)
     ]
 
 
@@ -202,7 +201,15 @@ def _notes(store: Store, stored: Collection[str]) -> list[Item]:
 
 def _needed(store: Store, now: float) -> set[str]:
     """The keys that unfinished runs name."""
-    return {key for lease in store.leases.leases() if lease.renewed >= now - LEASE_SECONDS for key in lease.keys}
+    return {key for lease in store.leases.leases() if not _is_over(lease.renewed, now) for key in lease.keys}
+
+
+def _is_over(heard: float, now: float) -> bool:
+    """Whether a process is gone that was heard of then (seconds): a day ago, or more than a day ahead.
+
+    A clock that went wrong and was set right leaves times ahead; a process that is still there renews its own within minutes.
+    """
+    return heard != float("inf") and abs(now - heard) > LEASE_SECONDS
 
 
 def _wished(store: Store, entries: list[Entry], wish: Wish, now: float) -> Iterator[tuple[Entry, str]]:

@@ -53,6 +53,24 @@ def test_a_write_of_any_process_is_a_leftover_a_day_after_its_last_byte(store) -
     assert [p.name for p in (store.root / "tmp").iterdir()] == ["theirs.1"]
 
 
+def test_what_a_wrong_clock_dated_ahead_is_a_leftover_too(store) -> None:
+    folder = store.root / "tmp" / "theirs"
+    folder.mkdir()
+    with store.leases.held("kd", KEYS[:1]):
+        lease = next((store.root / "leases").iterdir())
+        aged(folder, -0.9)
+        aged(lease, -0.9)
+        tidy(store)
+        assert folder.is_dir()
+        assert lease.is_file()
+        aged(folder, -400)
+        aged(lease, -400)
+        assert not plan(store, Wish(keep_bytes=0)).kept
+        tidy(store)
+        assert not folder.exists()
+        assert not lease.exists()
+
+
 def test_a_folder_that_is_still_written_into_is_no_leftover(store) -> None:
     folder = store.root / "tmp" / "theirs"
     folder.mkdir()
