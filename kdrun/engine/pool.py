@@ -64,7 +64,14 @@ def _work(job: Job) -> Outcome:
     try:
         return job.run(_Remote(_events, job.label), _sources)
     except KdrunError as error:
-        raise RuntimeError(f"{type(error).__name__}\x1f{error.exit_code}\x1f{error}") from None
+        raise _sendable(error) from None
+
+
+def _sendable(error: KdrunError) -> KdrunError:
+    """The error as one of kdrun's own classes, which the main process has, too, and nothing else of its frames."""
+    kind = next(c for c in type(error).__mro__ if c.__module__ == KdrunError.__module__)
+    found: KdrunError = kind(error.message, key=error.key, where=error.where)
+    return found
 
 
 def spread(
@@ -92,7 +99,7 @@ def spread(
             for future in done:
                 job = pending.pop(future)
                 try:
-                    outcomes[job.label] = _result(future)
+                    outcomes[job.label] = future.result()
                 except KdrunError as error:
                     failed(job, error)
                 else:
@@ -128,21 +135,3 @@ def _relay(events: Any, labelled: dict[str, Labelled]) -> None:
         while True:
             name, label, arguments, values = events.get_nowait()
             getattr(labelled[label], name)(*arguments, **values)
-
-
-class _WorkerError(RunError):
-    """An error that a worker process raised, with its own exit code."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.exit_code = code
-
-
-def _result(future: Any) -> Outcome:
-    try:
-        return future.result()
-    except RuntimeError as error:
-        pieces = str(error).split("\x1f")
-        if len(pieces) == 3:
-            raise _WorkerError(pieces[2], int(pieces[1])) from None
-        raise
