@@ -5,10 +5,14 @@ Exit codes: 0 success, 1 a run failed, 2 bad input, 3 claims contradicted (with 
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from kdrun import __version__
 from kdrun.commands.table import COMMANDS
@@ -59,7 +63,8 @@ def _dispatch(command: str, arguments: list[str]) -> int:
         return 0
     module = importlib.import_module(f"kdrun.commands.{command}_")
     try:
-        return int(module.main(arguments) or 0)
+        with _no_interrupt_lost():
+            return int(module.main(arguments) or 0)
     except KdrunError as error:
         print(f"kdrun: {error}", file=sys.stderr)
         return error.exit_code
@@ -72,6 +77,24 @@ def _dispatch(command: str, arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+@contextlib.contextmanager
+def _no_interrupt_lost() -> Iterator[None]:
+    """Python drops a Ctrl-C that comes while it tidies up an object; within the block it is raised a moment later."""
+    before = sys.unraisablehook
+
+    def hook(dropped: Any) -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            threading.Timer(0.01, _thread.interrupt_main).start()
+        else:
+            before(dropped)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _again(command: str, arguments: Sequence[str]) -> str:

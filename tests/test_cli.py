@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
 from PIL import Image
@@ -104,3 +105,24 @@ def test_every_command_takes_an_arm_and_a_scale(kdrun, tmp_path) -> None:
 def test_help_imports_nothing_heavy() -> None:
     code = "import sys\nfrom kdrun.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nassert not {'torch', 'hydra', 'rich', 'pydantic'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+class Dropping:
+    """An object that is being tidied up when the user presses Ctrl-C."""
+
+    def __del__(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_that_comes_while_an_object_is_tidied_up_is_not_lost(kdrun, monkeypatch) -> None:
+    from kdrun.commands import list_
+
+    def main(arguments: list[str]) -> int:
+        Dropping()
+        time.sleep(30)
+        return 0
+
+    monkeypatch.setattr(list_, "main", main)
+    answer = kdrun("list", "papers")
+    assert answer.code == 130
+    assert "goes on where this stopped" in answer.err
