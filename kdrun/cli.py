@@ -16,7 +16,7 @@ from typing import Any
 
 from kdrun import __version__
 from kdrun.commands.table import COMMANDS
-from kdrun.errors import KdrunError, nearest
+from kdrun.errors import KdrunError, nearest, printable
 
 __all__ = ["main"]
 
@@ -54,7 +54,10 @@ def _dispatch(command: str, arguments: list[str]) -> int:
 
         return completion.main(arguments)
     if command not in COMMANDS:
-        print(f"kdrun: there is no command '{command}'{nearest(command, COMMANDS)}; see kdrun --help", file=sys.stderr)
+        print(
+            f"kdrun: there is no command '{printable(command)}'{nearest(command, COMMANDS)}; see kdrun --help",
+            file=sys.stderr,
+        )
         return 2
     if command in ("run", "reproduce") and int(os.environ.get("RANK", 0)) > 0:
         from kdrun.engine.worker import serve
@@ -66,7 +69,7 @@ def _dispatch(command: str, arguments: list[str]) -> int:
         with _no_interrupt_lost():
             return int(module.main(arguments) or 0)
     except KdrunError as error:
-        print(f"kdrun: {error}", file=sys.stderr)
+        print(f"kdrun: {printable(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(

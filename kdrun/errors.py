@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "RunError",
     "StoreError",
     "nearest",
+    "printable",
+    "steers_a_terminal",
 ]
 
 
@@ -22,6 +25,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the closest known spelling, or an empty string."""
     found = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
     return f" (did you mean '{found[0]}'?)" if found else ""
+
+
+_UNSEEN = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
+
+
+def steers_a_terminal(text: str) -> bool:
+    """Whether characters are in it that show nothing but move the cursor, change colours or turn the direction of text."""
+    return _UNSEEN.search(text) is not None
+
+
+def printable(text: object) -> str:
+    """The text with such characters written out, as ``\\x1b``."""
+    return _UNSEEN.sub(lambda found: ascii(found.group())[1:-1], str(text))
 
 
 class KdrunError(Exception):

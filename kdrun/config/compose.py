@@ -18,6 +18,7 @@ from kdrun.config.locate import locate
 from kdrun.config.options import COMMAND_LINE_ONLY, Options
 from kdrun.config.paths import RecipeFile, find_recipe, groups
 from kdrun.config.resolvers import resolved
+from kdrun.config.schema import check_shape
 from kdrun.config.unread import refuse_unread
 from kdrun.errors import InputError, KdrunError, nearest
 from kdrun.grammar.like import expand, without
@@ -207,15 +208,20 @@ class Composer:
 
     def _resolved(self, layered: Experiment, seed: int | None) -> Experiment:
         raw = dict(layered.config)
-        refuse_unread(layered, self.recipe)
         if seed is not None:
             raw["seed"] = seed
+        try:
+            check_shape(raw)
+        except InputError as error:
+            raise layered.explain(error) from None
+        refuse_unread(layered, self.recipe)
         text = {k: raw.pop(k) for k in TEXT if k in raw}
-        skipped = raw.pop("skip", [])
+        skipped = raw.pop("skip", None) or []
         raw = expand(raw)
         raw["graph"] = without(raw.get("graph") or {}, skipped)
         try:
             config = resolved(raw)
+            check_shape({"seed": config.get("seed", 0)})
             config["objective"] = _left(config.get("objective"), skipped)
         except KdrunError as error:
             raise layered.explain(error) from None

@@ -6,11 +6,13 @@ import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import yaml
 
-from kdrun.errors import InputError
+from kdrun.errors import InputError, steers_a_terminal
+from kdrun.limits import limit, refuse_beyond
 
 __all__ = ["ConfigFile", "read", "tree"]
 
@@ -60,8 +62,11 @@ def read(path: Path) -> ConfigFile:
     """
     try:
         stat = path.stat()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    if not S_ISREG(stat.st_mode):
+        raise InputError("a file is expected, and this is a folder or a device", where=short(path))
+    refuse_beyond("file_bytes", stat.st_size, "bytes of a configuration file", where=short(path))
     return _read(path, stat.st_mtime_ns, stat.st_size)
 
 
@@ -75,15 +80,40 @@ def _read(path: Path, changed: int, size: int) -> ConfigFile:
     try:
         content = yaml.load(text, Loader=_Loader)
     except RecursionError:
-        raise InputError("nested too deep", where=short(path)) from None
+        raise InputError("exceeded maximum nesting depth", where=short(path)) from None
     except yaml.YAMLError as error:
         raise InputError(f"not plain YAML: {getattr(error, 'problem', error)}", where=_place(path, error)) from None
+    except ValueError as error:
+        raise InputError(f"not plain YAML: {error}", where=short(path)) from None
     if content is None:
         content = {}
+    _refuse_odd(content, "", 1, short(path))
     if not isinstance(content, dict):
         raise InputError(f"a mapping is expected, got {type(content).__name__}", where=short(path))
     header = re.match(r"\ufeff?(?:\s*#[^\n]*\n)*?\s*#\s*@package\s+(\S+)", text)
     return ConfigFile(path, content, header.group(1) if header else None)
+
+
+def _refuse_odd(content: Any, key: str, depth: int, where: str) -> None:
+    """Refuse what no configuration needs: text that steers a terminal, names without end, nesting without end."""
+    if depth > limit("depth"):
+        raise InputError(f"nested deeper than {limit('depth')} levels (KDRUN_DEPTH sets the limit)", where=where)
+    if isinstance(content, dict):
+        for name, value in content.items():
+            refuse_beyond("name_length", len(str(name)), "characters of a name", where=where)
+            _refuse_unseen(name, key, where)
+            _refuse_odd(value, f"{key}.{name}" if key else str(name), depth + 1, where)
+    elif isinstance(content, list):
+        for i, value in enumerate(content):
+            _refuse_odd(value, f"{key}.{i}", depth + 1, where)
+    else:
+        _refuse_unseen(content, key, where)
+
+
+def _refuse_unseen(text: Any, key: str, where: str) -> None:
+    if isinstance(text, str) and steers_a_terminal(text):
+        shown = text if len(text) <= 60 else f"{text[:57]}..."
+        raise InputError(f"{shown!a} has characters that are not seen but steer a terminal", key=key, where=where)
 
 
 def _refuse_copies(text: str, path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from kdrun.config.hydra_state import own_resolvers
 from kdrun.errors import InputError
+from kdrun.limits import limit, refuse_beyond
 
 __all__ = ["resolved"]
 
@@ -22,6 +23,7 @@ def resolved(raw: Mapping[str, Any]) -> dict[str, Any]:
     if not texts:
         return {str(name): content for name, content in raw.items()}
     distinct = list(dict.fromkeys(texts.values()))
+    _refuse_growth(texts, raw)
     values = dict(zip(distinct, _evaluated(distinct, raw, list(texts.items())), strict=True))
     return {str(name): _filled(content, values) for name, content in raw.items()}
 
@@ -58,6 +60,28 @@ def _evaluated(expressions: list[str], raw: Mapping[str, Any], places: list[tupl
 
 
 _VALUES = "(values)"
+
+
+def _refuse_growth(texts: Mapping[str, str], raw: Mapping[str, Any]) -> None:
+    """Refuse a value that would be too long with all that it names, before it is made."""
+    sizes: dict[str, int] = {}
+
+    def size(text: str, depth: int = 0) -> int:
+        if text not in sizes:
+            sizes[text] = len(text)  # meanwhile: what names itself is OmegaConf's to refuse
+            inner = [_at(raw, name) for name in re.findall(r"\$\{([\w.-]+)\}", text)] if depth < limit("depth") else []
+            sizes[text] = len(text) + sum(size(value, depth + 1) if isinstance(value, str) else 8 for value in inner)
+        return sizes[text]
+
+    for key, text in texts.items():
+        refuse_beyond("text_length", size(text), "characters of a value with all that it names", key=key)
+
+
+def _at(raw: Mapping[str, Any], name: str) -> Any:
+    found: Any = raw
+    for piece in name.split("."):
+        found = found.get(piece) if isinstance(found, Mapping) else None
+    return found
 
 
 def _filled(content: Any, values: Mapping[str, Any]) -> Any:

@@ -32,6 +32,8 @@ def refuse_unread(layered: Experiment, recipe: RecipeFile) -> None:
         where = locate(str(key), ((recipe.path, ""),))
         if not isinstance(key, str):
             raise InputError(f"{key!r} is no name (YAML reads yes, no, on and off as true and false)", where=where)
+        if key.partition(".")[0] == "launcher":
+            raise InputError("where runs are started is said by the command line alone", key=key, where=where)
         known = key.partition(".")[0] in {*RECIPE_WORDS, *below, *(config.get("graph") or {})}
         if not known and not is_part(value) and not _mentioned(key, text):
             raise InputError(f"nothing reads '{key}'{nearest(key, [*RECIPE_WORDS, *below])}", key=key, where=where)

@@ -14,6 +14,7 @@ from typing import Any
 
 from kdrun.errors import InputError
 from kdrun.grammar.nodes import SOURCES, Inputs, Node, Ref, parse_node
+from kdrun.limits import refuse_beyond
 from kdrun.registry import catalog
 
 __all__ = ["parse_graph", "unroll"]
@@ -85,12 +86,14 @@ class _Builder:
         A partition (``items="parts"``) does as a whole, a data set by a field (``items={"tasks": "num_tasks"}``).
         """
         self.nodes[node.name] = node
+        refuse_beyond("nodes", len(self.nodes), "nodes, with loops unrolled,", key=node.key)
         part = catalog().find(node.kind, node.part_name)
         items = part.options.get("items", {}) if part is not None else {}
         for field, parameter in ({"": items} if isinstance(items, str) else dict(items)).items():
             assert part is not None
             path = (field,) if field else ()
             count = _length(part.with_defaults(node.params).get(parameter))
+            refuse_beyond("loop_items", count, "parts of a value", key=f"{node.key}.{parameter}")
             self.loops[".".join([node.name, *path])] = [Ref(node.name, (*path, str(i))) for i in range(count)]
 
     def loop(self, name: str, content: dict[str, Any], *, prefix: str, scope: Scope, key: str) -> None:
@@ -174,7 +177,8 @@ class _Builder:
 
         A reference to a single value is returned as it is: pass ``i`` reads its ``i``-th part.
         """
-        if isinstance(given, int):
+        if isinstance(given, int) and not isinstance(given, bool):
+            refuse_beyond("loop_items", given, "items of a loop", key=key)
             return [None] * given
         if isinstance(given, list | dict):
             values = given.values() if isinstance(given, dict) else given

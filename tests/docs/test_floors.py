@@ -29,7 +29,7 @@ FLOORS = (
     ("config",),
     ("grammar",),
     ("registry",),
-    ("errors", "types", "randomness"),
+    ("errors", "limits", "types", "randomness"),
 )
 """From the top. What stands on one floor may import its neighbours; `docs/architecture.md` shows the same table."""
 

@@ -1,0 +1,92 @@
+"""Whatever stands where kdrun reads something, the answer is a configuration or one line with the key."""
+
+from __future__ import annotations
+
+import pytest
+
+from kdrun.config.compose import Composer
+from kdrun.errors import InputError
+
+RECIPE = """
+defaults:
+  - override /protocol: distillation
+  - override /transfer: distillation/kd
+  - override /data: digits
+epochs: 1
+"""
+
+SECTIONS = (
+    "arms",
+    "scales",
+    "claims",
+    "paper",
+    "graph",
+    "steps",
+    "teacher",
+    "student",
+    "data",
+    "optimizer",
+    "hardware",
+    "tracker",
+)
+"""What is a mapping."""
+
+
+@pytest.fixture
+def composed(tmp_path):
+    """Compose a recipe of some lines more."""
+
+    def compose(text: str):
+        path = tmp_path / "mine.yaml"
+        path.write_text(RECIPE + text, encoding="utf-8")
+        return Composer.named(str(path)).compose()
+
+    return compose
+
+
+@pytest.mark.parametrize("value", ["7", "[1, 2]", "true", "x", "[[{}]]", ".nan", "1e999", "{1: 2}"])
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_section_that_is_no_mapping_of_names_is_refused_with_its_key(composed, section, value) -> None:
+    with pytest.raises(InputError) as refused:
+        composed(f"{section}: {value}\n")
+    told = str(refused.value)
+    assert section in told
+    assert told.count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("seed: -1", "seed: expected a number of at least 0, got -1"),
+        ("seed: x", "seed: expected a whole number, got 'x'"),
+        ("seed: [3]", "seed: expected a whole number, got [3]"),
+        ("seeds: 0", "seeds: expected a number of at least 1"),
+        ("seeds: [3, 3]", "seeds: each seed stands once"),
+        ("seeds: []", "seeds: expected a whole number or a list of at least one, got []"),
+        ("seeds: {a: 1}", "seeds: expected"),
+        ("skip: valid", "skip"),
+        ("paper: {title: 7}", "paper.title: expected text, got 7"),
+        ("paper: {year: soon}", "paper.year: expected a whole number, got 'soon'"),
+        ("claims: {wins: [1]}", "claims.wins: expected a mapping"),
+        ("graph: {extra: 3}", "graph.extra: expected a mapping"),
+        ("graph: {extra: {1: 2}}", "graph.extra: a name is text, got 1"),
+        ("launcher: joblib", "launcher: where runs are started is said by the command line alone"),
+    ],
+)
+def test_the_key_the_kind_that_was_expected_and_what_came_are_said(composed, line, expected) -> None:
+    with pytest.raises(InputError) as refused:
+        composed(f"{line}\n")
+    assert expected in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["a\\x1b[31mb", "a\\rb", "a\\u202eb", "a\\x07"])
+def test_text_that_steers_a_terminal_is_refused_and_never_printed(composed, name) -> None:
+    for line in (f'graph: {{"{name}": {{}}}}', f'arms: {{"{name}": {{}}}}', f'notes: "{name}"'):
+        with pytest.raises(InputError, match="steer a terminal") as refused:
+            composed(f"{line}\n")
+        assert str(refused.value).isprintable()
+
+
+def test_what_a_command_line_brings_is_written_out_in_the_answer(kdrun) -> None:
+    answer = kdrun("check", "kd", "optimizer.\x1b[31mlr=1")
+    assert (answer.code, "\x1b" in answer.err, "\\x1b" in answer.err) == (2, False, True)
