@@ -19,10 +19,9 @@ LIMITS = {
     "loop_items": 10_000,
     "nodes": 100_000,
     "seeds": 1_000,
-    "runs": 10_000,
 }
 """Bytes of a configuration file, levels of a configuration, characters of a name and of a value with all that it names, items
-of a loop, nodes of a graph with its loops unrolled, seeds, and runs of one reproduction."""
+of a loop, nodes of a graph with its loops unrolled, and seeds."""
 
 
 def limit(name: str) -> int:
@@ -40,7 +39,7 @@ def refuse_beyond(name: str, count: int, what: str, *, key: str | None = None, w
     """Raise ``InputError`` if ``count`` of ``what`` ("items of a loop") is beyond the limit."""
     most = limit(name)
     if count > most:
-        told = f"{count}" if count < 10**15 else "far"
+        told = f"{count}" if count < 10**15 else "so many"
         raise InputError(
             f"{told} {what} are more than {most} (KDRUN_{name.upper()} sets the limit)", key=key, where=where
         )

@@ -19,6 +19,7 @@ from kdrun.engine.session import Outcome, Session
 from kdrun.engine.sweep import sessions_of, sweep
 from kdrun.errors import InputError, KdrunError, RunError, nearest
 from kdrun.graph.columns import labels
+from kdrun.limits import refuse_beyond
 from kdrun.report.leaderboard import check_leaderboard, check_ranked, leaderboard
 from kdrun.runtime.progress import Reporter
 
@@ -167,6 +168,7 @@ def _seeds(given: Any, base: Experiment) -> list[int]:
         first = int(base.config.get("seed", 0))
         if any(isinstance(v, bool) or not isinstance(v, int) for v in (value if isinstance(value, list) else [value])):
             raise TypeError
+        refuse_beyond("seeds", len(value) if isinstance(value, list) else value, "seeds", key="seeds")
         seeds = list(dict.fromkeys(value)) if isinstance(value, list) else list(range(first, first + value))
     except (ValueError, TypeError):
         raise InputError(f"seeds is a number or a list of numbers, got {given!r}", key="seeds") from None

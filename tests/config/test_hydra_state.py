@@ -13,6 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from kdrun.config.compose import Composer
+from kdrun.config.hydra_state import is_hydra_13
 from kdrun.errors import InputError
 from support.recipes import QUICK
 
@@ -25,7 +26,7 @@ def program(tmp_path):
     (folder / "mine.yaml").write_text("value: 1\nsaid: ${shout:hello}\nproduct: ${mul:2,3}\nhome: ${oc.env:HOME}\n")
     OmegaConf.register_new_resolver("shout", str.upper)
     OmegaConf.register_new_resolver("mul", lambda a, b: f"{a} times {b}")
-    with initialize_config_dir(str(folder), version_base="1.2"):
+    with initialize_config_dir(str(folder), **({"version_base": "1.2"} if is_hydra_13() else {})):
         yield lambda: OmegaConf.to_container(compose("mine"), resolve=True)
     OmegaConf.clear_resolver("shout")
     OmegaConf.clear_resolver("mul")

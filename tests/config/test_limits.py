@@ -49,6 +49,14 @@ def test_nesting_names_files_and_seeds_have_an_end(tmp_path) -> None:
     assert "not plain YAML" in refused(tmp_path, f"epochs: {'9' * 5000}\n")
 
 
+def test_seeds_of_a_command_line_are_counted_too(kdrun) -> None:
+    answer = kdrun("reproduce", "kd", "seeds=1000000000000000000000")
+    assert (answer.code, answer.err) == (
+        2,
+        "kdrun: seeds: so many seeds are more than 1000 (KDRUN_SEEDS sets the limit)\n",
+    )
+
+
 def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     with pytest.raises(InputError, match="a folder or a device"):
