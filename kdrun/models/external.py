@@ -10,6 +10,7 @@ from torch import nn
 
 from kdrun.errors import InputError, nearest
 from kdrun.models.levels import last_linear, levels_by_stride, with_points
+from kdrun.models.transformers_options import configuration
 from kdrun.registry import model
 from kdrun.types import Size
 
@@ -134,7 +135,8 @@ def huggingface(
     """Any model of transformers: an architecture (``bert``, ``llama``) with ``config``, a hub name or a local folder.
 
     ``task`` says which head there is; ``config`` has settings in the library's names. ``pretrained`` loads weights; a
-    name that is no architecture then comes from the hub or a folder. No code from a hub is ever run. Reads what the
+    name that is no architecture then comes from the hub or a folder. No code from a hub is ever run, and options of the
+    library's loader (where to keep files, secrets, kernels) are refused. Reads what the
     model reads, such as ``input_ids`` [batch, length] (int64); the outputs are the library's, among them ``logits``:
     [batch, num_classes] for ``sequence_classification`` and ``image_classification``, [batch, length, num_classes] for
     ``token_classification``, [batch, length, vocabulary] for language models. Raises ``InputError`` if the name is
@@ -152,12 +154,9 @@ def huggingface(
     kind = getattr(transformers, TASKS[task])
     known = list(transformers.CONFIG_MAPPING)
     try:
+        settings = configuration(name, options, architecture=name if name in known and not pretrained else None)
         if pretrained:
             return with_points(kind.from_pretrained(name, trust_remote_code=False, **options), {})
-        if name in known:
-            settings = transformers.AutoConfig.for_model(name, **options)
-        else:
-            settings = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **options)
     except (OSError, ValueError) as error:
         place = "" if Path(name).exists() else " (neither an architecture, a local folder nor reachable on the hub)"
         raise InputError(

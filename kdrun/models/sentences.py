@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdrun.errors import InputError, nearest
+from kdrun.models.transformers_options import configuration
 from kdrun.registry import model
 
 __all__ = ["PACKAGED", "SentenceEncoder", "model_folder"]
@@ -40,22 +41,30 @@ def _inner(name: str, architecture: str | None, config: dict[str, Any]) -> Any:
         import transformers
     except ImportError as error:
         raise InputError(f"model 'sentence_encoder' needs an extra: pip install 'kdrun[sentence]' ({error})") from None
-    if torch.get_default_device().type == "meta":
-        if architecture is None:
-            settings = _from_folder(transformers.AutoConfig, name, config)
-        elif architecture in transformers.CONFIG_MAPPING:
-            settings = transformers.AutoConfig.for_model(architecture, **config)
-        else:
-            hint = nearest(architecture, list(transformers.CONFIG_MAPPING))
-            raise InputError(f"transformers has no architecture '{architecture}'{hint}")
-        return transformers.AutoModel.from_config(settings)
-    return _from_folder(transformers.AutoModel, name, config)
+    planned = torch.get_default_device().type == "meta"
+    if planned and architecture is not None and architecture not in transformers.CONFIG_MAPPING:
+        hint = nearest(architecture, list(transformers.CONFIG_MAPPING))
+        raise InputError(f"transformers has no architecture '{architecture}'{hint}")
+    settings = _settings(name, architecture if planned else None, config)
+    return transformers.AutoModel.from_config(settings) if planned else _from_folder(name, config)
 
 
-def _from_folder(kind: Any, name: str, config: dict[str, Any]) -> Any:
+def _settings(name: str, architecture: str | None, config: dict[str, Any]) -> Any:
+    with _found(name):
+        return configuration(model_folder(name), config, architecture=architecture)
+
+
+def _from_folder(name: str, config: dict[str, Any]) -> Any:
+    import transformers
+
+    with _found(name), _quiet():
+        return transformers.AutoModel.from_pretrained(model_folder(name), trust_remote_code=False, **config)
+
+
+@contextlib.contextmanager
+def _found(name: str) -> Iterator[None]:
     try:
-        with _quiet():
-            return kind.from_pretrained(model_folder(name), trust_remote_code=False, **config)
+        yield
     except (OSError, ValueError) as error:
         raise InputError(
             f"the encoder '{name}' is neither packaged ({', '.join(PACKAGED)}), a folder with a model of transformers "

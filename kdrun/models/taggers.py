@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kdrun.errors import InputError
+from kdrun.models.transformers_options import configuration
 from kdrun.registry import model
 from kdrun.types import Count, Size
 
@@ -145,8 +146,9 @@ def pretrained_encoder(name: str, pretrained: str | None, config: dict[str, Any]
     planning = torch.get_default_device().type == "meta"
     try:
         if pretrained is not None and not planning:
+            configuration(pretrained, config)
             return transformers.AutoModel.from_pretrained(pretrained, trust_remote_code=False, **config)
-        return transformers.AutoModel.from_config(transformers.AutoConfig.for_model(name, **config))
+        return transformers.AutoModel.from_config(configuration(name, config, architecture=name))
     except (OSError, ValueError) as error:
         what = pretrained if pretrained is not None and not planning else name
         raise InputError(
