@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -121,6 +123,37 @@ def test_a_run_is_exported_from_anywhere_after_data_and_parts_have_changed(
         told = json.loads(opened.metadata()["kdrun"])
     assert told.pop("model")["num_classes"] == 2
     assert told == KNOWN
+
+
+OWN_MODEL = """
+from pathlib import Path
+
+from torch import nn
+
+from kdrun.registry import model
+
+Path("MARK").touch()
+
+
+@model
+def mine(*, num_classes: int = 10) -> nn.Module:
+    "A layer. Reads images [batch, 1, 8, 8] and gives logits [batch, num_classes]."
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+"""
+
+
+def test_a_runs_folder_brings_no_code_with_it(kdrun, tmp_path) -> None:
+    (tmp_path / "own.py").write_text(OWN_MODEL)
+    kdrun("run", "kd", "transfer=none", "student={model: mine}", "plugins=[own.py]", "store=here", *QUICK)
+    (run,) = tmp_path.glob("runs/*/*")
+    (tmp_path / "MARK").unlink()
+    words = [sys.executable, "-m", "kdrun", "export", str(run), "--format", "torch"]
+    answer = subprocess.run(words, capture_output=True, text=True)
+    assert (answer.returncode, (tmp_path / "MARK").exists()) == (2, False)
+    assert "the model 'mine' comes from a plug-in, which is code: add 'plugins=[" in answer.stderr
+    assert kdrun("export", str(run), "--format", "torch", "epochs=3").code == 2
+    answer = kdrun("export", str(run), "--format", "torch", "plugins=[own.py]")
+    assert answer.code == 0, answer.err
 
 
 def test_an_onnx_file_stands_alone_and_says_what_it_reads(kdrun, pictures, tmp_path) -> None:
