@@ -48,6 +48,7 @@ def _print_small(values: Sequence[tuple[str, Any, str]], scale: str) -> None:
 
 def _print(session: Session, found: Plan, *, shapes: bool) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     header, rows = plan_table(found, session.store.contains)
@@ -55,9 +56,9 @@ def _print(session: Session, found: Plan, *, shapes: bool) -> None:
     for title in header:
         table.add_column(title, justify="left" if title in ("stage", "kind", "key", "stored") else "right")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     console = Console(width=None if Console().is_terminal else 160)
     console.print(table)
     for line in plan_lines(found, shapes=shapes):
-        console.print(line, highlight=False)
-    console.print(plan_total(found))
+        console.print(line, highlight=False, markup=False)
+    console.print(plan_total(found), markup=False)

@@ -18,7 +18,6 @@ from kdrun.config.locate import locate
 from kdrun.config.options import COMMAND_LINE_ONLY, Options
 from kdrun.config.paths import RecipeFile, find_recipe, groups
 from kdrun.config.resolvers import resolved
-from kdrun.config.schema import check_shape
 from kdrun.config.unread import refuse_unread
 from kdrun.errors import InputError, KdrunError, nearest
 from kdrun.grammar.like import expand, without
@@ -207,6 +206,8 @@ class Composer:
             raise
 
     def _resolved(self, layered: Experiment, seed: int | None) -> Experiment:
+        from kdrun.config.schema import check_shape, check_values  # pydantic: not for those who only list
+
         raw = dict(layered.config)
         if seed is not None:
             raw["seed"] = seed
@@ -221,7 +222,7 @@ class Composer:
         raw["graph"] = without(raw.get("graph") or {}, skipped)
         try:
             config = resolved(raw)
-            check_shape({"seed": config.get("seed", 0)})
+            check_values(config)
             config["objective"] = _left(config.get("objective"), skipped)
         except KdrunError as error:
             raise layered.explain(error) from None

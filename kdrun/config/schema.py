@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, St
 from kdrun.errors import InputError
 from kdrun.limits import refuse_beyond
 
-__all__ = ["check_shape"]
+__all__ = ["check_shape", "check_values"]
 
 Mapped = dict[StrictStr, Any] | None
 Blocks = dict[StrictStr, dict[StrictStr, Any] | None] | None
@@ -71,6 +71,28 @@ class Configuration(BaseModel):
     plugins: Texts = None
 
 
+Small = Annotated[StrictInt, Field(ge=1, le=4096)]
+
+
+class Hardware(BaseModel):
+    """What the hardware group says in numbers and names; the rest is read where it is used."""
+
+    model_config = ConfigDict(extra="allow")
+
+    device: StrictStr = "cpu"
+    precision: StrictStr = "fp32"
+    threads: Small = 1
+    processes: Small = 1
+    workers: Annotated[StrictInt, Field(ge=0, le=4096)] = 0
+
+
+class Values(BaseModel):
+    """Settings whose values matter to every run, once they are computed."""
+
+    seed: Seed = 0
+    hardware: Hardware | None = None
+
+
 WORDS = {
     "dict_type": "a mapping",
     "model_type": "a mapping",
@@ -80,6 +102,7 @@ WORDS = {
     "list_type": "a list",
     "greater_than_equal": "a number of at least {ge}",
     "less_than": "a number below {lt}",
+    "less_than_equal": "a number of at most {le}",
     "too_short": "a list of at least one",
 }
 """What was expected, by pydantic's name of the error."""
@@ -92,8 +115,17 @@ def check_shape(config: Mapping[str, Any]) -> None:
     """
     if isinstance(config.get("seeds"), int):
         refuse_beyond("seeds", int(config["seeds"]), "seeds", key="seeds")
+    _validate(Configuration, {name: value for name, value in config.items() if not _is_computed(value)})
+
+
+def check_values(config: Mapping[str, Any]) -> None:
+    """The same for values of a configuration in which all is computed."""
+    _validate(Values, config)
+
+
+def _validate(kind: type[BaseModel], content: Mapping[str, Any]) -> None:
     try:
-        Configuration.model_validate({name: value for name, value in config.items() if not _is_computed(value)})
+        kind.model_validate(dict(content))
     except ValidationError as error:
         raise _told(error) from None
 

@@ -53,6 +53,8 @@ def _without_defaults(kind: str, name: Any, params: Mapping[str, Any]) -> dict[s
 
 
 def _without_null_parameters(step: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(step.get("nodes") or {}, Mapping):
+        return dict(step)  # which is told of where steps are read
     nodes = {
         name: _without_defaults("op", node["op"], node) if isinstance(node, dict) and "op" in node else node
         for name, node in (step.get("nodes") or {}).items()

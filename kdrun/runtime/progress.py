@@ -135,12 +135,12 @@ class RichReporter(Reporter):
         self.console = Console(stderr=True)
         self.bar = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[rate]}", markup=False),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}", style="dim"),
+            TextColumn("{task.fields[figures]}", style="dim", markup=False),
             console=self.console,
             transient=True,
         )
@@ -169,11 +169,17 @@ class RichReporter(Reporter):
         task = self._tasks.pop(name, None)
         if task is not None:
             self.bar.remove_task(task)
-        self.bar.console.print(f"[green]✓[/green] {self.prefix}{name} [dim]{seconds:.1f} s[/dim]", highlight=False)
+        from rich.markup import escape
+
+        self.bar.console.print(
+            f"[green]✓[/green] {escape(self.prefix + name)} [dim]{seconds:.1f} s[/dim]", highlight=False
+        )
 
     def message(self, text: str) -> None:
         self._prepared()
-        self.bar.console.print(f"[yellow]•[/yellow] {self.prefix}{text}", highlight=False)
+        from rich.markup import escape
+
+        self.bar.console.print(f"[yellow]•[/yellow] {escape(self.prefix + text)}", highlight=False)
 
     def close(self) -> None:
         self.bar.stop()

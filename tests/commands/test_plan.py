@@ -20,3 +20,11 @@ def test_what_the_user_chose_is_not_the_miniatures(kdrun) -> None:
     answer = kdrun("plan", "kd", "scale=paper", "teacher=cifar/resnet20")
     assert answer.code == 0, answer.err
     assert "teacher: " not in answer.out
+
+
+LOOP = "+graph.groups={foreach: {one: {cat: data.valid}}, do: {picked: {stage: evaluate, from: [fit_student, one], metrics: [accuracy]}}}"
+
+
+def test_names_in_brackets_are_shown_whole(kdrun) -> None:
+    """A pass of a loop is named so, which a terminal's markup would swallow."""
+    assert "groups[cat].picked" in kdrun("plan", "kd", "arm=scratch", "scale=smoke", LOOP).out

@@ -70,6 +70,9 @@ def test_a_section_that_is_no_mapping_of_names_is_refused_with_its_key(composed,
         ("claims: {wins: [1]}", "claims.wins: expected a mapping"),
         ("graph: {extra: 3}", "graph.extra: expected a mapping"),
         ("graph: {extra: {1: 2}}", "graph.extra: a name is text, got 1"),
+        ("hardware: {processes: many}", "hardware.processes: expected a whole number, got 'many'"),
+        ("hardware: {processes: 1000000}", "hardware.processes: expected a number of at most 4096"),
+        ("hardware: {device: 3}", "hardware.device: expected text, got 3"),
         ("launcher: joblib", "launcher: where runs are started is said by the command line alone"),
     ],
 )
@@ -90,3 +93,10 @@ def test_text_that_steers_a_terminal_is_refused_and_never_printed(composed, name
 def test_what_a_command_line_brings_is_written_out_in_the_answer(kdrun) -> None:
     answer = kdrun("check", "kd", "optimizer.\x1b[31mlr=1")
     assert (answer.code, "\x1b" in answer.err, "\\x1b" in answer.err) == (2, False, True)
+
+
+def test_nodes_of_a_step_that_are_no_mapping_are_refused_in_a_line(kdrun, tmp_path) -> None:
+    (tmp_path / "mine.yaml").write_text(f"{RECIPE}graph: {{fit_student: {{step: {{nodes: [1]}}}}}}\n")
+    answer = kdrun("check", str(tmp_path / "mine.yaml"))
+    assert (answer.code, len(answer.err.splitlines())) == (2, 1), answer.err
+    assert "nodes" in answer.err
