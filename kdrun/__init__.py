@@ -1,6 +1,6 @@
 """kdrun: declarative, config-driven experiments in knowledge transfer.
 
-``compose``, ``run`` and ``reproduce`` do from Python what the commands do; see ``kdrun.api``. ``ops``, ``metrics``, ``optim``,
+``compose``, ``run``, ``reproduce``, ``predict`` and ``evaluate`` do from Python what the commands do; see ``kdrun.api``. ``ops``, ``metrics``, ``optim``,
 ``models``, ``data`` and ``parts`` (of stages) hold what is registered by name. Nothing heavy is imported before one of them is used.
 """
 
@@ -9,9 +9,22 @@ from __future__ import annotations
 TYPE_CHECKING = False  # type checkers know the name; importing typing would be most of the time that this module takes
 if TYPE_CHECKING:
     from kdrun import data, metrics, models, ops, optim, parts
-    from kdrun.api import compose, reproduce, run
+    from kdrun.api import compose, evaluate, predict, reproduce, run
 
-__all__ = ["__version__", "compose", "data", "metrics", "models", "ops", "optim", "parts", "reproduce", "run"]
+__all__ = [
+    "__version__",
+    "compose",
+    "data",
+    "evaluate",
+    "metrics",
+    "models",
+    "ops",
+    "optim",
+    "parts",
+    "predict",
+    "reproduce",
+    "run",
+]
 
 __version__ = "0.1.0"
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import json
+import os
 import re
 from collections.abc import Iterable
+from html import escape
 
 __all__ = [
     "CorruptArtifact",
@@ -15,9 +19,12 @@ __all__ = [
     "KdrunError",
     "RunError",
     "StoreError",
+    "concealed",
     "nearest",
     "printable",
+    "refusal",
     "steers_a_terminal",
+    "written_out",
 ]
 
 
@@ -27,7 +34,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean '{found[0]}'?)" if found else ""
 
 
-_UNSEEN = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
+_UNSEEN = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb"
+    "\\ud800-\\udfff\\U000e0000-\\U000e007f]"
+)
 
 
 def steers_a_terminal(text: str) -> bool:
@@ -35,9 +45,34 @@ def steers_a_terminal(text: str) -> bool:
     return _UNSEEN.search(text) is not None
 
 
-def printable(text: object) -> str:
-    """The text with such characters written out, as ``\\x1b``."""
-    return _UNSEEN.sub(lambda found: ascii(found.group())[1:-1], str(text))
+def written_out(text: object, *, line: bool = False) -> str:
+    """The text with such characters written out, as ``\\x1b``; with ``line``, ends of lines and tabs, too."""
+    shown = _UNSEEN.sub(lambda found: ascii(found.group())[1:-1], str(text))
+    return shown.replace("\n", "\\n").replace("\t", "\\t") if line else shown
+
+
+def printable(text: object, *, line: bool = False) -> str:
+    """The text as people may see it: ``written_out``, and without secrets."""
+    return written_out(concealed(str(text)), line=line)
+
+
+_SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|(API|ACCESS|PRIVATE|SECRET)_?KEY)S?(_ID)?$", re.I)
+"""How variables of the environment are called whose values are shown to nobody."""
+
+_LOGIN = re.compile(r"(?<=://)[^\s/@]+(?=@)")
+
+
+def concealed(text: str) -> str:
+    """The text with ``***`` in place of the environment's secrets and of logins in addresses, also where they stand in JSON or HTML.
+
+    What fails in a library or a plug-in may repeat the address and the key that it was given.
+    """
+    text = _LOGIN.sub("***", text) if "://" in text else text
+    for name, value in os.environ.items():
+        if len(value) >= 8 and _SECRET.search(name):
+            for form in {value, json.dumps(value)[1:-1], escape(value)}:
+                text = text.replace(form, "***")
+    return text
 
 
 class KdrunError(Exception):
@@ -90,3 +125,12 @@ class Interrupted(RunError):
     """The user pressed Ctrl-C; what was finished is kept."""
 
     exit_code = 130
+
+
+def refusal(error: Exception) -> OSError | None:
+    """The operating system's error, also where safetensors or pyarrow tell it in words of their own; None for another."""
+    if isinstance(error, OSError):
+        return error
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    number = int(found[1]) if found else errno.ENOSPC if "No space left" in str(error) else None
+    return None if number is None else OSError(number, os.strerror(number))

@@ -6,7 +6,19 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 
-__all__ = ["Auto", "Count", "Fraction", "NonNegative", "Per", "Positive", "Schedule", "Size", "Unsigned"]
+__all__ = [
+    "Auto",
+    "Count",
+    "Fraction",
+    "NonNegative",
+    "PathToRead",
+    "Per",
+    "Positive",
+    "PretrainedName",
+    "Schedule",
+    "Size",
+    "Unsigned",
+]
 
 Positive = Annotated[float, Gt(0)]
 """A real number above 0."""
@@ -34,3 +46,9 @@ Per = Literal["step", "epoch"]
 
 Schedule = float | dict[str, Any]
 """A constant, or a registered schedule over the course of training."""
+
+PathToRead = str
+"""A file or folder that is read. Configurations that others wrote name none outside of the working folder."""
+
+PretrainedName = str
+"""A name of something pretrained: what is packaged, a folder (as for ``PathToRead``), or an entry of a hub."""

@@ -7,12 +7,14 @@ flow: {each: [[0, 1], [1, 2]], op: ..., from: ["u_{0}", "u_{1}"]}      # flow_0_
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kdrun.errors import InputError
+from kdrun.grammar.overlay import entries
+from kdrun.limits import Limits
 
-__all__ = ["expand_each"]
+__all__ = ["copies", "expand_each"]
 
 
 def expand_each(
@@ -40,17 +42,25 @@ def _written(content: Any, names: dict[str, list[str]], key: str) -> dict[str, A
         if not isinstance(body, Mapping) or "each" not in body:
             found[name] = body
             continue
-        items = body["each"]
-        if not isinstance(items, list) or not items:
-            raise InputError("each takes a list: each: [0, 1, 2]", key=f"{key}.{name}.each")
-        rest = {k: v for k, v in body.items() if k != "each"}
-        names[name] = []
-        for item in items:
-            values = [str(v) for v in (item if isinstance(item, list) else [item])]
-            label = "_".join([name, *values])
-            found[label] = _filled(rest, values, f"{key}.{name}")
-            names[name].append(label)
+        written = {"_".join([name, *values]): copy for values, copy in copies(body, key=f"{key}.{name}")}
+        found.update(written)
+        names[name] = list(written)
     return found
+
+
+def copies(body: Mapping[str, Any], *, key: str) -> Iterator[tuple[list[str], dict[str, Any]]]:
+    """What a mapping with ``each`` stands for: for every item its values, and the mapping with these filled in."""
+    items = body["each"]
+    if not isinstance(items, list) or not items:
+        raise InputError("each takes a list: each: [0, 1, 2]", key=f"{key}.each")
+    limits = Limits()
+    limits.refuse_beyond("loop_items", len(items), "items of each", key=f"{key}.each")
+    limits.refuse_beyond("copies", len(items) * entries(body), "entries that each copies", key=f"{key}.each")
+    rest = {k: v for k, v in body.items() if k != "each"}
+    for item in items:
+        values = [str(v) for v in (item if isinstance(item, list) else [item])]
+        limits.refuse_beyond("name_length", sum(map(len, values)), "characters of an item of each", key=f"{key}.each")
+        yield values, _filled(rest, values, key)
 
 
 def _filled(value: Any, items: list[str], key: str) -> Any:

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdrun.errors import InputError, nearest
-from kdrun.grammar.overlay import copied, overlay
+from kdrun.grammar.overlay import copied, entries, overlay
+from kdrun.limits import Limits
 
 __all__ = ["expand", "without"]
 
@@ -29,6 +30,7 @@ class _Copies:
         self.config = config
         self.done: dict[int, Any] = {}
         self.open: list[str] = []
+        self.limits, self.entries = Limits(), 0
 
     def all(self) -> dict[str, Any]:
         return {
@@ -91,6 +93,8 @@ class _Copies:
                 if not isinstance(found, dict):
                     raise InputError(f"'{name}' is no mapping that something could be like", key=f"{key}.like")
                 resolved = self.value(found, [place, *scopes[depth:]], _key_of(place, name, self.config, key))
+                self.entries += entries(resolved)
+                self.limits.refuse_beyond("copies", self.entries, "entries that like copies", key=f"{key}.like")
                 return copied(resolved)  # type: ignore[no-any-return]
         known = [n for scope in scopes for n in scope]
         raise InputError(f"there is nothing called '{name}' to be like{nearest(name, known)}", key=f"{key}.like")

@@ -104,6 +104,8 @@ class _Builder:
         if unknown:
             raise InputError(f"a loop has foreach, do and result; not '{sorted(unknown)[0]}'", key=key)
         carry = spec.get("carry", {})
+        if not isinstance(carry, dict):
+            raise InputError("carry says what each name starts as: {name: node}", key=f"{key}.foreach.carry")
         items = {
             k: self.items(v, scope, name=k, prefix=prefix, key=f"{key}.foreach.{k}")
             for k, v in spec.items()
@@ -178,6 +180,8 @@ class _Builder:
         A reference to a single value is returned as it is: pass ``i`` reads its ``i``-th part.
         """
         if isinstance(given, int) and not isinstance(given, bool):
+            if given < 0:
+                raise InputError(f"a loop has 0 passes or more, got {given}", key=key)
             refuse_beyond("loop_items", given, "items of a loop", key=key)
             return [None] * given
         if isinstance(given, list | dict):

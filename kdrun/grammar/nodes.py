@@ -67,10 +67,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes by name, in topological order; ``targets`` name those whose results are wanted."""
+    """Nodes by name, in topological order; ``targets`` name those whose results are wanted.
+
+    ``shown``: by stage and what it reads, the columns that it may see there of rows that are held out (``graph.provenance``).
+    """
 
     nodes: Mapping[str, Node]
     targets: tuple[str, ...] = ()
+    shown: Mapping[str, Mapping[Ref, tuple[str, ...]]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["copied", "is_part", "overlay", "place"]
+__all__ = ["copied", "entries", "is_part", "overlay", "place"]
 
 _VERBS = ("stage", "op", "call", "foreach", "model", "data", "optimizer")
 _PARTS = ("optimizer", "schedule", "metric", "transform", "gradient", "space", "strategy", "sampler")
@@ -91,3 +91,10 @@ def copied(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {k: copied(v) for k, v in value.items()}
     return [copied(v) for v in value] if isinstance(value, list) else value
+
+
+def entries(content: Any) -> int:
+    """How many values a mapping holds, at all levels."""
+    if isinstance(content, Mapping | list):
+        return 1 + sum(entries(item) for item in (content.values() if isinstance(content, Mapping) else content))
+    return 1

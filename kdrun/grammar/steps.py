@@ -159,6 +159,8 @@ def parse_step(content: Any, *, key: str) -> Step:
     updates = content.get("updates") or {}
     if not isinstance(updates, dict):
         raise InputError("updates are a mapping from names to updates", key=f"{key}.updates")
+    if not isinstance(content.get("state") or {}, dict):
+        raise InputError("state is a mapping from names to ops", key=f"{key}.state")
     state = {
         name: parse_node(name, body, key=f"{key}.state.{name}", verbs=("op",))
         for name, body in (content.get("state") or {}).items()

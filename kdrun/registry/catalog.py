@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import importlib.util
 from collections.abc import Iterable, Iterator
@@ -31,6 +30,7 @@ class Catalog:
         self.plugins = {str(plugin): _stamps_of(str(plugin)) for plugin in plugins}
         self._parts: dict[tuple[str, str], Part] = {}
         self._hooks: dict[tuple[str, str], Part] = {}
+        self._digests: dict[tuple[str, str], str] = {}
         root = Path(__file__).parent.parent
         for package in PACKAGES:
             for file in sorted((root / package).rglob("*.py")):
@@ -91,10 +91,13 @@ class Catalog:
         """The function that says ``mark`` (``plan_of``) of the first of ``targets`` of which one says it."""
         return next((found for name in targets if (found := self._hooks.get((mark, name)))), None)
 
-    @functools.cache  # noqa: B019 - one catalog lives as long as the process
     def digest(self, kind: str, name: str) -> str:
         """Hash of the part's source and of all source, kdrun's or its plug-in's own, that it can reach, comments and places aside."""
-        part = self.get(kind, name)
+        if (kind, name) not in self._digests:
+            self._digests[kind, name] = self._digest(self.get(kind, name))
+        return self._digests[kind, name]
+
+    def _digest(self, part: Part) -> str:
         seen = reached(part.module, part.file, part.qualname)
         save_cache()
         joined = "\n".join(sorted(seen.values()))

@@ -11,6 +11,10 @@ A decorator may carry literal options, read from the text as well:
 - ``items``: the parameter that tells how many parts a value has: for data by field, for a partition of the whole;
 - ``random``: whether a stage's result depends on the run's seed, or the parameter that makes it so (default: whether the part
   takes a generator or a context);
+- ``held_out``: for data, the splits with rows to be judged (default: ``test`` and ``…_test``);
+- ``scored``: for a part that solves or reduces, the inputs whose rows it scores or answers, and from which it learns nothing
+  (``graph.provenance``);
+- ``best``: for a metric of one number, ``lowest`` where less of it is better (default: more is);
 - ``together``: whether several processes run the stage together, if the hardware group asks for them; it reports its steps.
 
 What a stage or a part must say of itself beside what it does is said by functions with marks of their own, in any module

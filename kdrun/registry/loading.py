@@ -20,7 +20,7 @@ from kdrun.errors import InputError
 from kdrun.registry.files import OwnModules
 from kdrun.registry.reach import Stamps, stamps
 
-__all__ = ["import_module"]
+__all__ = ["import_module", "is_of_plugin"]
 
 _PREFIX = "kdrun_plugin_"
 
@@ -42,6 +42,12 @@ def import_module(module: str, file: str) -> ModuleType:
         _packages[module] = present
         _forget(top)
     return importlib.import_module(module)
+
+
+def is_of_plugin(module: str) -> bool:
+    """Whether a module, by the name that it was imported by, is one of a plug-in's own."""
+    top = module.split(".")[0]
+    return top.startswith(_PREFIX) or top in {package.split(".")[0] for package in _packages}
 
 
 def _beside(file: Path, present: Stamps) -> ModuleType:
@@ -112,8 +118,7 @@ class _Finder:
     """Finds the modules of plug-ins, as ``sys.meta_path`` asks for them."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        top = name.split(".")[0]
-        if not top.startswith(_PREFIX) and top not in {p.split(".")[0] for p in _packages}:
+        if not is_of_plugin(name):
             return None
         spec = PathFinder.find_spec(name, path)
         if spec is not None and type(spec.loader) is SourceFileLoader:

@@ -21,7 +21,12 @@ WITHOUT_EFFECT = (
     "kdrun.types",
     "kdrun.runtime.checkpoints",
     "kdrun.runtime.files",
+    "kdrun.runtime.board",
+    "kdrun.runtime.journal",
+    "kdrun.runtime.live",
     "kdrun.runtime.progress",
+    "kdrun.runtime.reporters",
+    "kdrun.runtime.spinner",
 )
 """Modules that cannot change a stage's result; their source is left out of keys."""
 

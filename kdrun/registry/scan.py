@@ -24,8 +24,10 @@ _FORMAT = 7
 
 
 def _cache_path() -> Path:
+    """Of this installation alone: one for all would grow, and be read whole at each start, with every copy on a machine."""
     root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(root) / "kdrun-index" / f"v{_FORMAT}-{sys.version_info[0]}.{sys.version_info[1]}.json"
+    place = hashlib.sha256(str(Path(__file__).resolve()).encode()).hexdigest()[:12]
+    return Path(root) / "kdrun-index" / f"v{_FORMAT}-{sys.version_info[0]}.{sys.version_info[1]}-{place}.json"
 
 
 _cache: dict[str, Any] | None = None
@@ -51,7 +53,8 @@ def save_cache() -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(_cache))
+        there = {file: entry for file, entry in _cache.items() if os.path.exists(file)}
+        temporary.write_text(json.dumps(there))
         temporary.replace(path)
     except OSError:
         pass

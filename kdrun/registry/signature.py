@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import typing
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 
 import kdrun.types
 from kdrun.errors import InputError, nearest
+from kdrun.limits import refuse_beyond
 from kdrun.registry.files import file_stamp
 
 __all__ = ["MISSING", "Input", "Parameter", "Part"]
@@ -22,6 +24,9 @@ class _Missing:
 
 MISSING: Any = _Missing()
 """Stands for "no default" (``None`` is a value)."""
+
+READ = ("PathToRead", "PretrainedName")
+"""Types of parameters that say what is read."""
 
 INJECTED = frozenset({"context", "generator"})
 """Keyword-only arguments that the engine supplies: a stage's context, a seeded random generator."""
@@ -45,10 +50,17 @@ class Parameter:
     annotation: str
     default: Any = MISSING
 
+    @property
+    def reads(self) -> str:
+        """``PathToRead`` or ``PretrainedName`` where the value, or one inside it, names what is read; else empty."""
+        named = re.search(rf"\b({'|'.join(READ)})\b", self.annotation)
+        return named.group(1) if named else ""
+
     def validate(self, value: Any, *, key: str) -> Any:
         """Return ``value`` in the declared type, or raise ``InputError`` naming ``key``."""
         from pydantic import ValidationError
 
+        refuse_beyond("loop_items", _longest(value), "items of a list", key=key)
         try:
             return _adapter(self.annotation).validate_python(value, strict=True)
         except ValidationError as error:
@@ -57,6 +69,28 @@ class Parameter:
                 f"{value!r} does not fit {self.name}: {self.annotation} ({'; '.join(sorted(problems))})",
                 key=key,
             ) from None
+
+
+REPEATED = re.compile(r"(^|_)(depths?|blocks|levels|tasks|layer|layers|layers_per_block|experts)$")
+"""Parameters of models that say how often something with weights of its own is repeated."""
+
+
+def _refuse_deep(name: str, value: Any, key: str) -> None:
+    """Raise ``InputError`` for more repetitions than a model may have tensors, which each has one of at least."""
+    if isinstance(value, Mapping):
+        for inner, one in value.items():
+            _refuse_deep(str(inner), one, f"{key}.{inner}")
+    elif REPEATED.search(name):
+        counts = value if isinstance(value, list) else [value]
+        total = sum(count for count in counts if isinstance(count, int))
+        refuse_beyond("tensors", total, "layers, blocks or the like of a model", key=key)
+
+
+def _longest(value: Any) -> int:
+    """The length of the longest list in a value."""
+    if isinstance(value, list):
+        return max(len(value), max(map(_longest, value), default=0))
+    return max(map(_longest, value.values()), default=0) if isinstance(value, Mapping) else 0
 
 
 def _plain(message: str) -> str:
@@ -129,6 +163,8 @@ class Part:
             parameter = self.parameters.get(name)
             if parameter is not None:
                 checked[name] = parameter.validate(value, key=f"{key}.{name}")
+                if self.kind == "model":
+                    _refuse_deep(name, value, f"{key}.{name}")
             elif self.open_parameters and self.kind != "stage":
                 checked[name] = value
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kdrun.errors import InputError
+from kdrun.grammar.each import expand_each
 from support.recipes import write_recipe
 
 
@@ -38,3 +39,17 @@ graph:
     ready.plan()
     with pytest.raises(InputError, match="each takes a list"):
         session(write_recipe(tmp_path, body.replace("each: [1, 2], call", "each: 2, call")))
+
+
+@pytest.mark.parametrize(
+    ("items", "told"),
+    [
+        (list(range(20_000)), "items of each are more than 10000"),
+        (list(range(9_000)), "entries that each copies are more than 200000"),
+        (["x" * 300], "characters of an item of each are more than 200"),
+    ],
+)
+def test_copies_are_counted_before_they_are_made(items, told) -> None:
+    body = {"each": items, "op": "add", "from": [f"s.f{i}" for i in range(30)]}
+    with pytest.raises(InputError, match=told):
+        expand_each({"nodes": {"u": body}}, {}, key="graph.fit")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import textwrap
+import weakref
 from pathlib import Path
 
 import pytest
@@ -123,3 +125,12 @@ def test_a_missing_package_names_the_extra(tmp_path) -> None:
     part = Catalog([str(path)]).get("op", "needs")
     with pytest.raises(InputError, match=r"pip install 'kdrun\[kg\]'"):
         part.load()
+
+
+def test_a_catalog_that_is_out_of_force_is_let_go() -> None:
+    found = Catalog()
+    found.digest("op", "kl_divergence")
+    kept = weakref.ref(found)
+    del found
+    gc.collect()
+    assert kept() is None
