@@ -6,16 +6,17 @@ place of all that weaker layers said in it.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kdrun.config.experiment import Experiment
+from kdrun.config.files import short
+from kdrun.config.guard import expand_home, guard
 from kdrun.config.layers import COMMAND_LINE, Override, apply, parse_text, records
 from kdrun.config.locate import locate
-from kdrun.config.options import COMMAND_LINE_ONLY, Options
+from kdrun.config.options import Options
 from kdrun.config.paths import RecipeFile, find_recipe, groups
 from kdrun.config.resolvers import resolved
 from kdrun.config.unread import refuse_unread
@@ -33,18 +34,23 @@ VALUE_GROUPS = ("teacher", "student", "data", "optimizer", "hardware", "tracker"
 TEXT = ("arms", "scales", "claims", "paper", "notes")
 """Top-level keys whose content is not interpolated."""
 
+OF_ARMS = ("like", "exploratory")
+"""What an arm says of itself, beside what it changes."""
+
 
 @dataclass
 class Composer:
     """Composes one recipe again and again: for its arms, scales and seeds. ``overrides`` are the user's; they come last.
 
-    ``every_arm``: a setting that only some arms have is left out in the others, and remembered in ``left_out``.
+    ``every_arm``: a setting that only some arms have is left out in the others, and remembered in ``left_out``. ``tuned``: by arm, what
+    tuning has chosen; it lies over the arm's words.
     """
 
     recipe: RecipeFile
     overrides: Sequence[Override] = ()
     every_arm: bool = False
     left_out: dict[str, list[str]] = field(default_factory=dict)
+    tuned: Mapping[str, Override] = field(default_factory=dict)
     _options: Options | None = None
 
     @classmethod
@@ -58,6 +64,11 @@ class Composer:
         if self._options is None:
             self._options = Options(self.recipe)
         return self._options
+
+    def judged_as_written(self, base: Experiment) -> bool:
+        """Whether arms and claims are those of the recipe: neither the user nor a scale adds or takes away one."""
+        rows = [*self.overrides, *base.overrides]
+        return not any(row.within(name) for row in rows for name in ("arms", "claims"))
 
     def base(self) -> Experiment:
         """The recipe as it stands, with the user's overrides: no arm, no scale."""
@@ -85,7 +96,7 @@ class Composer:
 
     def layered(self, arm: str | None, scale: str | None) -> Experiment:
         """The experiment before values are interpolated."""
-        words = self._words(arm, scale)
+        words = [*self.words(arm, scale), *([self.tuned[arm]] if arm is not None and arm in self.tuned else [])]
         user = [o for o in self.overrides if not (o.within("arms") or o.within("scales"))]
         while True:
             try:
@@ -107,7 +118,7 @@ class Composer:
             return False
         return True
 
-    def _words(self, arm: str | None, scale: str | None) -> list[Override]:
+    def words(self, arm: str | None, scale: str | None) -> list[Override]:
         """What the recipe says for an arm and a scale, weakest first."""
         own = self._own()
         arms, scales = own.get("arms") or {}, own.get("scales") or {}
@@ -121,9 +132,9 @@ class Composer:
                     "arms inside a scale are a mapping from arms to what each changes", key=f"scales.{scale}.arms"
                 )
             found += records(content, f"scale {scale}", f"scales.{scale}")
-        chain = self._chain(arm, arms, ()) if arm is not None else []
+        chain = self._chain(arm, arms) if arm is not None else []
         for name in chain:
-            content = {k: v for k, v in (arms[name] or {}).items() if k != "like"}
+            content = {k: v for k, v in (arms[name] or {}).items() if k not in OF_ARMS}
             found += records(content, f"arm {name}", f"arms.{name}")
         for name in for_arms:
             self._named("arm", name, arms)
@@ -144,19 +155,43 @@ class Composer:
             raise InputError(f"{kind} '{name}' is a mapping of what it changes", key=f"{kind}s.{name}")
         return content or {}
 
-    def _chain(self, arm: str, arms: Mapping[str, Any], seen: tuple[str, ...]) -> list[str]:
-        """The arms that an arm is like, and itself last."""
-        if arm in seen:
-            raise InputError(f"these are like each other: {' -> '.join([*seen, arm])}", key=f"arms.{arm}.like")
+    def _chain(self, arm: str, arms: Mapping[str, Any]) -> list[str]:
+        """The arms that an arm is like, each once and after those that it is like itself, and the arm last."""
+        found: dict[str, None] = {}
+        way: list[tuple[str, Iterator[str]]] = [(arm, iter(self._likes(arm, arms)))]
+        while way:
+            name = next(way[-1][1], None)
+            if name is None:
+                found[way.pop()[0]] = None
+            elif any(name == open_ for open_, _ in way):
+                circle = [open_ for open_, _ in way]
+                raise InputError(
+                    f"these are like each other: {' -> '.join([*circle[circle.index(name) :], name])}",
+                    key=f"arms.{arm}.like",
+                )
+            elif name not in found:
+                way.append((name, iter(self._likes(name, arms))))
+        return list(found)
+
+    def _likes(self, arm: str, arms: Mapping[str, Any]) -> list[str]:
+        """The arms that an arm says it is like."""
         like = self._named("arm", arm, arms).get("like") or []
         names = [like] if isinstance(like, str) else like
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise InputError(f"like names an arm or lists some, got {like!r}", key=f"arms.{arm}.like")
-        return list(dict.fromkeys([n for name in names for n in self._chain(name, arms, (*seen, arm))] + [arm]))
+        return names
 
     def _own(self) -> dict[str, Any]:
         """The recipe's arms and scales as they are written, with what the user changes in them."""
         config = copied({k: v for k, v in self.options.merged({}, {}, frozenset()).items() if k in ("arms", "scales")})
+        for kind, options in config.items():
+            empty = [name for name, content in options.items() if content is None] if isinstance(options, dict) else []
+            if empty:
+                raise InputError(
+                    "a mapping of what it changes is expected: {} for nothing",
+                    key=f"{kind}.{empty[0]}",
+                    where=short(self.recipe.path),
+                )
         for override in self.overrides:
             if override.within("arms") or override.within("scales"):
                 apply(config, override)
@@ -184,13 +219,9 @@ class Composer:
                 continue
             if row.first in dropped and place < chosen[row.first][1] and not row.beside(rows[chosen[row.first][1]]):
                 continue
-            if row.layer != COMMAND_LINE and row.first == "hydra":
-                raise InputError("Hydra's own settings come from the command line alone", key=row.key)
-            if row.layer != COMMAND_LINE and row.first in COMMAND_LINE_ONLY:
-                raise InputError(f"only the command line may set '{row.first}'", key=row.key)
             if row.first != "hydra":
                 self._apply(config, row)
-        _expand_home(config)
+        expand_home(config)
         sources = self.options.sources(choices, added)
         return Experiment(self.recipe.name, config, sources, tuple(rows), arm, scale, {**own, **choices}, choices)
 
@@ -226,17 +257,9 @@ class Composer:
             config["objective"] = _left(config.get("objective"), skipped)
         except KdrunError as error:
             raise layered.explain(error) from None
-        return replace(layered, config={**config, **text})
-
-
-def _expand_home(config: dict[str, Any]) -> None:
-    """``~`` in the places that the user alone may name."""
-    for name in COMMAND_LINE_ONLY:
-        value = config.get(name)
-        if isinstance(value, str):
-            config[name] = os.path.expanduser(value)
-        elif isinstance(value, list):
-            config[name] = [os.path.expanduser(v) if isinstance(v, str) else v for v in value]
+        config.update(text)
+        guard(layered, config)
+        return replace(layered, config=config)
 
 
 def _left(objective: Any, skipped: Sequence[str]) -> Any:

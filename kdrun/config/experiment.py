@@ -64,6 +64,17 @@ class Experiment:
         return {name: claim for name, claim in (self.config.get("claims") or {}).items() if claim is not None}
 
     @property
+    def exploratory(self) -> dict[str, str]:
+        """Of arms that are there to be looked at, why."""
+        arms = self.config.get("arms") or {}
+        return {name: arm["exploratory"] for name, arm in arms.items() if (arm or {}).get("exploratory")}
+
+    def was_looked_at(self, seed: int) -> bool:
+        """Whether the recipe was made looking at a seed: ``looked_at: [3, 10-19]``, ranges with both ends."""
+        ends = [str(entry).partition("-") for entry in self.config.get("looked_at") or ()]
+        return any(int(low) <= seed <= int(high or low) for low, _, high in ends)
+
+    @property
     def changes(self) -> tuple[str, ...]:
         """What the user changed, as it was written."""
         return tuple(o.key for o in self.overrides if o.layer == COMMAND_LINE)

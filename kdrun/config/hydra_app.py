@@ -9,13 +9,19 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import math
+import uuid
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
+from hydra.errors import HydraException
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Experiment, Selection
@@ -23,11 +29,19 @@ from kdrun.config.hydra_state import own_hydra, own_resolvers, whole_complaints
 from kdrun.config.library import choosing, search_path_of
 from kdrun.config.messages import plain
 from kdrun.config.paths import RecipeFile, group_options, groups
+from kdrun.config.places import refuse_led_away
 from kdrun.config.readable import readable
 from kdrun.errors import InputError
 from kdrun.grammar.objective import parse_objective
+from kdrun.limits import refuse_beyond
 
 __all__ = ["Loader", "app", "experiment_of"]
+
+FOREIGN = ("config_path", "config_name", "config_dir", "experimental_rerun")
+"""Flags of Hydra that would name another configuration, or a pickled one."""
+
+HANDED_OVER = ".submitit"
+"""Folder of what jobs of submitit are handed and give back, among the records."""
 
 TRIED = 64
 """How many combinations of swept options are looked at for one that has what else is said."""
@@ -99,8 +113,9 @@ class Loader(ConfigLoaderImpl):
         config = super()._load_configuration_impl(config_name, hydras, run_mode, from_shell, False, **newer)
         experiment = self._experiment(own)
         self._fill(config, experiment)
-        if config.hydra.sweep.dir == ".":  # where Hydra leaves its multirun.yaml
-            config.hydra.sweep.dir = str(experiment.config.get("runs") or "runs")
+        if config.hydra.sweep.dir == ".":  # where Hydra leaves its multirun.yaml, and launchers what they hand over
+            config.hydra.sweep.dir = str(_where_runs_lie(experiment))
+            _keep_by_itself(config)
         _give_goal(config, experiment, parsed)
         launcher = [o for o in config.hydra.overrides.task if o.startswith("launcher=")]
         config.hydra.overrides.hydra.extend(launcher)
@@ -124,18 +139,40 @@ class Loader(ConfigLoaderImpl):
 
     def _fill(self, config: Any, experiment: Experiment) -> None:
         """The experiment in place of what Hydra composed beside its own node."""
-        from omegaconf import OmegaConf, open_dict
+        from omegaconf import open_dict
 
         shown = experiment.config
         if self.completing:
             shown = {**shown.get("graph", {}), **shown}
-        if "hydra" in shown:
-            raise InputError("Hydra's own settings come from the command line alone", key="hydra")
         with open_dict(config):
             for name in [name for name in config if name != "hydra"]:
                 del config[name]
             for name, content in shown.items():
                 config[name] = OmegaConf.create(content) if isinstance(content, dict | list) else content
+
+
+def _where_runs_lie(experiment: Experiment) -> Path:
+    """The folder of all records, in which what Hydra and launchers write has no link in its way. Raises ``InputError``."""
+    folder = Path(experiment.config.get("runs") or "runs")
+    if not any(override.path == "runs" for override in experiment.overrides):
+        refuse_led_away(folder)
+    for name in ("multirun.yaml", HANDED_OVER):
+        _refuse_link(folder / name)
+    return folder
+
+
+def _keep_by_itself(config: Any) -> None:
+    """What submitit hands to its jobs and back is pickled: it lies in a folder that is new, where nobody can have put anything."""
+    launcher = config.hydra.launcher
+    said: Any = OmegaConf.to_container(launcher)
+    if str(said.get("submitit_folder", "")).startswith("${hydra.sweep.dir}/"):
+        launcher.submitit_folder = str(Path(config.hydra.sweep.dir) / HANDED_OVER / uuid.uuid4().hex / "%j")
+
+
+def _refuse_link(path: Path) -> None:
+    """Raise ``InputError`` for a link where a file is written: what it leads to would be."""
+    if path.is_symlink():
+        raise InputError(f"{path} is a link, through which nothing is written: delete it, or set runs=FOLDER")
 
 
 def _give_goal(config: Any, experiment: Experiment, given: Sequence[Any]) -> None:
@@ -154,7 +191,11 @@ def _refuse_empty_glob(override: Any) -> None:
     """A pattern that no option matches would run nothing, without a word."""
     if override.is_sweep_override() and not override.is_discrete_sweep():
         return
-    if override.is_sweep_override() and not list(override.sweep_string_iterator()):
+    try:
+        empty = override.is_sweep_override() and next(iter(override.sweep_string_iterator()), None) is None
+    except ValueError as error:
+        raise InputError(f"cannot read '{override.input_line}': {error}", key=override.key_or_group) from None
+    if empty:
         raise InputError(f"'{override.input_line}' matches no option", key=override.key_or_group)
 
 
@@ -190,7 +231,12 @@ def app(recipe: RecipeFile, arguments: Sequence[str], task: Callable[[Any], Any]
     parser = get_args_parser()
     given = _parsed(parser, [a for a in arguments if a])
     given.overrides = [readable(o) for o in given.overrides]
+    if given.multirun:
+        _refuse_many(given.overrides)
     asked = [f for f in ("cfg", "info", "multirun", "shell_completion", "run") if getattr(given, f)]
+    for flag in FOREIGN:
+        if getattr(given, flag, None):
+            raise InputError("kdrun's configurations stand in conf/ and recipes/", key=f"--{flag.replace('_', '-')}")
     if len(asked) > 1:
         raise InputError(f"only one of --run, --multirun, --cfg and --info at a time; got {' and '.join(asked)}")
     with _initialised(recipe, completing=given.shell_completion) as hydra, _plain_errors():
@@ -210,6 +256,31 @@ def app(recipe: RecipeFile, arguments: Sequence[str], task: Callable[[Any], Any]
     return returned
 
 
+def _refuse_many(texts: Sequence[str]) -> None:
+    """Count the jobs of a multirun before any is made. Raises ``InputError``; what Hydra cannot read is told by Hydra."""
+    count = 1
+    for text in texts:
+        try:
+            sweep = OverridesParser.create().parse_override(text).value()
+        except HydraException:
+            continue
+        count *= max(_values_of(sweep), 1)
+        refuse_beyond("jobs", count, "jobs of a multirun", key=text[:60])
+
+
+def _values_of(sweep: Any) -> int:
+    """How many values a choice or a range stands for; 1 of anything else."""
+    if isinstance(sweep, ChoiceSweep):
+        return sum(_values_of(value) for value in sweep.list)
+    if isinstance(sweep, RangeSweep):
+        if not sweep.step:
+            raise InputError("a range goes by steps other than 0")
+        if not all(math.isfinite(end) for end in (sweep.start or 0, sweep.stop or 0, sweep.step)):
+            raise InputError("a range has a beginning and an end")
+        return math.ceil(abs((sweep.stop or 0) - (sweep.start or 0)) / abs(sweep.step))
+    return 1
+
+
 def _parsed(parser: Any, arguments: Sequence[str]) -> Any:
     """Hydra's flags and the overrides, in any order. Raises ``InputError`` for a flag that there is not."""
     said = io.StringIO()
@@ -223,8 +294,6 @@ def _parsed(parser: Any, arguments: Sequence[str]) -> Any:
 
 @contextlib.contextmanager
 def _plain_errors() -> Iterator[None]:
-    from hydra.errors import HydraException
-
     try:
         yield
     except HydraException as error:

@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from kdrun.config.arithmetic import FUNCTIONS
+
 __all__ = ["is_hydra_13", "own_hydra", "own_resolvers", "whole_complaints"]
 
 _LOCK = threading.RLock()
@@ -21,28 +23,6 @@ _LOCK = threading.RLock()
 _HARMLESS = ("oc.select", "oc.dict.keys", "oc.dict.values", "oc.create", "oc.deprecated")
 _HYDRAS = ("hydra", "now")
 """Resolvers that Hydra's own settings need. They name folders, users' settings and the time of day."""
-
-
-def _choose(condition: Any, yes: Any, no: Any) -> Any:
-    return yes if condition else no
-
-
-def _product(*values: float) -> float:
-    result: float = 1
-    for value in values:
-        result *= value
-    return result
-
-
-_ARITHMETIC: dict[str, Callable[..., Any]] = {
-    "add": lambda *values: sum(values),
-    "mul": _product,
-    "div": lambda a, b: a / b,
-    "floordiv": lambda a, b: a // b,
-    "min": lambda *values: min(values),
-    "max": lambda *values: max(values),
-    "if": _choose,
-}
 
 
 def is_hydra_13() -> bool:
@@ -66,7 +46,7 @@ def own_resolvers(*, hydras: bool = False) -> Iterator[None]:
         kept = (*_HARMLESS, *(_HYDRAS if hydras else ()))
         BaseContainer._resolvers = {name: before[name] for name in kept if name in before}
         register = _register()
-        for name, function in _ARITHMETIC.items():
+        for name, function in FUNCTIONS.items():
             register(name, function)
         try:
             yield

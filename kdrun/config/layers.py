@@ -16,15 +16,16 @@ from kdrun.config.messages import unreadable
 from kdrun.config.readable import readable
 from kdrun.errors import InputError, nearest
 from kdrun.grammar.overlay import copied, is_part, overlay, place
+from kdrun.limits import Limits
 
 __all__ = ["COMMAND_LINE", "Override", "addressed", "apply", "parse_text", "records"]
 
 COMMAND_LINE = "command line"
 
-_WORDS = ("results", "notes", "leaderboard", "seeds")
+_WORDS = ("results", "notes", "leaderboard", "seeds", "tune", "transductive")
 """What a recipe may say that no file says before it."""
 
-_OPEN = ("graph", "steps", "arms", "scales", "claims", "paper")
+_OPEN = ("graph", "steps", "arms", "scales", "claims", "paper", "tune")
 """Mappings whose content is checked where it is read, not against what was there before."""
 
 
@@ -82,6 +83,8 @@ def parse_text(texts: Sequence[str], origin: str = COMMAND_LINE) -> list[Overrid
             parsed = parser.parse_override(readable(text))
         except HydraException:
             raise InputError(unreadable(text)) from None
+        if not parsed.key_or_group:
+            raise InputError(f"'{text}' names no setting: write key=value")
         if parsed.package is not None:
             raise InputError(f"'{text}' names a package: an option goes to its own group")
         if parsed.is_sweep_override():
@@ -111,6 +114,8 @@ def _plain(value: Any) -> Any:
         return {str(_plain(k)): _plain(v) for k, v in value.items()}
     if isinstance(value, list):
         return [_plain(v) for v in value]
+    if isinstance(value, int):
+        Limits().refuse_long(value)
     return value.text if hasattr(value, "text") and hasattr(value, "quote") else value
 
 

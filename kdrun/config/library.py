@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kdrun.config.files import ConfigFile, read
+from kdrun.config.guard import checked_option
 from kdrun.config.hydra_state import own_hydra
 from kdrun.config.messages import hydra_errors
 from kdrun.config.paths import RecipeFile, conf_dir, files_of, group_folders, one_piece, search_path, with_folders
 from kdrun.errors import InputError
 
 __all__ = ["Library", "choosing", "search_path_of"]
+
+Choices = tuple[tuple[str, str | None], ...]
+Added = tuple[tuple[str, str], ...]
 
 
 def search_path_of(recipe: RecipeFile | None) -> Any:
@@ -42,6 +47,7 @@ class Library:
 
     def __init__(self, recipe: RecipeFile) -> None:
         self.recipe = recipe
+        self._known: dict[tuple[Choices, Added], list[tuple[Path, str]]] = {}
 
     @functools.cached_property
     def _repository(self) -> Any:
@@ -54,18 +60,18 @@ class Library:
 
         ``choices`` are options of groups that the defaults lists name, ``added`` those of others. Raises ``InputError``.
         """
-        return [(read(path), package) for path, package in self._listed(tuple(choices.items()), tuple(added.items()))]
+        asked = tuple(choices.items()), tuple(added.items())
+        if asked not in self._known:
+            self._known[asked] = self._listed(*asked)
+        return [(read(path), package) for path, package in self._known[asked]]
 
-    @functools.lru_cache(maxsize=256)  # noqa: B019 - a library lives as long as the command
-    def _listed(
-        self, choices: tuple[tuple[str, str | None], ...], added: tuple[tuple[str, str], ...]
-    ) -> list[tuple[Path, str]]:
+    def _listed(self, choices: Choices, added: Added) -> list[tuple[Path, str]]:
         from hydra._internal.defaults_list import create_defaults_list
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
         texts = choosing(self.recipe, dict(choices))
         texts += [f"+{group}='{one_piece(option)}'" for group, option in added]
-        with own_hydra(), hydra_errors():
+        with own_hydra(), hydra_errors(), _without_circles(texts):
             found = create_defaults_list(
                 repo=self._repository,
                 config_name="config",
@@ -75,9 +81,7 @@ class Library:
             )
         rows = []
         for default in found.defaults:
-            path = with_folders(str(default.config_path))
-            if ".." in path.split("/") or path.startswith(("/", "~")):
-                raise InputError(f"'{path}' is no option: it leads out of the groups' folder")
+            path = checked_option(with_folders(str(default.config_path)))
             if not path.startswith("hydra/"):
                 rows.append((self._file(path), self._package(path, default.package)))
         return rows
@@ -101,3 +105,14 @@ class Library:
                 if path.is_file():
                     return path
         raise InputError(f"there is no file {name}.yaml among the groups")
+
+
+@contextlib.contextmanager
+def _without_circles(texts: Sequence[str]) -> Iterator[None]:
+    """Hydra follows defaults lists that name each other for ever."""
+    try:
+        yield
+    except RecursionError:
+        raise InputError(
+            f"of {', '.join(texts)} some defaults list names itself, or another one that names it"
+        ) from None

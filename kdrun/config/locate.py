@@ -10,7 +10,7 @@ import yaml
 from kdrun.config.files import short, tree
 from kdrun.config.layers import COMMAND_LINE, Override
 
-__all__ = ["locate"]
+__all__ = ["covers", "locate"]
 
 
 def _line(node: yaml.Node | None, path: Sequence[str]) -> tuple[int, int] | None:
@@ -48,7 +48,7 @@ def locate(key: str, sources: Iterable[tuple[Path, str]], overrides: Iterable[Ov
     pieces = [p for p in key.replace("[", ".").replace("]", "").split(".") if p]
     sources = list(sources)
     for override in reversed(list(overrides)):
-        if _covers(override, key, pieces):
+        if covers(override, key, pieces):
             if override.layer == COMMAND_LINE:
                 return f"{override.origin} ({override.key})"
             found = locate(".".join([override.key, *_beneath(override, key)]), sources)
@@ -67,7 +67,7 @@ def locate(key: str, sources: Iterable[tuple[Path, str]], overrides: Iterable[Ov
     return best[2] if best else None
 
 
-def _covers(override: Override, key: str, pieces: Sequence[str]) -> bool:
+def covers(override: Override, key: str, pieces: Sequence[str]) -> bool:
     """Whether an override set ``key`` itself or what it stands in, below the top."""
     if not pieces:
         return False

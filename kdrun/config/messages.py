@@ -32,7 +32,9 @@ def plain(error: Exception) -> str:
     unread = getattr(error, "override", None)
     if isinstance(unread, str):
         return unreadable(unread)
-    missing = re.search(r"Could not (?:find|load) '?([\w@]+)/([\w/.-]+?)'?(?:$|\s|\.\s)", text)
+    missing = re.search(r"Could not (?:find|load) '([\w@]+)/([^'\n]+)'", text) or re.search(
+        r"Could not (?:find|load) ([\w@]+)/([\w/.-]+?)(?:$|\s|\.\s)", text
+    )
     if missing:
         return no_option(missing.group(1), missing.group(2))
     return text.split("\n", 1)[0]
@@ -50,6 +52,8 @@ def no_option(group: str, option: str) -> str:
     options = group_options(group)
     if not options:
         return f"there is no group '{group}'{nearest(group, groups())}"
+    if group == "data" and option.startswith(("/", ".", "~")):
+        return f"data has no option '{option}'; a folder of images is data=folder data.root={option}"
     near = nearest(option, [*options, *(name.rpartition("/")[2] for name in options)])
     shown = list(options) if len(options) <= 12 else [*list(options)[:12], "…"]
     return f"{group} has no option '{option}'{near}; it has: {', '.join(shown)}"

@@ -9,6 +9,8 @@ from typing import Any
 
 from kdrun.config.files import read
 from kdrun.config.paths import group_options
+from kdrun.config.places import refuse_way_out
+from kdrun.errors import InputError
 
 __all__ = ["Method", "comments", "methods"]
 
@@ -45,26 +47,39 @@ def methods(protocol: str | None = None) -> Iterator[Method]:
         if protocol is None or name.startswith(f"{protocol}/"):
             says, use = comments(path)
             read_: dict[str, set[str]] = {"data": set(), "batch": set(), "taps": set()}
-            for content in _chain(name, options):
-                _collect(content, read_)
+            try:
+                for content in _chain(name, options):
+                    _collect(content, read_)
+            except InputError as error:
+                says = f"cannot be read: {error}"
             splits = tuple(sorted(f"data.{s}" for s in read_["data"]))
             yield Method(name, says, use, splits, tuple(sorted(read_["batch"])), tuple(sorted(read_["taps"])))
 
 
 def comments(path: Path) -> tuple[str, str]:
-    """The first comment of a file and the one that starts with ``use:``."""
-    lines = [line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    """The first comment of a file and the one that starts with ``use:``; why it cannot be read, if it cannot."""
+    try:
+        refuse_way_out(path)
+    except InputError as error:
+        return f"cannot be read: {error}", ""
+    if not path.is_file():
+        return "cannot be read: a file is expected, and this is a folder or a device", ""
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    lines = [line[1:].strip() for line in text.splitlines() if line.startswith("#")]
     lines = [line for line in lines if not line.startswith("@package")]
     use = next((line.removeprefix("use:").strip() for line in lines if line.startswith("use:")), "")
     return next((line for line in lines if not line.startswith("use:")), ""), use
 
 
-def _chain(name: str, options: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
-    """The contents of a method, of those that it builds on, and of its protocol."""
+def _chain(name: str, options: Mapping[str, Path], seen: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
+    """The contents of a method, of those that it builds on, and of its protocol. Raises ``InputError`` for a circle."""
+    if name in seen:
+        raise InputError(f"these build on each other: {' -> '.join([*seen, name])}")
     content = read(options[name]).content
-    for base in content.get("defaults") or []:
+    bases = content.get("defaults")
+    for base in bases if isinstance(bases, list) else []:
         if isinstance(base, str) and base in options:
-            yield from _chain(base, options)
+            yield from _chain(base, options, (*seen, name))
     yield content
     protocol = group_options("protocol").get(name.partition("/")[0])
     if protocol is not None:

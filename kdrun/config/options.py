@@ -14,10 +14,7 @@ from kdrun.config.paths import RecipeFile, conf_dir, group_options
 from kdrun.errors import InputError
 from kdrun.grammar.overlay import overlay
 
-__all__ = ["COMMAND_LINE_ONLY", "Options"]
-
-COMMAND_LINE_ONLY = ("plugins", "store", "runs")
-"""Keys that decide what code is imported and where files are written; a recipe may not set them."""
+__all__ = ["Options"]
 
 
 class Options:
@@ -76,8 +73,6 @@ class Options:
         for file, package in self._library.files(choices, added):
             own = ("defaults", "hydra") if package else ("defaults", "hydra", "skip")
             content = {k: v for k, v in file.content.items() if k not in own}
-            if file.path != conf_dir() / "config.yaml":
-                _refuse_own_keys(content)
             if file.path == self.recipe.path:
                 content = {k: v for k, v in content.items() if k not in dropped or not isinstance(v, Mapping)}
             target = config
@@ -98,12 +93,8 @@ def _problems(protocol: str | None) -> list[str]:
     todo = [protocol] if protocol in options else []
     while todo:
         name = str(todo.pop())
+        if name in found:  # files that build on each other are told of by Hydra
+            continue
         found.append(name)
         todo += [d for d in read(options[name]).content.get("defaults") or [] if isinstance(d, str) and d in options]
     return found
-
-
-def _refuse_own_keys(content: Mapping[str, Any]) -> None:
-    for key in COMMAND_LINE_ONLY:
-        if key in content:
-            raise InputError(f"only the command line may set '{key}': add {key}=... there if you mean it", key=key)

@@ -19,6 +19,7 @@ __all__ = [
     "group_options",
     "groups",
     "groups_in",
+    "is_installed",
     "one_piece",
     "recipe_files",
     "search_path",
@@ -44,6 +45,12 @@ def _shipped() -> Path:
 def conf_dir() -> Path:
     """The folder of the shipped config groups."""
     return _shipped() / "conf"
+
+
+def is_installed(path: Path) -> bool:
+    """Whether a file of groups or recipes is the installed package's."""
+    found = path.resolve()
+    return any(found.is_relative_to((_shipped() / name).resolve()) for name in ("conf", "recipes"))
 
 
 def template_dir() -> Path:
@@ -73,7 +80,7 @@ def recipe_files() -> Iterator[RecipeFile]:
         folder = root / "recipes"
         for path in sorted(folder.rglob("*.yaml")):
             name = path.relative_to(folder).with_suffix("").as_posix()
-            if name not in seen:
+            if name not in seen and path.is_file():
                 seen.add(name)
                 yield RecipeFile(name, path)
 

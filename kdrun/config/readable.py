@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from kdrun.errors import InputError
+from kdrun.limits import refuse_beyond
+
 __all__ = ["readable"]
 
 _STRUCTURE = re.compile(r"""^['"]|[][{}"]|\$\{|^\w+\(""")
@@ -13,8 +16,9 @@ _STRUCTURE = re.compile(r"""^['"]|[][{}"]|\$\{|^\w+\(""")
 def readable(text: str) -> str:
     """An override as Hydra can read it: plain pieces of its value that it cannot read are put in quotes.
 
-    What is right, and what is no plain text, is given back as it is.
+    What is right, and what is no plain text, is given back as it is. Raises ``InputError`` for what is too long or too deep.
     """
+    refuse_beyond("override_length", len(text), f"characters of the override '{text[:40]}…'")
     key, sign, value = text.partition("=")
     if not sign or _reads(text):
         return text
@@ -40,4 +44,8 @@ def _reads(text: str) -> bool:
         OverridesParser.create().parse_override(text)
     except HydraException:
         return False
+    except RecursionError:
+        raise InputError(f"'{text[:40]}…' is nested too deeply") from None
+    except ValueError:  # of Python, for a number of thousands of digits
+        raise InputError(f"'{text[:40]}…' has a number of too many digits") from None
     return True

@@ -11,6 +11,7 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult
 
 from kdrun.config.files import read
+from kdrun.config.guard import checked_defaults, refuse_hydra
 from kdrun.config.paths import files_of, groups_in, one_piece, with_folders
 from kdrun.errors import InputError
 
@@ -41,12 +42,16 @@ class GroupsSource(FileConfigSource):
         return sorted(found)
 
     def _folders(self, config_path: str) -> tuple[Path, ...]:
-        places = [Path(self.path) / place for place in files_of(config_path)]
+        places = [] if _is_hydras(config_path) else [Path(self.path) / place for place in files_of(config_path)]
         return tuple(place for place in places if place.is_dir())
 
     def _file(self, config_path: str) -> Path | None:
         """The file of an option, in its own group's folder or in one that groups share."""
-        places = [Path(self.path) / place for place in files_of(self._normalize_file_name(with_folders(config_path)))]
+        places = (
+            []
+            if _is_hydras(config_path)
+            else [Path(self.path) / place for place in files_of(self._normalize_file_name(with_folders(config_path)))]
+        )
         return next((place for place in places if place.is_file()), None)
 
     def load_config(self, config_path: str) -> ConfigResult:
@@ -58,11 +63,11 @@ class GroupsSource(FileConfigSource):
         file = read(path)
         own: dict[str, Any] = {}
         if "defaults" in file.content:
-            checked = _checked(file.content["defaults"], path, trusted=self._trusted(config_path))
-            own["defaults"] = [_from_its_group(entry, config_path) for entry in checked]
+            own["defaults"] = [
+                _from_its_group(e, config_path) for e in checked_defaults(file.content["defaults"], path)
+            ]
         if "hydra" in file.content:
-            if not self._trusted(config_path):
-                raise InputError("Hydra's own settings come from the command line alone", key="hydra", where=str(path))
+            refuse_hydra(path)
             own["hydra"] = file.content["hydra"]
         return ConfigResult(
             config=OmegaConf.create(own),
@@ -70,11 +75,6 @@ class GroupsSource(FileConfigSource):
             provider=self.provider,
             header={"package": "_global_" if config_path.split("/")[0] in _WHOLE else file.package},
         )
-
-    def _trusted(self, config_path: str) -> bool:
-        """Whether the file is shipped and may say how Hydra runs: the primary config and the launchers."""
-        shipped = Path(self.path).resolve() == _shipped()
-        return shipped and (config_path == "config" or config_path.startswith("launcher/"))
 
 
 _WHOLE = ("recipes", "protocol", "transfer", "add")
@@ -101,9 +101,6 @@ class RecipesSource(GroupsSource):
         if not _within(config_path):
             raise ConfigLoadError(f"Config not found : {config_path}")
         return super().load_config(config_path)
-
-    def _trusted(self, config_path: str) -> bool:
-        return False
 
     def is_group(self, config_path: str) -> bool:
         return (config_path == "" or _within(config_path)) and super().is_group(config_path)
@@ -147,28 +144,13 @@ class OneRecipe(GroupsSource):
         return {"": ["recipes"], "recipes": [Path(self.path).stem]}.get(config_path, [])
 
 
+def _is_hydras(config_path: str) -> bool:
+    """Whether a path is one of Hydra's own groups, of which no folder here has options."""
+    return config_path.strip("/").partition("/")[0] == "hydra"
+
+
 def _within(config_path: str) -> bool:
     return config_path.split("/", 1)[0] == "recipes"
-
-
-def _checked(defaults: Any, path: Path, *, trusted: bool) -> Any:
-    """A defaults list that reaches neither Hydra's own groups nor its node."""
-    if not isinstance(defaults, list):
-        raise InputError("defaults is a list of group options", key="defaults", where=str(path))
-    for entry in defaults:
-        if "${" in str(entry) and not trusted:
-            raise InputError(f"a defaults list names options plainly, got {entry}", key="defaults", where=str(path))
-        names = [str(name) for name in entry] if isinstance(entry, dict) else [str(entry)]
-        for name in names:
-            bare = (name.split() or [""])[-1].lstrip("/")  # behind `override` and `optional`, in any order
-            foreign = bare.split("/", 1)[0].split("@", 1)[0] in ("hydra", "launcher") or "@" in bare
-            if foreign and not trusted:
-                raise InputError(
-                    f"'{name}' is no group of an experiment: launchers and packages come from the command line",
-                    key="defaults",
-                    where=str(path),
-                )
-    return defaults
 
 
 def _from_its_group(entry: Any, config_path: str) -> Any:
@@ -176,12 +158,33 @@ def _from_its_group(entry: Any, config_path: str) -> Any:
 
     Hydra takes it from the group's folder in the option that was chosen, and from the file's own folder in the ones below.
     """
+    _refuse_no_entry(entry, config_path)
     group = config_path.partition("/")[0]
     if group in ("transfer", "protocol") and isinstance(entry, str) and not entry.startswith(("/", "_self_")):
         return f"/{group}/{entry}"
     if isinstance(entry, dict):
         return {name: one_piece(option) if isinstance(option, str) else option for name, option in entry.items()}
     return entry
+
+
+def _refuse_no_entry(entry: Any, config_path: str) -> None:
+    """Raise ``InputError`` for what is neither an option nor a group with its option, or options."""
+    group, chosen = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else (None, entry)
+    options = chosen if group is not None and isinstance(chosen, list) else [chosen]
+    if group is not None and chosen is None:
+        options = []
+    if not all(_is_name(name) for name in [*options, *([group] if group is not None else [])]):
+        raise InputError(
+            f"an entry of a defaults list is an option or {{group: option}}, got {entry!r}",
+            key="defaults",
+            where=config_path,
+        )
+
+
+def _is_name(name: Any) -> bool:
+    """Whether each piece of a name between slashes says something, and none leads upwards."""
+    pieces = name.split()[-1:] if isinstance(name, str) else []
+    return bool(pieces) and not {"", ".", ".."} & set(pieces[0].removeprefix("/").split("/"))
 
 
 def register_sources() -> None:

@@ -15,7 +15,8 @@ from kdrun.grammar.overlay import is_part
 __all__ = ["refuse_unread"]
 
 RECIPE_WORDS = (
-    "defaults", "paper", "notes", "arms", "scales", "claims", "graph", "steps", "seed", "seeds", "skip", "results", "leaderboard",
+    "defaults", "paper", "notes", "arms", "scales", "claims", "graph", "steps", "seed", "seeds", "looked_at", "skip", "results",
+    "leaderboard", "transductive", "tune",
 )  # fmt: skip
 """What a recipe may say at its top beside settings and sources."""
 
@@ -29,11 +30,7 @@ def refuse_unread(layered: Experiment, recipe: RecipeFile) -> None:
     text = json.dumps([{k: v for k, v in c.items() if k not in SILENT} for c in (config, content)], default=str)
     below = _below(layered, recipe)
     for key, value in content.items():
-        where = locate(str(key), ((recipe.path, ""),))
-        if not isinstance(key, str):
-            raise InputError(f"{key!r} is no name (YAML reads yes, no, on and off as true and false)", where=where)
-        if key.partition(".")[0] == "launcher":
-            raise InputError("where runs are started is said by the command line alone", key=key, where=where)
+        where = locate(key, ((recipe.path, ""),))
         known = key.partition(".")[0] in {*RECIPE_WORDS, *below, *(config.get("graph") or {})}
         if not known and not is_part(value) and not _mentioned(key, text):
             raise InputError(f"nothing reads '{key}'{nearest(key, [*RECIPE_WORDS, *below])}", key=key, where=where)

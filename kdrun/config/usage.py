@@ -166,7 +166,8 @@ class _Names:
 
 def _options(source: Source, content: Mapping[str, Any], names: _Names) -> Iterator[tuple[str, str]]:
     """The options that a file chooses in its defaults list, its arms and its scales."""
-    entries = content.get("defaults") or []
+    said = content.get("defaults")
+    entries = said if isinstance(said, list) else []  # another shape is told of where the file is used
     for entry in entries:
         if isinstance(entry, str):
             group, _, option = entry.lstrip("/").partition("/") if entry.startswith("/") else (source.group, "", entry)

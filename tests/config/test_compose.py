@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from kdrun.config.compose import Composer
@@ -89,3 +92,13 @@ def test_the_working_folders_options_win_and_it_has_no_primary_config(tmp_path, 
     answer = kdrun("run", "kd", "--cfg", "hydra")
     assert answer.code == 0
     assert "elsewhere" not in answer.out
+
+
+def test_what_a_recipe_was_composed_from_is_let_go_with_the_composer() -> None:
+    """So a program that composes for days does not keep Hydra's files a thousand times."""
+    composer = Composer.named("kd")
+    composer.base()
+    library = weakref.ref(composer.options._library)
+    del composer
+    gc.collect()
+    assert library() is None

@@ -39,7 +39,7 @@ def test_a_file_that_hydra_would_read_as_a_choice_is_refused(tmp_path, name) -> 
         ("optimiser: {lr: 1.0}\n", "nothing reads 'optimiser' \\(did you mean 'optimizer'"),
         ("arms: [kd]\n", "arms are a mapping from names"),
         ("arms: {a: {like: 3}}\n", "like names an arm or lists some"),
-        ("arms: {1: {}, a: {}}\n", "arms are a mapping from names"),
+        ("arms: {1: {}, a: {}}\n", "arms: a name is text, got 1"),
         ("skip: test\n", "skip lists nodes"),
     ],
 )

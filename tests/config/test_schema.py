@@ -73,7 +73,7 @@ def test_a_section_that_is_no_mapping_of_names_is_refused_with_its_key(composed,
         ("hardware: {processes: many}", "hardware.processes: expected a whole number, got 'many'"),
         ("hardware: {processes: 1000000}", "hardware.processes: expected a number of at most 4096"),
         ("hardware: {device: 3}", "hardware.device: expected text, got 3"),
-        ("launcher: joblib", "launcher: where runs are started is said by the command line alone"),
+        ("launcher: joblib", "launcher: only the command line may set 'launcher' (where runs are started)"),
     ],
 )
 def test_the_key_the_kind_that_was_expected_and_what_came_are_said(composed, line, expected) -> None:
@@ -100,3 +100,84 @@ def test_nodes_of_a_step_that_are_no_mapping_are_refused_in_a_line(kdrun, tmp_pa
     answer = kdrun("check", str(tmp_path / "mine.yaml"))
     assert (answer.code, len(answer.err.splitlines())) == (2, 1), answer.err
     assert "nodes" in answer.err
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " ",
+        "../x",
+        "a/b",
+        "/x",
+        "..",
+        "a.b",
+        "a\\nb",
+        "a\\u200bb",
+        "a\\u2060b",
+        "\\ufeffa",
+        "<b>",
+        "$x$",
+        "--yes",
+        "*",
+        "a[0]",
+        "a=b",
+    ],
+)
+@pytest.mark.parametrize("line", ['graph: {"%s": {}}', 'arms: {"%s": {}}', 'scales: {"%s": {}}', 'claims: {"%s": {}}'])
+def test_what_is_no_name_is_refused_in_a_line(composed, line, name) -> None:
+    with pytest.raises(InputError) as refused:
+        composed(line % name + "\n")
+    told = str(refused.value)
+    assert "is no name" in told or "steer a terminal" in told
+    assert "mine.yaml" in told
+    assert told.isprintable()
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        "{foreach: {i: 2}, do: {'a b': {op: zeros}}}",
+        "{foreach: {i: {'a/b': {}}}, do: {x: {op: zeros}}}",
+        "{stage: train, models: {'$m': {model: linear}}}",
+        "{stage: train, step: {nodes: {'a<b': {op: add}}}}",
+        "{stage: train, step: {updates: {'a b': {}}}}",
+    ],
+)
+def test_names_inside_nodes_follow_the_same_rule(composed, inner) -> None:
+    with pytest.raises(InputError, match="is no name: a name has letters, digits"):
+        composed(f"graph: {{x: {inner}}}\n")
+
+
+@pytest.mark.parametrize("name", ["kd", "größe", "蒸留", "a-b", "kd+norm", "2d", "_x"])
+def test_names_of_any_alphabet_are_names(composed, name) -> None:
+    assert name in composed(f"arms: {{'{name}': {{}}}}\n").config["arms"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("arms: {kd: null}", "arms.kd: a mapping of what it changes is expected"),
+        ("scales: {smoke: }", "scales.smoke: a mapping of what it changes is expected"),
+        ("hardware: {bogus: 1}", "hardware.bogus: there is no 'bogus' here"),
+        ("hardware: {procesess: 1}", "did you mean 'processes'"),
+        ("hardware: {device: 'cpu; touch x'}", "hardware.device: expected a name such as cpu"),
+        ("tracker: {tracker: [1]}", "tracker.tracker: expected text"),
+        ("tracker: {project: x, tracker: null}", "tracker.tracker: expected text"),
+        ("1: 2", "1 is no name"),
+        ("yes: 2", "YAML reads yes, no, on and off"),
+    ],
+)
+def test_shapes_that_nothing_could_read_are_told(composed, lines, told) -> None:
+    with pytest.raises(InputError) as refused:
+        composed(f"{lines}\n")
+    assert told in str(refused.value)
+
+
+def test_what_a_claim_says_is_text(kdrun, tmp_path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        f"{RECIPE}arms: {{a: {{}}}}\nclaims: {{c: {{test: a.test.accuracy > 0.1, says: 3}}}}\n"
+    )
+    for command in ("check", "plan", "reproduce"):
+        answer = kdrun(command, str(tmp_path / "mine.yaml"))
+        assert (answer.code, "claims.c.says: says is text, got 3" in answer.err) == (2, True)
