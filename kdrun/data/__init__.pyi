@@ -22,6 +22,7 @@ from kdrun.data.handwritten_digits import Digits as digits
 from kdrun.data.image_folders import Folder as folder
 from kdrun.data.image_folders import ImageNet as imagenet
 from kdrun.data.knowledge_graphs import KnowledgeGraph as knowledge_graph
+from kdrun.data.numeric_tables import NumericTable as numeric_table
 from kdrun.data.questions import QuestionFolder as question_folder
 from kdrun.data.samplers import one_group_a_batch as one_group_a_batch
 from kdrun.data.scenes import PointTargetScenes as point_target_scenes
@@ -29,9 +30,11 @@ from kdrun.data.sources import ClassSources as class_sources
 from kdrun.data.survival import BagFolder as bag_folder
 from kdrun.data.survival import ClinicalTables as clinical_tables
 from kdrun.data.survival import SurvivalBags as survival_bags
+from kdrun.data.tabled_images import TabledImages as image_table
 from kdrun.data.tagging import ToyTwoDomainNer as toy_two_domain_ner
 from kdrun.data.tasks import RotatedDigits as rotated_digits
 from kdrun.data.tasks import SplitCifar100 as split_cifar100
+from kdrun.data.tasks import SplitGlyphs as split_glyphs
 from kdrun.data.text import TextCorpus as text_corpus
 from kdrun.data.transforms import gaussian_noise as gaussian_noise
 from kdrun.data.transforms import mixup as mixup
@@ -41,6 +44,8 @@ from kdrun.data.transforms import random_erasing as random_erasing
 from kdrun.data.transforms import random_horizontal_flip as random_horizontal_flip
 from kdrun.data.transforms import random_resized_crop as random_resized_crop
 from kdrun.data.transforms import random_window as random_window
+from kdrun.data.two_vocabularies import AlignedText as aligned_text
+from kdrun.data.visible_attributes import DigitAttributes as digit_attributes
 
 __all__ = [
     "Column",
@@ -48,6 +53,7 @@ __all__ = [
     "Dataset",
     "FileDataset",
     "MemoryDataset",
+    "aligned_text",
     "annotated_crowds",
     "bag_folder",
     "canary_corpus",
@@ -58,6 +64,7 @@ __all__ = [
     "clinical_tables",
     "conll_domains",
     "crowds",
+    "digit_attributes",
     "digits",
     "domain_glyphs",
     "encyclopedia",
@@ -65,9 +72,11 @@ __all__ = [
     "folder",
     "gaussian_noise",
     "glyphs",
+    "image_table",
     "imagenet",
     "knowledge_graph",
     "mixup",
+    "numeric_table",
     "one_group_a_batch",
     "point_target_scenes",
     "question_folder",
@@ -79,6 +88,7 @@ __all__ = [
     "random_window",
     "rotated_digits",
     "split_cifar100",
+    "split_glyphs",
     "survival_bags",
     "synthetic_biographies",
     "text_corpus",

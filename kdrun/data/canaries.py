@@ -16,7 +16,12 @@ from kdrun.types import Count, Unsigned
 
 __all__ = ["CanaryCorpus"]
 
-NAMES = ("anna", "boris", "carla", "dmitri", "elena", "farid", "greta", "hiro", "ines", "jamal", "karin", "luis")
+NAMES = (
+    "anna", "boris", "carla", "dmitri", "elena", "farid", "greta", "hiro", "ines", "jamal",
+    "karin", "luis", "maya", "nils", "olga", "pavel", "quentin", "rosa", "sven", "tara",
+    "ulrik", "vera", "wanda", "xenia", "yusuf", "zoe", "amir", "bruno", "chen", "dana",
+    "emil", "fatou", "gustav", "hana", "ivan", "jonas", "klara", "leila", "marek", "nadia",
+)  # fmt: skip
 
 
 @data(name="canary_corpus", fields=("train", "valid", "test", "clean", "other", "candidates"), fingerprint=True)

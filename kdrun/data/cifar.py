@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from kdrun.config.places import refuse_links_out
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
 from kdrun.data.images import standardized
 from kdrun.errors import DataError
 from kdrun.registry import data
-from kdrun.types import Count, Unsigned
+from kdrun.types import Count, PathToRead, Unsigned
 
 __all__ = ["Cifar10", "Cifar100"]
 
@@ -30,7 +31,9 @@ class _Cifar:
     mean: list[float]
     std: list[float]
 
-    def __init__(self, *, root: str = "~/.cache/kdrun/data", valid: Unsigned = 0, limit: Count | None = None) -> None:
+    def __init__(
+        self, *, root: PathToRead = "~/.cache/kdrun/data", valid: Unsigned = 0, limit: Count | None = None
+    ) -> None:
         self.root, self.valid, self.limit = Path(root).expanduser(), valid, limit
 
     def info(self) -> dict[str, DataInfo]:
@@ -71,13 +74,19 @@ class _Cifar:
     def _bytes(self, name: str) -> bytes:
         path = self.root / self.folder / name
         archive = self.root / f"{self._archive}.tar.gz"
+        refuse_links_out([path, archive], self.root)
         if path.is_file():
             return path.read_bytes()
         if archive.is_file():
-            with tarfile.open(archive) as opened:
-                member = opened.extractfile(f"{self.folder}/{name}")
-                if member is not None:
-                    return member.read()
+            try:
+                with tarfile.open(archive) as opened:
+                    member = opened.extractfile(f"{self.folder}/{name}")
+                    if member is not None:
+                        return member.read()
+            except (tarfile.TarError, OSError, EOFError, KeyError) as error:
+                raise DataError(
+                    f"{archive} is no archive with {self.folder}/{name}: {error}", key="data.root"
+                ) from None
         raise DataError(
             f"{path} is missing: put the binary version ({archive.name}, from the CIFAR page of the University of Toronto) "
             f"into {self.root}, packed or unpacked, or set data.root",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ from torch import Tensor
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
 from kdrun.data.fingerprints import fingerprint_of
 from kdrun.data.tagging import PADDING
+from kdrun.data.text_reading import json_lines, read_lines, word
 from kdrun.data.tokenizers import pretrained_tokenizer
 from kdrun.errors import DataError
 from kdrun.registry import data
-from kdrun.types import Count
+from kdrun.types import Count, PathToRead, PretrainedName
 
 __all__ = ["ConllDomains", "read_conll"]
 
@@ -46,10 +46,10 @@ class ConllDomains:
     def __init__(
         self,
         *,
-        root: str,
+        root: PathToRead,
         source_types: list[str],
         target_types: list[str],
-        tokenizer: str = "bert-base-uncased",
+        tokenizer: PretrainedName = "bert-base-uncased",
         length: Count = 512,
         event_length: Count = 128,
         owners: Count = 8192,
@@ -98,10 +98,9 @@ class ConllDomains:
     def _read_events(self) -> list[tuple[str, str]]:
         path = self._paths()["events"]
         found = []
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, content in json_lines(path, "a JSON object with 'entity' and 'text'"):
             try:
-                content = json.loads(line)
-                found.append((str(content["entity"]).lower(), str(content["text"])))
+                found.append((word(content["entity"]).lower(), word(content["text"])))
             except (ValueError, KeyError, TypeError):
                 raise DataError(
                     f"{path}, line {number}: no JSON object with 'entity' and 'text'", key="data.root"
@@ -163,7 +162,7 @@ def read_conll(path: Path) -> list[tuple[list[str], list[str]]]:
     paragraphs: list[tuple[list[str], list[str]]] = []
     words: list[str] = []
     tags: list[str] = []
-    for number, line in enumerate([*path.read_text(encoding="utf-8").splitlines(), ""], 1):
+    for number, line in enumerate([*read_lines(path), ""], 1):
         pieces = line.split()
         if not pieces:
             if words:

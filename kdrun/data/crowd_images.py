@@ -15,7 +15,7 @@ from kdrun.data.head_annotations import CrowdReader, annotation_of
 from kdrun.data.images import IMAGENET_MEAN, IMAGENET_STD, standardized
 from kdrun.errors import DataError
 from kdrun.registry import data
-from kdrun.types import Count, Fraction, Positive, Unsigned
+from kdrun.types import Count, Fraction, PathToRead, Positive, Unsigned
 
 __all__ = ["AnnotatedCrowds", "Crowds"]
 
@@ -181,7 +181,7 @@ class AnnotatedCrowds:
     def __init__(
         self,
         *,
-        root: str,
+        root: PathToRead,
         height: Count = 576,
         width: Count = 864,
         factor: Positive = 0.1,

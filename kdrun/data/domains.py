@@ -14,7 +14,7 @@ from kdrun.data.dataset import Column, DataInfo, FileDataset, MemoryDataset
 from kdrun.data.glyph_images import rendered_masters, typefaces
 from kdrun.errors import DataError
 from kdrun.registry import data
-from kdrun.types import Count, NonNegative, Unsigned
+from kdrun.types import Count, NonNegative, PathToRead, Unsigned
 
 __all__ = ["DomainGlyphs", "Wilds"]
 
@@ -131,7 +131,7 @@ class Wilds:
     (302436, 2, 1)
     """
 
-    def __init__(self, *, name: str, root: str, valid_domains: Count = 5, test_domains: Count = 5) -> None:
+    def __init__(self, *, name: str, root: PathToRead, valid_domains: Count = 5, test_domains: Count = 5) -> None:
         if name not in WILDS:
             raise DataError(f"of WILDS there are {', '.join(WILDS)} here, not '{name}'", key="data.name")
         self.name, self.root, self.facts = name, Path(root).expanduser(), WILDS[name]

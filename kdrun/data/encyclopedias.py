@@ -9,7 +9,7 @@ from kdrun.data.dataset import DataInfo, MemoryDataset
 from kdrun.data.knowledge_graphs import Triples, graph_info, graph_splits
 from kdrun.errors import DataError
 from kdrun.registry import data
-from kdrun.types import Count, Fraction, Unsigned
+from kdrun.types import Count, Fraction, PretrainedName, Unsigned
 
 __all__ = ["Encyclopedia"]
 
@@ -98,6 +98,26 @@ FIRST = [
     "Sven",
     "Tara",
     "Yusuf",
+    "Adam",
+    "Bella",
+    "Cyril",
+    "Dunja",
+    "Emre",
+    "Freya",
+    "Goran",
+    "Heidi",
+    "Igor",
+    "Jana",
+    "Kofi",
+    "Lena",
+    "Marco",
+    "Noor",
+    "Oskar",
+    "Petra",
+    "Ravi",
+    "Signe",
+    "Timo",
+    "Wanda",
 ]
 LAST = [
     "Keller",
@@ -115,6 +135,21 @@ LAST = [
     "Yilmaz",
     "Brandt",
     "Ferrari",
+    "Adeyemi",
+    "Becker",
+    "Costa",
+    "Dvorak",
+    "Eriksen",
+    "Fontana",
+    "Gruber",
+    "Hansen",
+    "Ivanov",
+    "Jansen",
+    "Kowalski",
+    "Laurent",
+    "Mendes",
+    "Nakamura",
+    "Olsen",
 ]
 STARTS, MIDDLES = (
     ["Kol", "Bran", "Tes", "Mar", "Vel", "Sto", "Lin", "Har", "Dor", "Pel", "Ras", "Fen"],
@@ -149,7 +184,7 @@ class Encyclopedia:
         companies: Count = 80,
         valid: Fraction = 0.05,
         test: Fraction = 0.12,
-        tokenizer: str = "minilm",
+        tokenizer: PretrainedName = "minilm",
         max_tokens: Count = 24,
         seed: Unsigned = 0,
     ) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from kdrun.data.dataset import Column, DataInfo, FileDataset
 from kdrun.errors import DataError
 from kdrun.registry import data
-from kdrun.types import Count, Fraction
+from kdrun.types import Count, Fraction, PathToRead
 
 __all__ = ["CelebaIdentities"]
 
@@ -32,7 +32,7 @@ class CelebaIdentities:
     def __init__(
         self,
         *,
-        root: str,
+        root: PathToRead,
         size: Count = 64,
         identities: Count = 1000,
         public_rows: Count = 30000,

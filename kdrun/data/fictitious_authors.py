@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,10 +11,11 @@ from torch import Tensor
 
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
 from kdrun.data.fingerprints import fingerprint_of
+from kdrun.data.text_reading import json_lines, word
 from kdrun.data.tokenizers import Tokenizer, tokenizer
 from kdrun.errors import DataError
 from kdrun.registry import data
-from kdrun.types import Count, Unsigned
+from kdrun.types import Count, PathToRead, PretrainedName, Unsigned
 
 __all__ = ["Tofu"]
 
@@ -47,9 +47,9 @@ class Tofu:
     def __init__(
         self,
         *,
-        root: str | None = None,
+        root: PathToRead | None = None,
         share: Literal[1, 5, 10] = 5,
-        tokenizer: str = "microsoft/phi-1_5",
+        tokenizer: PretrainedName = "microsoft/phi-1_5",
         vocabulary: Count = 51200,
         end: Unsigned = 50256,
         block: Count = 256,
@@ -98,7 +98,7 @@ class Tofu:
                 f"there is no {path}: expected the files of locuslab/TOFU in the folder data.root=FOLDER",
                 key="data.root",
             )
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [entry for _, entry in json_lines(path, '{"question": "...", "answer": "..."}')]
 
     def _split(self, split: str, names: Sequence[str], encoder: Tokenizer) -> MemoryDataset:
         info = self.info()[split]
@@ -110,20 +110,22 @@ class Tofu:
                         rows[column].append(value)
                 except KeyError as error:
                     raise DataError(f"{self._path(name)}:{number + 1} lacks the key {error}") from None
+                except (TypeError, ValueError) as error:
+                    raise DataError(f"{self._path(name)}:{number + 1}: {error}") from None
                 if "part" in rows:
                     rows["part"].append(torch.tensor(part))
         return MemoryDataset({column: torch.stack(values) for column, values in rows.items()}, info)
 
     def _row(self, entry: dict[str, Any], encoder: Tokenizer, *, asked: bool) -> dict[str, Tensor]:
-        question = self.template.format(question=entry["question"])
-        tokens, target, answer = self._sequence(question, entry["answer"], encoder)
+        question = self.template.replace("{question}", word(entry["question"]))
+        tokens, target, answer = self._sequence(question, word(entry["answer"]), encoder)
         row = {"tokens": tokens, "target": target, "answer": answer}
         if not asked:
             return row
-        others = [self._sequence(question, text, encoder) for text in entry["perturbed_answer"][: self.wrong]]
+        others = [self._sequence(question, word(text), encoder) for text in entry["perturbed_answer"][: self.wrong]]
         if len(others) < self.wrong:
             raise DataError(f"a question has {len(others)} wrong answers, fewer than {self.wrong}", key="data.wrong")
-        right = self._sequence(question, entry.get("paraphrased_answer", entry["answer"]), encoder)
+        right = self._sequence(question, word(entry.get("paraphrased_answer", entry["answer"])), encoder)
         row |= {"right_tokens": right[0], "right_answer": right[2]}
         return row | {
             "wrong_tokens": torch.stack([t for t, _, _ in others]),

@@ -6,15 +6,18 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from kdrun.config.places import refuse_links_out
+
 __all__ = ["fingerprint_of", "share_of"]
 
 
 def fingerprint_of(paths: Iterable[Path], root: Path) -> str:
     """A hash of the files' names below ``root``, sizes and times of change, in this order; no content is read.
 
-    Files that are not there count, too: the hash changes when they come.
+    Files that are not there count, too: the hash changes when they come. Raises ``InputError`` for one behind a link that leads out.
     """
-    digest = hashlib.sha256()
+    digest, paths = hashlib.sha256(), list(paths)
+    refuse_links_out(paths, root)
     for path in paths:
         name = path.relative_to(root) if path.is_relative_to(root) else path.name
         stat = path.stat() if path.is_file() else None

@@ -14,7 +14,7 @@ from kdrun.types import Count, Unsigned
 __all__ = ["Digits"]
 
 
-@data(name="digits", fields=("train", "valid", "test", "shifted", "all"))
+@data(name="digits", fields=("train", "valid", "test", "shifted", "all"), held_out=("test", "shifted", "all"))
 class Digits:
     """1797 grey images of 8×8 pixels in 10 classes; a fixed stratified split into 997, 200 and 600 rows.
 

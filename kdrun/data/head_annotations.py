@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from kdrun.data.density_maps import adaptive_deviation, points_to_density
 from kdrun.data.images import IMAGENET_MEAN, IMAGENET_STD, image_tensor, read_image, standardized
+from kdrun.data.text_reading import read_text
 from kdrun.errors import DataError
 
 __all__ = ["CrowdReader", "annotation_of"]
@@ -59,11 +60,13 @@ class CrowdReader:
 def _heads(path: Path) -> Tensor:
     """Points [count, 2] as (x, y) in pixels from an annotation file."""
     try:
-        content = _mat_points(path) if path.suffix == ".mat" else json.loads(path.read_text(encoding="utf-8"))
+        content = _mat_points(path) if path.suffix == ".mat" else json.loads(read_text(path))
         points = torch.as_tensor(content, dtype=torch.float32)
         if points.numel() and (points.dim() != 2 or points.shape[1] != 2):
             raise ValueError(f"shape {list(points.shape)}")
-    except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
+    except DataError:
+        raise
+    except Exception as error:
         raise DataError(f"the heads in {path} are broken: expected [[x, y], ...] in pixels ({error})") from None
     return points.reshape(-1, 2)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,8 +13,9 @@ from kdrun.data.dataset import Column, DataInfo, FileDataset
 from kdrun.data.fingerprints import fingerprint_of, share_of
 from kdrun.data.images import IMAGENET_MEAN, IMAGENET_STD, decode, standardized
 from kdrun.errors import DataError
+from kdrun.models.pretraining import statistics_of
 from kdrun.registry import data
-from kdrun.types import Count, Fraction, Unsigned
+from kdrun.types import Count, Fraction, PathToRead, Unsigned
 
 __all__ = ["Folder", "ImageNet", "class_folders", "list_images"]
 
@@ -62,7 +64,8 @@ class Folder:
     A split whose folder is missing or holds no image is not there. Without split folders, ``valid_share`` and
     ``test_share`` of each class are set aside, by a hash of the file name, so that a file stays in its split when
     others are added. Columns: ``image`` [channels, size, size], the shorter side
-    brought to ``resize`` (default: ``size``), the centre cut out, normalised by ``mean`` and ``std`` a channel;
+    brought to ``resize`` (default: ``size``), the centre cut out, normalised by ``mean`` and ``std`` a channel, or as a model of timm or torchvision was pretrained if
+    ``normalize`` is its specification (a configuration names it: ``normalize: teacher``);
     ``label`` (int64), folders in order of their names. Images are turned as their EXIF orientation says; 16-bit greys
     count to 65535, floats are in [0, 1]; ``background`` is the grey, in [0, 1], that shows through what is transparent.
     ``classes`` is needed only to plan without the data. Raises
@@ -83,7 +86,7 @@ class Folder:
     def __init__(
         self,
         *,
-        root: str,
+        root: PathToRead,
         size: Count = 64,
         resize: Count | None = None,
         channels: Count = 3,
@@ -91,9 +94,12 @@ class Folder:
         std: list[float] = (0.25, 0.25, 0.25),  # type: ignore[assignment]
         valid_share: Fraction = 0.1,
         test_share: Fraction = 0.2,
+        normalize: dict[str, Any] | None = None,
         background: Fraction = 1.0,
         classes: Count | None = None,
     ) -> None:
+        if normalize is not None:
+            mean, std = statistics_of(normalize, key="data.normalize")
         self.root = Path(root).expanduser()
         self.size, self.resize, self.channels = size, resize or size, channels
         self.mean, self.std = mean[:channels], std[:channels]
@@ -196,7 +202,7 @@ class ImageNet(Folder):
     """
 
     def __init__(
-        self, *, root: str, size: Count = 224, resize: Count = 256, classes: Count = 1000, valid: Unsigned = 0
+        self, *, root: PathToRead, size: Count = 224, resize: Count = 256, classes: Count = 1000, valid: Unsigned = 0
     ) -> None:
         super().__init__(
             root=root, size=size, resize=resize, mean=list(IMAGENET_MEAN), std=list(IMAGENET_STD), classes=classes

@@ -56,7 +56,7 @@ def read_image(path: Path, *, channels: int, background: float = 1.0, upright: b
             return image.convert("RGB" if channels == 3 else "L")
     except FileNotFoundError:
         raise DataError(f"the image {path} is missing") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise DataError(f"the image {path} is broken: {error}") from None
 
 

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
 from kdrun.data.fingerprints import fingerprint_of
+from kdrun.data.text_reading import read_lines
 from kdrun.data.tokenizers import pretrained_tokenizer
 from kdrun.data.tokenizers import tokenizer as characters
 from kdrun.errors import DataError, InputError
 from kdrun.registry import data
-from kdrun.types import Count
+from kdrun.types import Count, PathToRead, PretrainedName
 
 __all__ = ["KnowledgeGraph", "Triples", "graph_info", "graph_splits", "token_rows"]
 
@@ -108,9 +109,9 @@ class KnowledgeGraph:
         *,
         source: Literal["pykeen", "folder"] = "pykeen",
         name: str | None = None,
-        root: str | None = None,
-        texts: str | None = None,
-        tokenizer: str = "minilm",
+        root: PathToRead | None = None,
+        texts: PathToRead | None = None,
+        tokenizer: PretrainedName = "minilm",
         max_tokens: Count = 32,
         entities: Count | None = None,
         relations: Count | None = None,
@@ -147,12 +148,12 @@ class KnowledgeGraph:
             from pykeen.datasets import get_dataset
         except ImportError as error:
             raise DataError(f"graphs of PyKEEN need an extra: pip install 'kdrun[kg]' ({error})") from None
+        if not _is_of_pykeen(self.name):  # the library would take it for the path of a file
+            raise DataError(f"PyKEEN has no data set '{self.name}'", key="data.name")
         try:
             found: Any = get_dataset(dataset=self.name)
             parts = {"train": found.training, "valid": found.validation, "test": found.testing}
             triples = {k: torch.empty(0, 3).long() if v is None else v.mapped_triples.long() for k, v in parts.items()}
-        except KeyError as error:
-            raise DataError(f"PyKEEN has no data set '{self.name}': {error.args[0]}", key="data.name") from None
         except Exception as error:
             folder = PYKEEN_DATASETS / self.name
             raise DataError(
@@ -183,7 +184,7 @@ class KnowledgeGraph:
                 f"there is no {path}: expected train.txt, valid.txt and test.txt of head<TAB>relation<TAB>tail",
                 key="data.root",
             )
-        rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        rows = [line.split("\t") for line in read_lines(path) if line.strip()]
         wrong = next((i for i, row in enumerate(rows, 1) if len(row) != 3), None)
         if wrong is not None:
             raise DataError(f"{path}, line {wrong}: expected head<TAB>relation<TAB>tail", key="data.root")
@@ -197,11 +198,20 @@ class KnowledgeGraph:
             raise DataError(
                 f"there is no {self.texts}: expected a line entity<TAB>text for each entity", key="data.texts"
             )
-        pairs = (line.partition("\t") for line in self.texts.read_text(encoding="utf-8").splitlines())
+        pairs = (line.partition("\t") for line in read_lines(self.texts, key="data.texts"))
         told = {name: text for name, _, text in pairs if text.strip()}
         if not set(told) & set(entities):
             raise DataError(f"{self.texts} tells of no entity of the graph, such as '{entities[0]}'", key="data.texts")
         return [told.get(name, plain[name]) for name in entities]
+
+
+def _is_of_pykeen(name: str) -> bool:
+    from pykeen.datasets import has_dataset
+
+    try:
+        return bool(has_dataset(name))
+    except KeyError:  # class-resolver 0.8 raises it where older releases gave None
+        return False
 
 
 def _ordered(numbers: dict[str, int]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from kdrun.data.text_reading import read_table
 from kdrun.errors import DataError
 from kdrun.ops.survival import time_bins
 
@@ -35,16 +35,13 @@ class Patient:
 def read_patients(folder: Path, cutoffs: Sequence[float]) -> list[Patient]:
     """The patients of a cohort, from ``folder/patients.csv``. Raises ``DataError`` naming a bad line or what is missing."""
     path = folder / LIST
-    try:
-        with path.open(newline="", encoding="utf-8") as lines:
-            reader = csv.DictReader(lines)
-            rows, header = list(reader), reader.fieldnames or []
-    except OSError:
+    if not path.is_file():
         raise DataError(
             f"no list {path}: expected a row a patient with the columns {', '.join(COLUMNS)}, and "
             f"{folder}/features/SLIDE.safetensors (or .npz) with an array 'features'",
             key="data.root",
-        ) from None
+        )
+    header, rows = read_table(path)
     missing = [c for c in COLUMNS if c not in header]
     if missing or not rows:
         raise DataError(f"{path} has {f'no column {missing[0]}' if missing else 'no patients'}", key="data.root")
@@ -55,7 +52,7 @@ def _patient(row: dict[str, str], where: str, folder: Path, cutoffs: Sequence[fl
     try:
         time, event, fold = float(row["time"]), int(row["event"]), int(row["fold"])
     except (TypeError, ValueError):
-        raise DataError(f"{where}: time is a number, event and fold are whole numbers; got {row}") from None
+        raise DataError(f"{where}: time is a number, event and fold are whole numbers; got {str(row)[:100]}") from None
     if not 0 <= time < float("inf") or event not in (0, 1):
         raise DataError(f"{where}: a time is not negative and an event 0 or 1, got {time} and {event}")
     files = [_file(folder, slide, where) for slide in (row["slides"] or "").split()]
@@ -66,6 +63,8 @@ def _patient(row: dict[str, str], where: str, folder: Path, cutoffs: Sequence[fl
 
 
 def _file(folder: Path, slide: str, where: str) -> Path:
+    if Path(slide).is_absolute() or ".." in Path(slide).parts:
+        raise DataError(f"{where}: a slide lies in {folder}, got '{slide}'", key="data.root")
     for ending in (".safetensors", ".npz"):
         if (path := folder / f"{slide}{ending}").is_file():
             return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,10 +12,11 @@ from torch import Tensor
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
 from kdrun.data.fingerprints import fingerprint_of
 from kdrun.data.text import SPLITS
+from kdrun.data.text_reading import json_lines, word
 from kdrun.data.tokenizers import Tokenizer, tokenizer
 from kdrun.errors import DataError
 from kdrun.registry import data
-from kdrun.types import Count, Unsigned
+from kdrun.types import Count, PathToRead, PretrainedName, Unsigned
 
 __all__ = ["QuestionFolder"]
 
@@ -44,8 +44,8 @@ class QuestionFolder:
         self,
         *,
         tasks: list[str],
-        root: str = "~/.cache/kdrun/data/questions",
-        tokenizer: str = "characters",
+        root: PathToRead = "~/.cache/kdrun/data/questions",
+        tokenizer: PretrainedName = "characters",
         vocabulary: Count,
         prompt_length: Count = 480,
         answer_length: Count = 32,
@@ -98,10 +98,9 @@ class QuestionFolder:
         if not path.is_file():
             raise DataError(f"there is no {path}: expected one {form} a line", key="data.root")
         found = []
-        for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, content in json_lines(path, form):
             try:
-                content = json.loads(text)
-                found.append((str(content["prompt"]), str(content["answer"])))
+                found.append((word(content["prompt"]), word(content["answer"])))
             except (ValueError, KeyError, TypeError):
                 raise DataError(f"{path}, line {number}: expected {form}", key="data.root") from None
         if not found:

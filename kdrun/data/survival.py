@@ -19,7 +19,7 @@ from kdrun.data.patients import LIST, BagReader, read_patients
 from kdrun.errors import DataError
 from kdrun.ops.survival import time_bins
 from kdrun.registry import data
-from kdrun.types import Count, Fraction, NonNegative, Positive, Unsigned
+from kdrun.types import Count, Fraction, NonNegative, PathToRead, Positive, Unsigned
 
 __all__ = ["BagFolder", "ClinicalTables", "SurvivalBags", "quantile_cutoffs"]
 
@@ -151,7 +151,7 @@ class BagFolder:
     def __init__(
         self,
         *,
-        root: str,
+        root: PathToRead,
         target: str,
         sources: list[str],
         fold: Unsigned = 0,

@@ -6,6 +6,7 @@ Every row has ``tokens`` [T, ...], ``first`` [T] (bool: where a word begins) and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -120,8 +121,8 @@ class ToyTwoDomainNer:
     """Sentences of word vectors with entities of two domains that look alike.
 
     Four source types and three target types, each with ``entities`` concepts, and eight classes of ordinary words with
-    ``words`` concepts. The centre of target type j is 0.6 times that of source type j plus 0.8 times a direction of its
-    own; all words are ``noise`` away from their centres. Source sentences (``source``) have up to three source
+    ``words`` concepts. The centre of target type j is ``likeness`` l times that of source type j plus √(1 - l²) times a direction
+    of its own; all words are ``noise`` away from their centres. Source sentences (``source``) have up to three source
     mentions, 1.5 in the mean, in ``tags``. Target sentences (``target``, ``valid``, ``test``) have up to three target
     mentions, 1.0 in the mean, in ``tags``, and up to three source mentions, 1.2 in the mean, which ``tags`` holds for
     outside and ``source_tags`` names. A mention follows a trigger word with probability ``triggered``, of its type's
@@ -158,6 +159,7 @@ class ToyTwoDomainNer:
         entities: Count = 60,
         words: Count = 70,
         noise: NonNegative = 0.8,
+        likeness: Fraction = 0.6,
         event_noise: NonNegative = 0.3,
         triggered: Fraction = 0.7,
         seed: Unsigned = 0,
@@ -167,7 +169,7 @@ class ToyTwoDomainNer:
         self.sizes = {"source": source, "target": target, "valid": valid, "test": test}
         self.shortest, self.longest, self.dim = shortest, longest, vector
         self.entities, self.words, self.noise = entities, words, noise
-        self.event_noise, self.triggered, self.seed = event_noise, triggered, seed
+        self.likeness, self.event_noise, self.triggered, self.seed = likeness, event_noise, triggered, seed
 
     def info(self) -> dict[str, DataInfo]:
         row = Column((self.longest,), torch.int64)
@@ -187,7 +189,8 @@ class ToyTwoDomainNer:
     def load(self) -> dict[str, MemoryDataset]:
         rng = np.random.default_rng(self.seed)
         own = rng.standard_normal((self.SOURCE, self.dim))
-        near = 0.6 * own[: self.TARGET] + 0.8 * rng.standard_normal((self.TARGET, self.dim))
+        fresh = rng.standard_normal((self.TARGET, self.dim))
+        near = self.likeness * own[: self.TARGET] + math.sqrt(1 - self.likeness**2) * fresh
         lexicon = Lexicon(rng, np.concatenate([own, near]), entities=self.entities, words=self.words, noise=self.noise)
         events = self._events(rng, lexicon)
         sets = {split: self._split(rng, lexicon, split, count) for split, count in self.sizes.items()}

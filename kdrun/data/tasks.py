@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import string
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
+from kdrun.data.glyph_images import Glyphs
 from kdrun.data.handwritten_digits import Digits
 from kdrun.errors import DataError
 from kdrun.registry import data
-from kdrun.types import Count, NonNegative, Unsigned
+from kdrun.types import Count, Fraction, NonNegative, PathToRead, Positive, Unsigned
 
-__all__ = ["RotatedDigits", "SplitCifar100"]
+__all__ = ["RotatedDigits", "SplitCifar100", "SplitGlyphs"]
+
+
+CHARACTERS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
 @data(name="rotated_digits", items={"tasks": "tasks"})
 class RotatedDigits:
     """The digits again and again: task t shows them turned by t · ``angle`` degrees, with noise; all classes, few labels.
 
-    ``tasks.0.train`` … have ``train_rows`` rows each, drawn for each task by ``seed``, and ``tasks.0.test`` …
-    ``test_rows`` others. Columns: ``image`` [1, 8, 8] with noise of standard deviation ``noise``, ``label`` and
+    The digits are dealt once, by ``seed``, into those to learn and those to be asked about, in the proportion of ``train_rows`` to
+    ``test_rows``: ``tasks.0.train`` … have ``train_rows`` of the former each, ``tasks.0.test`` … ``test_rows`` of the latter, drawn
+    anew for each task, so that no task is asked about a digit that another one learns. Columns: ``image`` [1, 8, 8] with noise of standard deviation ``noise``, ``label`` and
     ``task``, its number (int64). Raises ``DataError`` for more rows than there are digits.
 
     >>> tasks = data.rotated_digits(tasks=3, train_rows=20, test_rows=10).load()["tasks"]
@@ -61,13 +67,20 @@ class RotatedDigits:
             torch.cat([splits[s].rows()[c] for s in ("train", "valid", "test")]) for c in ("image", "label")
         )
         info = self.info()["tasks"][0]
+        pools = self._dealt(len(label))
         found = []
         for task in range(self.tasks):
             generator = torch.Generator().manual_seed(1000 * self.seed + task)
-            order = torch.randperm(len(label), generator=generator)
-            cut = {"train": order[: self.rows["train"]], "test": order[self.rows["train"] :][: self.rows["test"]]}
+            orders = {n: torch.randperm(len(pool), generator=generator) for n, pool in pools.items()}
+            cut = {n: pool[orders[n][: self.rows[n]]] for n, pool in pools.items()}
             found.append({n: self._rows(image[i], label[i], task, info[n], generator) for n, i in cut.items()})
         return {"tasks": found}
+
+    def _dealt(self, count: int) -> dict[str, Tensor]:
+        """The rows of all digits that tasks learn from, and those that they are asked about."""
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(self.seed))
+        train = self.rows["train"] + (count - sum(self.rows.values())) * self.rows["train"] // sum(self.rows.values())
+        return {"train": order[:train], "test": order[train:]}
 
     def _rows(
         self, image: Tensor, label: Tensor, task: int, info: DataInfo, generator: torch.Generator
@@ -78,6 +91,82 @@ class RotatedDigits:
         turned = F.grid_sample(image, grid, align_corners=False)
         noisy = turned + self.noise * torch.randn(turned.shape, generator=generator)
         return MemoryDataset({"image": noisy, "label": label, "task": torch.full((len(label),), task)}, info)
+
+
+@data(name="split_glyphs", items={"tasks": "tasks"})
+class SplitGlyphs:
+    """Rendered characters in ``tasks`` of ``classes`` each, in a random order of characters by ``seed``; labels are those in the task.
+
+    The characters are digits and letters. Images [1, size, size] are drawn anew for each split, in the named ``typefaces``, as of
+    ``glyphs``: turned by up to ``rotation`` degrees, moved by up to ``shift`` of the side, their contrast lower by up to ``contrast``,
+    with ``noise``; capitals are half as high as the image, times ``magnify``. ``tasks.0.train`` … has ``per_class`` rows a class, ``valid`` and ``test`` the other two numbers. Columns:
+    ``image``, ``label`` and ``task`` (int64). Raises ``DataError`` for more classes than the 62 characters.
+
+    >>> tasks = data.split_glyphs(tasks=3, classes=4, per_class=5, valid_per_class=1, test_per_class=2).load()["tasks"]
+    >>> len(tasks), tasks[2]["train"].rows()["image"].shape, tasks[2]["test"].rows()["label"].unique()
+    (3, torch.Size([20, 1, 16, 16]), tensor([0, 1, 2, 3]))
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Count = 8,
+        classes: Count = 6,
+        size: Count = 16,
+        per_class: Count = 150,
+        valid_per_class: Count = 25,
+        test_per_class: Count = 100,
+        typefaces: list[str] | None = None,
+        rotation: NonNegative = 15.0,
+        shift: NonNegative = 0.125,
+        contrast: Fraction = 0.4,
+        noise: NonNegative = 0.2,
+        magnify: Positive = 1.5,
+        seed: Unsigned = 0,
+    ) -> None:
+        if tasks * classes > len(CHARACTERS):
+            raise DataError(
+                f"{tasks} tasks of {classes} classes: there are {len(CHARACTERS)} characters", key="data.tasks"
+            )
+        self.tasks, self.classes, self.seed = tasks, classes, seed
+        self.counts = {"train": per_class, "valid": valid_per_class, "test": test_per_class}
+        self.style: dict[str, Any] = {
+            "per_class": per_class,
+            "valid_per_class": valid_per_class,
+            "test_per_class": test_per_class,
+            "teacher_per_class": 1,
+            "size": size,
+            "typefaces": typefaces,
+            "rotation": rotation,
+            "shift": shift,
+            "scale": 0.0,
+            "contrast": contrast,
+            "noise": noise,
+            "magnify": magnify,
+        }
+
+    def info(self) -> dict[str, Any]:
+        columns = {
+            "image": Column((1, self.style["size"], self.style["size"])),
+            "label": Column((), torch.int64),
+            "task": Column((), torch.int64),
+        }
+        split = {n: DataInfo(columns, self.classes, count * self.classes) for n, count in self.counts.items()}
+        return {"tasks": [split] * self.tasks}
+
+    def load(self) -> dict[str, Any]:
+        info = self.info()["tasks"][0]
+        order = torch.randperm(len(CHARACTERS), generator=torch.Generator().manual_seed(self.seed))
+        found = []
+        for task, own in enumerate(order[: self.tasks * self.classes].view(self.tasks, -1).tolist()):
+            characters = "".join(CHARACTERS[i] for i in own)
+            drawn = Glyphs(characters=characters, seed=self.seed * self.tasks + task, **self.style).load()
+            found.append({n: self._told(drawn[n].rows(), task, info[n]) for n in info})
+        return {"tasks": found}
+
+    def _told(self, rows: dict[str, Tensor], task: int, info: DataInfo) -> MemoryDataset:
+        kept = {name: rows[name] for name in ("image", "label")}
+        return MemoryDataset({**kept, "task": torch.full((len(rows["label"]),), task)}, info)
 
 
 @data(name="split_cifar100", items={"tasks": "tasks"})
@@ -92,7 +181,7 @@ class SplitCifar100:
     (20, 5, 2500)
     """
 
-    def __init__(self, *, root: str, tasks: Count = 10, seed: Unsigned = 0) -> None:
+    def __init__(self, *, root: PathToRead, tasks: Count = 10, seed: Unsigned = 0) -> None:
         if 100 % tasks:
             raise DataError(f"100 classes do not divide into {tasks} tasks", key="data.tasks")
         self.root, self.tasks, self.seed = Path(root).expanduser(), tasks, seed

@@ -13,10 +13,11 @@ from torch import Tensor
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
 from kdrun.data.docstrings import docstrings
 from kdrun.data.fingerprints import fingerprint_of
+from kdrun.data.text_reading import read_text
 from kdrun.data.tokenizers import Tokenizer, tokenizer
 from kdrun.errors import DataError
 from kdrun.registry import data
-from kdrun.types import Count
+from kdrun.types import Count, PathToRead, PretrainedName
 
 __all__ = ["SPLITS", "Segment", "TextCorpus"]
 
@@ -64,8 +65,8 @@ class TextCorpus:
         self,
         *,
         source: Literal["docstrings", "folder"] = "docstrings",
-        root: str | None = None,
-        tokenizer: str = "characters",
+        root: PathToRead | None = None,
+        tokenizer: PretrainedName = "characters",
         vocabulary: Count | None = None,
         block: Count = 64,
         train_characters: Count | None = 300_000,
@@ -120,7 +121,7 @@ class TextCorpus:
                 f"there is no text for the split '{split}': expected {self.root}/{split}.txt or {self.root}/{split}/*.txt",
                 key="data.root",
             )
-        return "\n\n".join(path.read_text(encoding="utf-8") for path in files)[: self.characters[split]]
+        return "\n\n".join(read_text(path) for path in files)[: self.characters[split]]
 
     def _encoder(self) -> Tokenizer:
         found = tokenizer(self.tokenizer, lower=self.lower)

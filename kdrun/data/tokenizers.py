@@ -8,10 +8,18 @@ from typing import Any, Protocol
 
 from kdrun.errors import DataError
 
-__all__ = ["ALPHABET", "Tokenizer", "pretrained_tokenizer", "tokenizer"]
+__all__ = ["ALPHABET", "Tokenizer", "letters", "pretrained_tokenizer", "tokenizer"]
 
 ALPHABET = "\n " + string.ascii_lowercase + string.digits + string.punctuation + string.ascii_uppercase
 """Characters that the character tokenizer knows, in the order of their ids from 1 on; capitals come last."""
+
+SPACE = "\u2581"
+"""How SentencePiece writes a space."""
+
+
+def letters(lower: bool) -> str:
+    """The characters that have an id, without capitals if ``lower``."""
+    return ALPHABET[: -len(string.ascii_uppercase)] if lower else ALPHABET
 
 
 class Tokenizer(Protocol):
@@ -25,12 +33,19 @@ class Tokenizer(Protocol):
         """The text of every id, in order."""
         ...
 
+    def encode_with_ends(self, text: str) -> tuple[list[int], list[int]]:
+        """The ids of a text, and how many of its characters are read with each.
+
+        Of ids that share a character, the last one has read it.
+        """
+        ...
+
 
 class _Characters:
     """One id a character; 0 stands for all that the alphabet lacks, and for padding."""
 
     def __init__(self, lower: bool) -> None:
-        self.letters = ALPHABET[: -len(string.ascii_uppercase)] if lower else ALPHABET
+        self.letters = letters(lower)
         self.ids = {character: i for i, character in enumerate(self.letters, 1)}
 
     def encode(self, text: str) -> list[int]:
@@ -39,18 +54,36 @@ class _Characters:
     def pieces(self) -> list[str]:
         return ["\0", *self.letters]
 
+    def encode_with_ends(self, text: str) -> tuple[list[int], list[int]]:
+        return self.encode(text), list(range(1, len(text) + 1))
+
 
 class _Pretrained:
     """A tokenizer of transformers, by the name of a local folder or of a hub entry."""
 
     def __init__(self, name: str) -> None:
+        self.name = name
         self.inner = pretrained_tokenizer(name, extra="llm", others="'characters', ")
 
     def encode(self, text: str) -> list[int]:
         return list(self.inner.encode(text, add_special_tokens=False))
 
     def pieces(self) -> list[str]:
-        return [self.inner.decode([i]) for i in range(len(self.inner))]
+        marks = self.inner.convert_ids_to_tokens(list(range(len(self.inner))))
+        return [_spaced(self.inner.decode([i]), mark) for i, mark in enumerate(marks)]
+
+    def encode_with_ends(self, text: str) -> tuple[list[int], list[int]]:
+        if not self.inner.is_fast:
+            raise DataError(
+                f"the tokenizer '{self.name}' does not say where its tokens stand in a text: a fast one does"
+            )
+        found = self.inner(text, add_special_tokens=False, return_offsets_mapping=True)
+        return list(found["input_ids"]), [end for _, end in found["offset_mapping"]]
+
+
+def _spaced(text: str, mark: Any) -> str:
+    """The text of an id with the space that decoding takes from the beginning of what it is given (SentencePiece)."""
+    return f" {text}" if isinstance(mark, str) and mark.startswith(SPACE) and not text.startswith(" ") else text
 
 
 def pretrained_tokenizer(name: str, *, extra: str, others: str = "", folder: str | None = None) -> Any:

@@ -39,6 +39,7 @@ from kdrun.models.generative import ConditionalGenerator as conditional_generato
 from kdrun.models.generative import TwoHeadDiscriminator as two_head_discriminator
 from kdrun.models.graph_embeddings import GraphEmbedding as graph_embedding
 from kdrun.models.heads import BottleneckClassifier as bottleneck_classifier
+from kdrun.models.heads import MultiHeadClassifier as multi_head_classifier
 from kdrun.models.low_rank import low_rank_adapter as low_rank_adapter
 from kdrun.models.map_adapters import AttentionFusion as attention_fusion
 from kdrun.models.map_adapters import BottleneckStem as bottleneck_stem
@@ -53,9 +54,12 @@ from kdrun.models.small_transformers import CausalTransformer as causal_transfor
 from kdrun.models.small_transformers import EncoderTransformer as encoder_transformer
 from kdrun.models.small_transformers import VisionTransformer as vision_transformer
 from kdrun.models.spaces import StagedNetwork as staged_network
+from kdrun.models.supermasks import SupermaskNetwork as supermask_network
 from kdrun.models.taggers import AdapterTagger as adapter_tagger
 from kdrun.models.taggers import BottleneckAdapter as bottleneck_adapter
 from kdrun.models.taggers import RecurrentTagger as recurrent_tagger
+from kdrun.models.taggers import WindowTagger as window_tagger
+from kdrun.models.ties import untied as untied
 
 __all__ = [
     "adapter_tagger",
@@ -89,6 +93,7 @@ __all__ = [
     "mlp",
     "mlp_codec",
     "mobilenet_v2",
+    "multi_head_classifier",
     "multi_head_network",
     "normalised_linear",
     "opaque",
@@ -105,14 +110,17 @@ __all__ = [
     "shufflenet_v2",
     "staged_network",
     "standardized_linear",
+    "supermask_network",
     "timm",
     "topk_expert_routing",
     "torchvision",
     "transformers",
     "translator",
     "two_head_discriminator",
+    "untied",
     "variational_autoencoder",
     "vid_regressor",
     "vision_transformer",
     "wide_resnet",
+    "window_tagger",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from kdrun.registry import model
-from kdrun.types import Count, Fraction, Size
+from kdrun.types import Count, Fraction, Size, Unsigned
 
 __all__ = ["MixtureTokenAggregator"]
 
@@ -29,9 +29,10 @@ class _Block(nn.Module):
 class MixtureTokenAggregator(nn.Module):
     """A pre-norm transformer over the features of several experts, without positions (Zhong et al., 2022).
 
-    ``depth`` blocks with ``heads`` attention heads and feed-forward layers of ``width``, ``dropout`` behind both. Reads
-    tokens [batch, experts, features], any number of experts in any order; outputs ``feature`` [batch, features], the
-    mean over tokens before the head's layer norm, and ``logits`` [batch, num_classes].
+    ``depth`` blocks with ``heads`` attention heads and feed-forward layers of ``width``, ``dropout`` behind both; without
+    any (0) tokens are averaged as they are. Reads tokens [batch, experts, features], any number of experts in any order;
+    outputs ``feature`` [batch, features], the mean over tokens before the head's layer norm, and ``logits`` [batch,
+    num_classes].
 
     >>> found = models.mixture_token_aggregator(features=32, num_classes=3)(torch.zeros(2, 5, 32))
     >>> found["feature"].shape, found["logits"].shape
@@ -43,7 +44,7 @@ class MixtureTokenAggregator(nn.Module):
         *,
         features: Count = 32,
         heads: Count = 4,
-        depth: Count = 1,
+        depth: Unsigned = 1,
         width: Count = 64,
         dropout: Fraction = 0.1,
         num_classes: Size = "auto",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kdrun.errors import InputError
+from kdrun.limits import Limits
 from kdrun.randomness import seeded
 from kdrun.registry import catalog
 
@@ -69,17 +71,37 @@ def build(spec: Mapping[str, Any], *, seed: tuple[object, ...] | None = None) ->
     factory = part.load()
     params = {k: v for k, v in spec.items() if k not in ("model", "weights")}
     try:
-        if seed is None:
+        with _counted(), seeded(int(str(seed[0])), *seed[1:]) if seed is not None else contextlib.nullcontext():
             module = factory(**params)
-        else:
-            with seeded(int(str(seed[0])), *seed[1:]):
-                module = factory(**params)
     except ImportError as error:
         raise part.lacking(error) from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise InputError(f"model '{spec['model']}' refuses its parameters: {error}") from error
     module.kdrun_spec = dict(spec)
     return module
+
+
+@contextlib.contextmanager
+def _counted() -> Iterator[None]:
+    """Inside, the weights of modules are counted as they are made. Raises ``InputError`` where they are more than the limits."""
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+    from torch.nn.parameter import UninitializedParameter
+
+    limits, counts = Limits(), [0, 0]
+
+    def made(module: nn.Module, name: str, parameter: Tensor | None) -> None:
+        if parameter is None or isinstance(parameter, UninitializedParameter):
+            return
+        counts[0] += 1
+        counts[1] += parameter.numel()
+        limits.refuse_beyond("tensors", counts[0], "tensors in the weights of a model")
+        limits.refuse_beyond("parameters", counts[1], "parameters of a model")
+
+    handle = register_module_parameter_registration_hook(made)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:

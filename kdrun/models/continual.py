@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kdrun.models.heads import HeadsByTask, head_of_tasks
 from kdrun.ops.subspaces import scaled_weight_projection
 from kdrun.registry import catalog, model
-from kdrun.types import Count, Size
+from kdrun.types import Count, Positive, Size
 
 __all__ = ["MultiHeadNetwork", "ScaledProjection"]
 
@@ -19,8 +20,10 @@ class MultiHeadNetwork(nn.Module):
     """Convolutions (``channels``), then linear layers (``hidden``), with ReLU, and a linear head for each task.
 
     Without biases. Convolutions of 3 by 3 are followed by batch norm without running statistics or parameters, and
-    max-pooling. Reads images [batch, in_channels, image_size, image_size] and the ``task`` [batch] (int64, from 0 to
-    ``tasks`` - 1) whose head answers each; gives logits [batch, num_classes].
+    max-pooling; linear layers, where ``layer_norm``, by layer norm without parameters, after the ReLU. With ``shared_head`` one
+    head answers for all tasks. Logits are multiplied by ``output_scale``. Reads images [batch, in_channels, image_size,
+    image_size] and the ``task`` [batch] (int64, from 0 to ``tasks`` - 1) whose head answers each; gives logits [batch,
+    num_classes]. Taps: ``feature``, what enters the head, and ``head``.
 
     >>> network = models.multi_head_network(hidden=[16], tasks=3, num_classes=2, in_channels=1, image_size=8)
     >>> network(torch.zeros(4, 1, 8, 8), torch.tensor([0, 0, 2, 1])).shape
@@ -33,6 +36,9 @@ class MultiHeadNetwork(nn.Module):
         channels: list[Count] = (),  # type: ignore[assignment]
         hidden: list[Count] = (100, 100),  # type: ignore[assignment]
         tasks: Count = 10,
+        shared_head: bool = False,
+        layer_norm: bool = False,
+        output_scale: Positive = 1.0,
         num_classes: Size = "auto",
         in_channels: Size = "auto",
         image_size: Size = "auto",
@@ -48,13 +54,18 @@ class MultiHeadNetwork(nn.Module):
         before *= side * side
         for width in hidden:
             layers += [nn.Linear(before, width, bias=False), nn.ReLU()]
+            layers += [nn.LayerNorm(width, elementwise_affine=False)] if layer_norm else []
             before = width
         self.body = nn.Sequential(*layers)
-        self.heads = nn.Parameter(torch.randn(tasks, int(num_classes), before) / before**0.5)
+        self.head = head_of_tasks(before, int(num_classes), None if shared_head else tasks)
+        self.output_scale = output_scale
+        self.tap_points = {"feature": "head:input", "head": "head"}
 
     def forward(self, image: Tensor, task: Tensor) -> Tensor:
         """Logits [batch, classes] of images, each by the head of its ``task`` [batch] (int64)."""
-        return torch.einsum("bcf,bf->bc", self.heads[task], self.body(image))
+        features = self.body(image)
+        logits = self.head(features, task) if isinstance(self.head, HeadsByTask) else self.head(features)
+        return logits if self.output_scale == 1.0 else logits * self.output_scale
 
 
 @model(name="scaled_projection")

@@ -86,6 +86,19 @@ class ConditionalGenerator(nn.Module):
         return self.leave(self.norm(maps).relu()).sigmoid()
 
 
+class _Halving(nn.Module):
+    """Two convolutions beside a shortcut, then half as many pixels a side."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(before, after, 3, padding=1), nn.Conv2d(after, after, 3, padding=1)
+        self.shortcut = nn.Conv2d(before, after, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.second(F.leaky_relu(self.first(x), 0.2))
+        return F.avg_pool2d(F.leaky_relu(inner + self.shortcut(x), 0.2), 2)
+
+
 @model(name="two_head_discriminator", outputs=("real", "logits"))
 class TwoHeadDiscriminator(nn.Module):
     """Residual convolutions, halving between, summed over pixels; one head for real or generated, one for the class.
@@ -104,14 +117,9 @@ class TwoHeadDiscriminator(nn.Module):
         self, *, width: Count = 32, levels: Count = 2, num_classes: Count = 10, in_channels: Size = "auto"
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        before = int(in_channels)
-        for i in range(levels):
-            after = width * min(2**i, 16)
-            layers += [nn.Conv2d(before, after, 3, padding=1), nn.LeakyReLU(0.2)]
-            layers += [nn.Conv2d(after, after, 3, padding=1), nn.LeakyReLU(0.2), nn.AvgPool2d(2)]
-            before = after
-        self.body = nn.Sequential(*layers)
+        widths = [int(in_channels), *[width * min(2**i, 16) for i in range(levels)]]
+        self.body = nn.Sequential(*[_Halving(into, out) for into, out in itertools.pairwise(widths)])
+        before = widths[-1]
         self.real = nn.Linear(before, 1)
         self.head = nn.Linear(before, num_classes)
         self.tap_points = {"feature": "head:input", "head": "head"}

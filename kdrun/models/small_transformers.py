@@ -189,9 +189,12 @@ class EncoderTransformer(_TokenTransformer):
         self.per_token, self.padding = per_token, padding
         self.tap_points = _points(self.depth, feature="head:input")
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits [batch, classes] (or [batch, length, classes]) of ids [batch, length]; padding is not attended to."""
-        real = tokens != self.padding
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Logits [batch, classes] (or [batch, length, classes]) of ids [batch, length]; padding is not attended to.
+
+        ``mask`` [batch, length], false or 0 at padding, takes the place of the id that pads.
+        """
+        real = tokens != self.padding if mask is None else mask.bool()
         hidden = self.hidden(tokens, real[:, None, None, :])
         if self.per_token:
             return self.head(hidden)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
@@ -9,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from kdrun.errors import InputError
+from kdrun.models.transformers_loading import built, planning
 from kdrun.models.transformers_options import configuration
 from kdrun.registry import model
-from kdrun.types import Count, Size
+from kdrun.types import Count, PretrainedName, Size, Unsigned
 
-__all__ = ["AdapterTagger", "BottleneckAdapter", "RecurrentTagger", "pretrained_encoder"]
+__all__ = ["AdapterTagger", "BottleneckAdapter", "RecurrentTagger", "WindowTagger", "pretrained_encoder"]
 
 
 @model(name="recurrent_tagger")
@@ -61,6 +63,44 @@ def _recur(layer: nn.GRU, x: Tensor) -> Tensor:
         return torch.gru(x, start, weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)[0]
 
 
+@model(name="window_tagger")
+class WindowTagger(nn.Module):
+    """Convolutions over word vectors, each with a rectifier, and a head: a word is tagged by its neighbours (Collobert et al., 2011).
+
+    ``depth`` layers of width ``hidden`` read ``reach`` words to either side each. Reads ``tokens`` [batch, T, vector] and
+    gives logits [batch, T, num_classes]; padding (vectors of zeros, at the end) changes nothing of what comes before it.
+    Taps: ``feature`` [batch, T, hidden], not below 0; ``head``.
+
+    >>> models.window_tagger(hidden=8, vector=4, num_classes=3)(torch.ones(2, 5, 4)).shape
+    torch.Size([2, 5, 3])
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden: Count = 64,
+        depth: Count = 2,
+        reach: Unsigned = 1,
+        vector: Size = "auto",
+        num_classes: Size = "auto",
+    ) -> None:
+        super().__init__()
+        widths = [int(vector), *[hidden] * depth]
+        self.layers = nn.ModuleList(
+            nn.Conv1d(into, out, 2 * reach + 1, padding=reach) for into, out in itertools.pairwise(widths)
+        )
+        self.head = nn.Linear(hidden, int(num_classes))
+        self.tap_points = {"feature": "head:input", "head": "head"}
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits [batch, T, classes] of word vectors [batch, T, vector]."""
+        real = tokens.ne(0).any(-1)[:, None]
+        x = tokens.transpose(1, 2)
+        for layer in self.layers:
+            x = layer(x).relu() * real
+        return self.head(x.transpose(1, 2))
+
+
 @model(name="bottleneck_adapter")
 class BottleneckAdapter(nn.Module):
     """``x + up(relu(down(x)))`` over the last axis, near the identity at first (Houlsby et al., 2019).
@@ -105,8 +145,8 @@ class AdapterTagger(nn.Module):
     def __init__(
         self,
         *,
-        name: str = "bert",
-        pretrained: str | None = None,
+        name: PretrainedName = "bert",
+        pretrained: PretrainedName | None = None,
         config: dict[str, Any] | None = None,
         reduction: Count = 16,
         padding: int = 0,
@@ -128,9 +168,9 @@ class AdapterTagger(nn.Module):
         self.head = nn.Linear(width, int(num_classes))
         self.tap_points = {"feature": "head:input", "head": "head"}
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits [batch, T, classes] of piece ids [batch, T]."""
-        real = (tokens != self.padding).long()
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Logits [batch, T, classes] of piece ids [batch, T]; ``mask`` [batch, T], 0 at padding, takes the place of the id that pads."""
+        real = (tokens != self.padding if mask is None else mask).long()
         return self.head(self.encoder(input_ids=tokens, attention_mask=real).last_hidden_state)
 
 
@@ -143,15 +183,12 @@ def pretrained_encoder(name: str, pretrained: str | None, config: dict[str, Any]
         import transformers
     except ImportError:
         raise InputError("encoders of transformers need an extra: pip install 'kdrun[nlp]'") from None
-    planning = torch.get_default_device().type == "meta"
+    planned = pretrained is None or planning()
     try:
-        if pretrained is not None and not planning:
-            configuration(pretrained, config)
-            return transformers.AutoModel.from_pretrained(pretrained, trust_remote_code=False, **config)
-        return transformers.AutoModel.from_config(configuration(name, config, architecture=name))
+        settings = configuration(name if planned else str(pretrained), config, architecture=name if planned else None)
+        return built(transformers.AutoModel, str(pretrained), settings, config, pretrained=not planned)
     except (OSError, ValueError) as error:
-        what = pretrained if pretrained is not None and not planning else name
         raise InputError(
-            f"transformers cannot load '{what}', which is neither a local folder nor reachable on the hub: "
-            f"{str(error).splitlines()[0]}"
+            f"transformers cannot load '{name if planned else pretrained}', which is neither a local folder nor reachable on "
+            f"the hub: {str(error).splitlines()[0]}"
         ) from error

@@ -1,32 +1,31 @@
 """Reading inner modules without editing the model.
 
-A tap is a module path: its output, its input (``path:input``), or its output tokens laid out as a map (``path:map``).
+A tap is a module path: its output, its input (``path:input``), or its output laid out as a map (``path:map``: tokens, or a map
+with channels last). Models give some of them names, and say how these are laid out.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from kdrun.errors import InputError, nearest
+from kdrun.models.layouts import View, patch_stride
 
 __all__ = [
     "Detour",
     "Slot",
+    "TapPoint",
     "WatchedSlot",
     "inner_module",
     "level_taps",
-    "patch_grid",
     "resolve_tap",
     "tap",
-    "tokens_as_map",
+    "tap_point",
 ]
-
-MOST_LEADING = 5
-"""Tokens before those of patches: a class token and four registers."""
 
 
 def level_taps(paths: Sequence[str], before_relu: Sequence[str] = ()) -> dict[str, str]:
@@ -84,6 +83,15 @@ class WatchedSlot(Slot):
             )
 
 
+@dataclass(frozen=True)
+class TapPoint:
+    """Where a tap reads: a module, its ``input`` or ``output``, and how the value is laid out, if otherwise than it is there."""
+
+    module: nn.Module
+    side: str
+    view: View | None = None
+
+
 def resolve_tap(module: nn.Module, path: str, *, key: str | None = None) -> tuple[nn.Module, str]:
     """Return the submodule that ``path`` names, and ``input``, ``output`` or ``map``.
 
@@ -104,75 +112,79 @@ def resolve_tap(module: nn.Module, path: str, *, key: str | None = None) -> tupl
     return modules[name], side or "output"
 
 
-def inner_module(module: nn.Module, path: str, *, key: str | None = None) -> tuple[nn.Module, str]:
-    """The submodule that ``path`` names, to be called by itself, and the prefix of its parameters' names.
+def tap_point(module: nn.Module, path: str, *, key: str | None = None) -> TapPoint:
+    """Where the tap ``path`` reads, and how the value is laid out; a model's ``tap_views`` say it of the taps that it names.
+
+    Raises ``InputError`` with the nearest known name.
+    """
+    inner, side = resolve_tap(module, path, key=key)
+    points: dict[str, str] = getattr(module, "tap_points", {})
+    view = _named_view(module, path, points.get(path, path))
+    if view is None and side == "map":
+        last = getattr(module, "tap_channels_last", False)
+        view = View("map", patches=patch_stride(module), channels_last=last)
+    return TapPoint(inner, "input" if side == "input" else "output", view)
+
+
+def _named_view(module: nn.Module, path: str, full: str) -> View | None:
+    """How a model lays out the tap that it names so; the model may stand in another, under the same names."""
+    for place, inner in module.named_modules():
+        views: dict[str, View] = getattr(inner, "tap_views", {})
+        if path in views and full == f"{place}.{inner.tap_points[path]}".lstrip("."):
+            return views[path]
+    return None
+
+
+def inner_module(module: nn.Module, path: str, *, key: str | None = None) -> nn.Module:
+    """The submodule that ``path`` names, to be called by itself.
 
     ``path`` is a module path or a named point; empty for the model itself. Raises ``InputError`` for an unknown one.
     """
     if not path:
-        return module, ""
+        return module
     inner, side = resolve_tap(module, path, key=key)
     if side != "output":
         raise InputError(f"'{path}' is no module but what one reads or a view of it", key=key)
-    return inner, next(name for name, found in module.named_modules() if found is inner) + "."
+    return inner
 
 
-def tokens_as_map(tokens: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
-    """Patch tokens [batch, count, dim] as a map [batch, dim, height, width]; leading tokens, of no patch, are left out.
+class _Frame:
+    """Height and width of the images that a model is reading."""
 
-    ``grid`` is the height and width that the model knows; where it has none, or one that the tokens do not fill, as
-    behind a pooling, the map is square. Raises ``InputError`` for what is neither, with up to 5 leading tokens: a class
-    token and four registers.
-    """
-    if tokens.dim() != 3:
-        raise InputError(f"a :map tap reads tokens [batch, count, dim], got {list(tokens.shape)}")
-    count = tokens.shape[1]
-    side = math.isqrt(count)
-    fitting = [(h, w) for h, w in (grid or (side, side), (side, side)) if h * w and 0 <= count - h * w <= MOST_LEADING]
-    if not fitting:
-        known = f" or of the model's grid of {grid[0]}×{grid[1]}" if grid else ""
-        raise InputError(
-            f"a :map tap reads the patches of a square{known}, behind {MOST_LEADING} other tokens at most; got {count} tokens"
-        )
-    height, width = fitting[0]
-    return tokens[:, count - height * width :].transpose(1, 2).unflatten(2, (height, width))
+    def __init__(self, module: nn.Module) -> None:
+        self.size: tuple[int, int] | None = None
+        module.register_forward_pre_hook(self._look, with_kwargs=True)
+
+    def _look(self, _: nn.Module, inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+        first = next((v for v in (*inputs, *options.values()) if isinstance(v, Tensor)), None)
+        self.size = (int(first.shape[2]), int(first.shape[3])) if first is not None and first.dim() == 4 else None
 
 
-def patch_grid(module: nn.Module) -> tuple[int, int] | None:
-    """Rows and columns of patches, where a model says them: timm's ``grid_size``, others' sizes of images and patches."""
-    for inner in module.modules():
-        grid = getattr(inner, "grid_size", None)
-        image, patch = (_pair(getattr(inner, name, None)) for name in ("image_size", "patch_size"))
-        if isinstance(grid, tuple) and len(grid) == 2:
-            return int(grid[0]), int(grid[1])
-        if image and patch:
-            return image[0] // patch[0], image[1] // patch[1]
-    return None
-
-
-def _pair(size: Any) -> tuple[int, int] | None:
-    if isinstance(size, int):
-        return size, size
-    return (int(size[0]), int(size[1])) if isinstance(size, tuple | list) and len(size) == 2 else None
+def _reader(module: nn.Module, point: TapPoint) -> Callable[[Any], Any]:
+    """What a tap gives of what passes at its point."""
+    view = point.view
+    if view is None:
+        return lambda value: value[0] if isinstance(value, tuple) and isinstance(value[0], Tensor) else value
+    frame = _Frame(module) if view.kind == "map" else None
+    return lambda value: view.of(value, frame.size if frame else None)
 
 
 def tap(module: nn.Module, path: str, slot: Slot | None = None, *, key: str | None = None) -> Slot:
     """Attach a hook that keeps what passes at ``path`` in ``slot``, a new one unless given; return it."""
-    inner, side = resolve_tap(module, path, key=key)
+    point = tap_point(module, path, key=key)
     slot = Slot() if slot is None else slot
-    grid = patch_grid(module) if side == "map" else None
+    read = _reader(module, point)
 
     def read_input(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-        slot.put(inputs[0])
+        slot.put(read(inputs[0]))
 
     def read_output(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
-        value = output[0] if isinstance(output, tuple) and isinstance(output[0], Tensor) else output
-        slot.put(tokens_as_map(value, grid) if side == "map" else value)
+        slot.put(read(output))
 
-    if side == "input":
-        inner.register_forward_pre_hook(read_input)
+    if point.side == "input":
+        point.module.register_forward_pre_hook(read_input)
     else:
-        inner.register_forward_hook(read_output)
+        point.module.register_forward_hook(read_output)
     return slot
 
 
@@ -191,20 +203,20 @@ class Detour:
         self._given: list[Any] = [None] * len(patch)
         self._armed = False
         for i, path in enumerate(patch):
-            inner, side = resolve_tap(module, path, key=f"{key}.patch")
-            if side == "map":
+            if resolve_tap(module, path, key=f"{key}.patch")[1] == "map":
                 raise InputError(f"'{path}' is a view of tokens: patch the tokens themselves", key=f"{key}.patch")
-            if side == "input":
-                inner.register_forward_pre_hook(self._replace_input(i))
+            point = tap_point(module, path, key=f"{key}.patch")
+            if point.side == "input":
+                point.module.register_forward_pre_hook(self._replace_input(i, point.view))
             else:
-                inner.register_forward_hook(self._replace_output(i))
+                point.module.register_forward_hook(self._replace_output(i, point.view))
         if until is not None:
-            inner, side = resolve_tap(module, until, key=f"{key}.until")
-            self._grid = patch_grid(module) if side == "map" else None
-            if side == "input":
-                inner.register_forward_pre_hook(self._stop_at_input)
+            point = tap_point(module, until, key=f"{key}.until")
+            self._read = _reader(module, point) if point.view else lambda value: value
+            if point.side == "input":
+                point.module.register_forward_pre_hook(self._stop_at_input)
             else:
-                inner.register_forward_hook(self._stop_at_map if side == "map" else self._stop)
+                point.module.register_forward_hook(self._stop)
 
     def run(self, target: Callable[..., Any], inputs: Sequence[Any], options: dict[str, Any]) -> Any:
         """Call ``target`` on the leading inputs; the last ones are what the patched modules give."""
@@ -219,20 +231,19 @@ class Detour:
             self._armed = False
             self._given[:] = [None] * len(self._given)
 
-    def _replace_output(self, place: int) -> Callable[..., Any]:
-        return lambda _, __, ___: self._given[place] if self._armed else None
+    def _replace_output(self, place: int, view: View | None) -> Callable[..., Any]:
+        return lambda _, __, output: self._value(place, view, output) if self._armed else None
 
-    def _replace_input(self, place: int) -> Callable[..., Any]:
-        return lambda _, inputs: (self._given[place], *inputs[1:]) if self._armed else None
+    def _replace_input(self, place: int, view: View | None) -> Callable[..., Any]:
+        return lambda _, inputs: (self._value(place, view, inputs[0]), *inputs[1:]) if self._armed else None
+
+    def _value(self, place: int, view: View | None, given: Any) -> Any:
+        return view.put(self._given[place], given) if view else self._given[place]
 
     def _stop(self, _: nn.Module, __: Any, output: Any) -> None:
         if self._armed:
-            raise _Reached(output)
-
-    def _stop_at_map(self, _: nn.Module, __: Any, output: Tensor) -> None:
-        if self._armed:
-            raise _Reached(tokens_as_map(output, self._grid))
+            raise _Reached(self._read(output))
 
     def _stop_at_input(self, _: nn.Module, inputs: tuple[Any, ...]) -> None:
         if self._armed:
-            raise _Reached(inputs[0])
+            raise _Reached(self._read(inputs[0]))

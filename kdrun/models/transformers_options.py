@@ -17,13 +17,17 @@ __all__ = ["checked_options", "configuration"]
 ATTENTION = ("eager", "sdpa")
 """Ways to attend that come with torch. Any other name may be that of a kernel on a hub."""
 
-DTYPES = ("float32", "float16", "bfloat16", "auto")
-
 BESIDE = ("num_labels", "id2label", "label2id", "problem_type", "tie_word_embeddings")
 """Settings that every architecture has, whether its configuration lists them or not."""
 
-NEVER = ("auto_map", "quantization_config", "transformers_version", "model_type", "architectures")
-"""Entries of a configuration that name code, packages or what the model is."""
+NEVER = (
+    *("auto_map", "quantization_config", "transformers_version", "model_type", "architectures"),
+    *("model_args", "timm_kwargs", "backbone_kwargs", "detectron2_config_args", "index_path", "passages_path"),
+)
+"""Entries of a configuration that name code, packages or what the model is, or are handed on to another library as they are."""
+
+MAPPINGS = ("id2label", "label2id", "rope_scaling", "rope_parameters")
+"""Settings that are mappings of numbers and names, whatever the architecture has for them."""
 
 
 def configuration(name: str, options: Mapping[str, Any], *, architecture: str | None = None) -> Any:
@@ -48,13 +52,30 @@ def checked_options(plain: Any, options: Mapping[str, Any]) -> dict[str, Any]:
         if name == "attn_implementation":
             _one_of(name, value, ATTENTION)
         elif name in ("dtype", "torch_dtype"):
-            _one_of(name, value, DTYPES)
-        elif name not in own or name.startswith("_"):
+            raise InputError(
+                f"{name} is no setting of an architecture: the precision of weights stands beside config, as dtype"
+            )
+        elif name not in own or str(name).startswith("_"):
             raise InputError(
                 f"'{name}' is no setting of a model of this kind{nearest(name, own)}; where files come from and go to, "
                 "secrets and code are not a configuration's to say"
             )
+        else:
+            _check_inner(name, value, getattr(plain, name, None))
     return dict(options)
+
+
+def _check_inner(name: str, value: Any, known: Any) -> None:
+    """A mapping is that of an inner model, whose own settings pass, or one of numbers and names."""
+    if isinstance(value, Mapping) and hasattr(known, "to_dict"):
+        try:
+            checked_options(known, value)
+        except InputError as error:
+            raise InputError(f"in {name}: {error.message}") from None
+    elif isinstance(value, Mapping) and name not in MAPPINGS and not isinstance(known, Mapping):
+        raise InputError(f"{name} is no mapping for a model of this kind")
+    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        raise InputError(f"{name} is no list of mappings")
 
 
 def _one_of(name: str, value: Any, known: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from kdrun.data.tagging import ToyTwoDomainNer
@@ -21,6 +22,20 @@ def test_toy_rows_are_as_promised(tagged_domains) -> None:
     assert torch.equal(
         tagged_domains["test"].rows()["tokens"], ToyTwoDomainNer(**TOY, seed=1).load()["test"].rows()["tokens"]
     )
+
+
+def test_types_of_the_two_domains_are_as_like_as_asked() -> None:
+    def words(likeness: float) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = ToyTwoDomainNer(**{**TOY, "vector": 512}, noise=0.0, likeness=likeness, seed=2).load()["target"].rows()
+        named = [rows[column].eq(1) for column in ("source_tags", "tags")]  # type 1 of either domain: one vector each
+        source, target = (rows["tokens"][mask] for mask in named)
+        assert (source == source[0]).all()
+        assert (target == target[0]).all()
+        return source[0], target[0]
+
+    torch.testing.assert_close(*words(1.0))
+    for likeness in (0.0, 0.6, 0.95):
+        assert float(torch.cosine_similarity(*words(likeness), dim=0)) == pytest.approx(likeness, abs=0.1)
 
 
 def test_toy_mentions_are_whole_and_of_two_kinds(tagged_domains) -> None:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from kdrun.data.tasks import RotatedDigits
+from kdrun.data.tasks import RotatedDigits, SplitGlyphs
+from kdrun.errors import DataError
+
+
+def test_no_task_is_asked_about_a_row_that_another_one_learns() -> None:
+    for rows in ({}, {"train_rows": 1000, "test_rows": 797}, {"train_rows": 1, "test_rows": 1}):
+        tasks = RotatedDigits(tasks=5, angle=0.0, noise=0.0, **rows).load()["tasks"]
+        images = {
+            n: torch.cat([t[n].rows()["image"].flatten(1) for t in tasks]).unique(dim=0) for n in ("train", "test")
+        }
+        assert len(torch.cat([images["train"], images["test"]]).unique(dim=0)) == len(images["train"]) + len(
+            images["test"]
+        )
 
 
 def test_tasks_turn_and_share_no_rows_between_train_and_test() -> None:
@@ -15,3 +28,21 @@ def test_tasks_turn_and_share_no_rows_between_train_and_test() -> None:
     everything = torch.cat([image, tasks[0]["test"].rows()["image"].flatten(1)])
     assert len(everything.unique(dim=0)) == 700, "no picture stands in both"
     assert not torch.equal(image, tasks[1]["train"].rows()["image"].flatten(1))
+
+
+def test_glyphs_are_split_into_tasks_of_their_own_characters() -> None:
+    small = {"tasks": 3, "classes": 2, "per_class": 4, "valid_per_class": 2, "test_per_class": 3}
+    source = SplitGlyphs(**small, seed=1)
+    tasks, told = source.load()["tasks"], source.info()["tasks"]
+    for number, task in enumerate(tasks):
+        for split, count in (("train", 8), ("valid", 4), ("test", 6)):
+            rows = task[split].rows()
+            assert len(task[split]) == told[number][split].size == count
+            assert rows["task"].unique().tolist() == [number]
+            assert rows["label"].bincount().tolist() == [count // 2] * 2
+    same = SplitGlyphs(**small, seed=1, rotation=0.0, shift=0.0, contrast=0.0, noise=0.0, typefaces=["DejaVuSans"])
+    faces = [task["train"].rows()["image"].flatten(1).unique(dim=0) for task in same.load()["tasks"]]
+    assert [len(f) for f in faces] == [2, 2, 2]
+    assert len(torch.cat(faces).unique(dim=0)) == 6, "no character is in two tasks"
+    with pytest.raises(DataError, match="there are 62 characters"):
+        SplitGlyphs(tasks=11, classes=6)

@@ -45,3 +45,14 @@ def test_transformers_models_by_architecture() -> None:
     assert network(torch.randint(0, 50, (2, 7))).logits.shape == (2, 100)
     with pytest.raises(InputError, match="transformers cannot load 'no/such'"):
         make("transformers", name="no/such")
+
+
+def test_what_an_architecture_does_not_do_is_refused_with_what_it_does() -> None:
+    pytest.importorskip("transformers")
+    with pytest.raises(InputError, match="'resnet' of transformers does no causal_lm; say task: image_classification"):
+        make("transformers", name="resnet")
+    with pytest.raises(
+        InputError,
+        match="'t5' of transformers does no causal_lm; say task: sequence_classification or token_classification",
+    ):
+        make("transformers", name="t5")

@@ -23,6 +23,18 @@ def test_recurrent_tagger_does_not_see_padding_and_reads_both_ways() -> None:
     assert not torch.allclose(torch.func.functional_call(model, twin, (x,)), model(x))
 
 
+def test_window_tagger_does_not_see_padding_and_reads_so_many_words_to_either_side() -> None:
+    spec = {"model": "window_tagger", "hidden": 8, "depth": 2, "reach": 1, "vector": 4, "num_classes": 3}
+    model = build(spec, seed=(0, "w"))
+    x = torch.randn(2, 7, 4)
+    longer = torch.cat([x, torch.zeros(2, 3, 4)], dim=1)
+    assert torch.allclose(model(longer)[:, :7], model(x), atol=1e-6)
+    changed = x.clone()
+    changed[:, 3] += 1
+    moved = (model(changed) != model(x)).any(-1).any(0)
+    assert moved.tolist() == [False, True, True, True, True, True, False]
+
+
 def test_adapters_start_near_the_frozen_encoder_and_alone_are_trained() -> None:
     pytest.importorskip("transformers")
     small = {

@@ -66,3 +66,33 @@ def test_settings_of_the_architecture_pass_under_both_of_their_names(folder) -> 
     assert network.config.n_embd == 8
     loaded = models.transformers(name=folder, task="masked_lm", pretrained=True, config={"hidden_dropout_prob": 0.0})
     assert loaded.config.hidden_dropout_prob == 0.0
+
+
+@pytest.mark.parametrize(
+    ("inner", "told"),
+    [
+        ({"cache_dir": "elsewhere"}, "in vision_config: 'cache_dir' is no setting"),
+        ({"auto_map": {"AutoModel": "code.Model"}}, "in vision_config: 'auto_map' is no setting"),
+        ({"model_type": "bert"}, "in vision_config: 'model_type' is no setting"),
+        ({"attn_implementation": "someone/kernel"}, "in vision_config: attn_implementation is one of eager, sdpa"),
+        ({"hiden_size": 8}, r"in vision_config: 'hiden_size' .*did you mean 'hidden_size'"),
+        ({"hidden_size": {"a": 1}}, "in vision_config: hidden_size is no mapping"),
+    ],
+)
+def test_settings_of_inner_models_are_checked_alike(inner, told) -> None:
+    from kdrun.models.transformers_options import configuration
+
+    with pytest.raises(InputError, match=told):
+        configuration("clip", {"vision_config": inner}, architecture="clip")
+    assert (
+        configuration("clip", {"vision_config": {"image_size": 64}}, architecture="clip").vision_config.image_size == 64
+    )
+
+
+def test_what_is_handed_on_to_another_library_is_refused() -> None:
+    from kdrun.models.transformers_options import configuration
+
+    with pytest.raises(InputError, match="'model_args' is no setting"):
+        configuration("timm_wrapper", {"model_args": {"checkpoint_path": "x"}}, architecture="timm_wrapper")
+    with pytest.raises(InputError, match="num_attention_heads is no list of mappings"):
+        configuration("bert", {"num_attention_heads": [{}]}, architecture="bert")
