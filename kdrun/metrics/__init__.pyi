@@ -20,6 +20,7 @@ from kdrun.metrics.comparison import positive_flips as positive_flips
 from kdrun.metrics.comparison import retrieval as retrieval
 from kdrun.metrics.counting import count_mae as count_mae
 from kdrun.metrics.counting import count_rmse as count_rmse
+from kdrun.metrics.exactness import largest_difference as largest_difference
 from kdrun.metrics.exactness import relative_parameter_gap as relative_parameter_gap
 from kdrun.metrics.exactness import removal_margin as removal_margin
 from kdrun.metrics.generation import frechet_distance as frechet_distance
@@ -30,13 +31,18 @@ from kdrun.metrics.language import exact_match as exact_match
 from kdrun.metrics.language import perplexity as perplexity
 from kdrun.metrics.leakage import feature_knn_distance as feature_knn_distance
 from kdrun.metrics.leakage import row_count as row_count
+from kdrun.metrics.multi_label import mean_average_precision as mean_average_precision
+from kdrun.metrics.multi_label import multi_label_f1 as multi_label_f1
+from kdrun.metrics.multi_label import subset_accuracy as subset_accuracy
 from kdrun.metrics.open_set import h_score as h_score
 from kdrun.metrics.ranks import ranking as ranking
+from kdrun.metrics.regression import r_squared as r_squared
 from kdrun.metrics.selection import element as element
 from kdrun.metrics.selection import gradient_agreement as gradient_agreement
 from kdrun.metrics.selection import selection_regret as selection_regret
 from kdrun.metrics.sets import gospa as gospa
 from kdrun.metrics.statistics import backward_transfer as backward_transfer
+from kdrun.metrics.statistics import forgetting as forgetting
 from kdrun.metrics.statistics import group_means as group_means
 from kdrun.metrics.statistics import maximum as maximum
 from kdrun.metrics.statistics import mean_value as mean_value

@@ -69,7 +69,7 @@ def accuracy_by_group(logits: Tensor, label: Tensor, counts: Tensor) -> dict[str
     return found
 
 
-@metric
+@metric(best="lowest")
 def nll(logits: Tensor, label: Tensor) -> float:
     """Mean negative log likelihood of the labels, in nats; 0 or above.
 
@@ -81,7 +81,7 @@ def nll(logits: Tensor, label: Tensor) -> float:
     return F.cross_entropy(logits.double(), label).item()
 
 
-@metric
+@metric(best="lowest")
 def calibration_error(
     logits: Tensor, label: Tensor, *, bins: Count = 15, norm: Literal["l1", "l2", "max"] = "l1"
 ) -> float:
@@ -164,7 +164,7 @@ def _area(positive: Tensor, negative: Tensor) -> Tensor:
     return (below + upto).mean() / (2 * len(negative))
 
 
-@metric
+@metric(best="lowest")
 def brier_score(logits: Tensor, label: Tensor) -> float:
     """Mean over rows of the squared distance of the probabilities from the label's indicator; from 0 to 2.
 
@@ -213,7 +213,7 @@ def agreement(logits: Tensor, reference: Tensor) -> float:
     return (logits.argmax(-1) == reference.argmax(-1)).double().mean().item()
 
 
-@metric
+@metric(best="lowest")
 def mean_absolute_error(logits: Tensor, target: Tensor, mask: Tensor | None = None) -> float:
     """Mean absolute difference from ``target``, over all elements or those that ``mask`` keeps; 0 or above.
 
@@ -229,7 +229,7 @@ def mean_absolute_error(logits: Tensor, target: Tensor, mask: Tensor | None = No
     return (errors if mask is None else errors[mask.view_as(errors).bool()]).mean().item()
 
 
-@metric
+@metric(best="lowest")
 def root_mean_squared_error(logits: Tensor, target: Tensor) -> float:
     """Root of the mean squared difference from ``target``; 0 or above, in its unit.
 

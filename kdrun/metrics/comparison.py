@@ -50,7 +50,7 @@ def positive_flips(logits: Tensor, reference: Tensor, label: Tensor) -> float:
     return (_right(logits, label) & ~_right(reference, label)).double().mean().item()
 
 
-@metric
+@metric(best="lowest")
 def negative_flips(logits: Tensor, reference: Tensor, label: Tensor) -> float:
     """Share of rows that ``logits`` gets wrong and ``reference`` right; from 0 to 1.
 

@@ -13,7 +13,7 @@ def _errors(logits: Tensor, count: Tensor) -> Tensor:
     return logits.double().flatten(1).sum(1) - count.double()
 
 
-@metric
+@metric(best="lowest")
 def count_mae(logits: Tensor, count: Tensor) -> float:
     """Mean absolute error of counts that are sums of density maps; 0 or above.
 
@@ -25,7 +25,7 @@ def count_mae(logits: Tensor, count: Tensor) -> float:
     return _errors(logits, count).abs().mean().item()
 
 
-@metric
+@metric(best="lowest")
 def count_rmse(logits: Tensor, count: Tensor) -> float:
     """Root of the mean squared error of counts that are sums of density maps; often printed as "MSE"; 0 or above.
 

@@ -5,12 +5,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kdrun.ops.checks import require_same_shape
 from kdrun.registry import metric
 
-__all__ = ["relative_parameter_gap", "removal_margin"]
+__all__ = ["largest_difference", "relative_parameter_gap", "removal_margin"]
 
 
 @metric
+def largest_difference(first: Tensor, second: Tensor) -> float:
+    """``max |a - b|`` over two tensors of one shape, in float64: 0 where they are the same to the last bit.
+
+    NaN where either has one. Raises ``ValueError`` for different shapes.
+
+    >>> metrics.largest_difference(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 1.5]))
+    0.5
+    """
+    require_same_shape(first, second, "the two tensors")
+    return (first.double() - second.double()).abs().max().item()
+
+
+@metric(best="lowest")
 def relative_parameter_gap(weight: Tensor, reference: Tensor) -> float:
     """``|W - W*| / |W*|`` in the Frobenius norm, float64: 0 where both agree.
 

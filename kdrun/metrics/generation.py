@@ -12,7 +12,7 @@ from kdrun.types import Count
 __all__ = ["frechet_distance", "manifold_recall", "mean_squared_distance"]
 
 
-@metric
+@metric(best="lowest")
 def frechet_distance(features: Tensor, reference: Tensor) -> float:
     """Fréchet distance of two samples' features taken as Gaussian (Heusel et al., 2017); 0 or above.
 
@@ -50,7 +50,7 @@ def manifold_recall(features: Tensor, reference: Tensor, *, neighbours: Count = 
     return (torch.cdist(second, first) <= radius).any(1).double().mean().item()
 
 
-@metric
+@metric(best="lowest")
 def mean_squared_distance(first: Tensor, second: Tensor) -> float:
     """Mean square of the elementwise difference of two tensors of one shape; 0 or above.
 

@@ -13,7 +13,7 @@ from kdrun.registry import metric
 __all__ = ["canary_exposure", "exact_match", "perplexity"]
 
 
-@metric
+@metric(best="lowest")
 def perplexity(losses: Tensor, mask: Tensor | None = None) -> float:
     """Exponential of the mean negative log likelihood (nats) over all tokens, or those that ``mask`` keeps; 1 or more.
 

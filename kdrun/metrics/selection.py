@@ -10,7 +10,7 @@ from kdrun.registry import metric
 __all__ = ["element", "gradient_agreement", "selection_regret"]
 
 
-@metric
+@metric(best="lowest")
 def selection_regret(accuracies: Tensor, chosen: Tensor) -> float:
     """The best accuracy among candidates less that of what was chosen; below 0 if it is better.
 

@@ -23,13 +23,13 @@ __all__ = [
 
 
 @metric
-def mean_value(values: Tensor) -> float:
-    """Mean over all elements of a tensor of any shape, in float64.
+def mean_value(values: Tensor | list[Tensor]) -> float:
+    """Mean over all elements of a tensor of any shape, or of several tensors together, in float64; NaN if there is none.
 
     >>> metrics.mean_value(torch.tensor([[1.0, 2.0], [3.0, 6.0]]))
     3.0
     """
-    return values.double().mean().item()
+    return _elements(values).mean().item()
 
 
 @metric
@@ -94,9 +94,14 @@ def maximum(values: Tensor | list[Tensor]) -> float:
     >>> metrics.maximum([torch.tensor([3.0, 1.0]), torch.tensor(5.0)])
     5.0
     """
-    given = [v.double().flatten() for v in (values if isinstance(values, list) else [values])]
-    every = torch.cat(given) if given else torch.empty(0)
+    every = _elements(values)
     return every.max().item() if len(every) else math.nan
+
+
+def _elements(values: Tensor | list[Tensor]) -> Tensor:
+    """All elements of one tensor or several, in a row and in float64."""
+    given = [v.double().flatten() for v in (values if isinstance(values, list) else [values])]
+    return torch.cat(given) if given else torch.empty(0, dtype=torch.float64)
 
 
 @metric
@@ -134,3 +139,22 @@ def backward_transfer(last: Tensor, learned: Tensor) -> float:
     -0.25
     """
     return (last.double() - learned.double())[:-1].mean().item()
+
+
+@metric
+def forgetting(history: Tensor) -> float:
+    """Mean loss of accuracy of all tasks but the last since each was known best (Chaudhry et al., 2018): positive is forgotten.
+
+    ``history`` [tasks, tasks], or its rows one after the other: after each task k, the accuracy a_kj of each task j. With T tasks the
+    mean over j < T of ``max_{k<T} a_kj - a_Tj``; NaN for a single task. Raises ``ValueError`` for another number of values.
+
+    >>> metrics.forgetting(torch.tensor([[0.75, 0.0, 0.25], [0.5, 1.0, 0.0], [0.5, 0.75, 1.0]]))
+    0.25
+    """
+    tasks = math.isqrt(history.numel())
+    if tasks * tasks != history.numel():
+        raise ValueError(f"expected a square of accuracies, got {history.numel()} of them")
+    if tasks < 2:
+        return math.nan
+    history = history.double().view(tasks, tasks)
+    return (history[:-1].max(0).values - history[-1])[:-1].mean().item()

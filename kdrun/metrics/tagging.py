@@ -52,7 +52,7 @@ def entity_f1(predicted: Tensor, tags: Tensor, *, types: Count | None = None) ->
     return {name: float(score(gold, found, zero_division=0)) for name, score in scores.items()}
 
 
-@metric
+@metric(best="lowest")
 def confusion_rate(predicted: Tensor, mentions: Tensor, *, types: Count | None = None) -> float:
     """Share of ``mentions`` of which a word is predicted to be in a mention of a type that it does not have.
 

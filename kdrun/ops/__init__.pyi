@@ -90,6 +90,7 @@ from kdrun.ops.indexing import gather_pairs as gather_pairs
 from kdrun.ops.indexing import gather_source as gather_source
 from kdrun.ops.indexing import hard_label as hard_label
 from kdrun.ops.indexing import one_hot as one_hot
+from kdrun.ops.kept_answers import top_k_kl_divergence as top_k_kl_divergence
 from kdrun.ops.knowledge_graphs import bernoulli_negatives as bernoulli_negatives
 from kdrun.ops.knowledge_graphs import cluster_negatives as cluster_negatives
 from kdrun.ops.knowledge_graphs import known_answers as known_answers
@@ -108,8 +109,14 @@ from kdrun.ops.low_rank import weighted_low_rank_init as weighted_low_rank_init
 from kdrun.ops.maps import global_average_pool as global_average_pool
 from kdrun.ops.maps import resize_maps as resize_maps
 from kdrun.ops.maps import tokens_from_map as tokens_from_map
+from kdrun.ops.masks import exclusive_mask as exclusive_mask
+from kdrun.ops.masks import mask_overlap as mask_overlap
+from kdrun.ops.masks import topk_mask as topk_mask
+from kdrun.ops.multi_label import binary_cross_entropy as binary_cross_entropy
+from kdrun.ops.multi_label import binary_kl_divergence as binary_kl_divergence
 from kdrun.ops.neighbourhoods import inner_relation_kl as inner_relation_kl
 from kdrun.ops.neighbourhoods import knn_indices as knn_indices
+from kdrun.ops.neighbourhoods import knn_predict as knn_predict
 from kdrun.ops.neighbourhoods import neighbourhood_kl as neighbourhood_kl
 from kdrun.ops.normalization import log_softmax as log_softmax
 from kdrun.ops.normalization import normalize as normalize
@@ -187,6 +194,8 @@ from kdrun.ops.subspaces import subspace_extend as subspace_extend
 from kdrun.ops.survival import discrete_survival_nll as discrete_survival_nll
 from kdrun.ops.survival import discrete_survival_risk as discrete_survival_risk
 from kdrun.ops.survival import time_bins as time_bins
+from kdrun.ops.token_alignment import edit_aligned_places as edit_aligned_places
+from kdrun.ops.token_alignment import edit_distances as edit_distances
 from kdrun.ops.transport import class_aware_cost as class_aware_cost
 from kdrun.ops.transport import dual_source_gradient as dual_source_gradient
 from kdrun.ops.transport import gaussian_wasserstein as gaussian_wasserstein
@@ -198,3 +207,10 @@ from kdrun.ops.views import mix_statistics as mix_statistics
 from kdrun.ops.views import random_affine_view as random_affine_view
 from kdrun.ops.views import random_contrast_view as random_contrast_view
 from kdrun.ops.views import rotation_views as rotation_views
+from kdrun.ops.vocabularies import aligned_places as aligned_places
+from kdrun.ops.vocabularies import at_places as at_places
+from kdrun.ops.vocabularies import common_spans as common_spans
+from kdrun.ops.vocabularies import shared_entry_divergence as shared_entry_divergence
+from kdrun.ops.vocabularies import sorted_probability_distance as sorted_probability_distance
+from kdrun.ops.vocabularies import span_likelihood_divergence as span_likelihood_divergence
+from kdrun.ops.vocabularies import unshared_mass as unshared_mass

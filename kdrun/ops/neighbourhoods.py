@@ -10,7 +10,7 @@ from kdrun.ops.similarity import cosine_similarity_matrix
 from kdrun.registry import op
 from kdrun.types import Count, Positive
 
-__all__ = ["inner_relation_kl", "knn_indices", "neighbourhood_kl"]
+__all__ = ["inner_relation_kl", "knn_indices", "knn_predict", "neighbourhood_kl"]
 
 
 @op
@@ -31,6 +31,25 @@ def knn_indices(similarity: Tensor, *, k: Count, exclude_self: bool = True) -> T
         similarity = similarity.detach().clone()
         similarity.diagonal(dim1=-2, dim2=-1).fill_(-torch.inf)
     return similarity.topk(k, dim=-1).indices
+
+
+@op
+def knn_predict(train: Tensor, labels: Tensor, test: Tensor, *, k: Count = 10, num_classes: Count) -> Tensor:
+    """The label that most of the ``k`` nearest rows of ``train`` have, for each row of ``test``: [m] (int64).
+
+    ``train`` [n, features] with ``labels`` [n] (int64, below ``num_classes``), ``test`` [m, features]; Euclidean distances, each
+    neighbour one vote, a tied vote goes to the smallest label. Raises ``ValueError`` if there are fewer than ``k`` rows.
+
+    >>> train, labels = torch.tensor([[0.0], [1.0], [5.0], [6.0]]), torch.tensor([2, 2, 0, 1])
+    >>> ops.knn_predict(train, labels, torch.tensor([[0.2], [5.4]]), k=2, num_classes=3)
+    tensor([2, 0])
+    """
+    require_same_batch(train, labels, "rows and labels")
+    if k > len(train):
+        raise ValueError(f"k = {k}, but there are {len(train)} rows")
+    nearest = torch.cdist(test, train).topk(k, dim=1, largest=False).indices
+    votes = torch.nn.functional.one_hot(labels[nearest], num_classes).sum(1)
+    return (votes * num_classes - torch.arange(num_classes, device=votes.device)).argmax(1)  # no two are equal
 
 
 @op

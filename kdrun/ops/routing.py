@@ -50,7 +50,7 @@ def router_z_loss(logits: Tensor) -> Tensor:
 def exclude_expert(tokens: Tensor, own: Tensor) -> Tensor:
     """Tokens without each row's own expert: [batch, experts - 1, dim] of [batch, experts, dim], in order.
 
-    ``own`` [batch] (int64) is the expert that a row leaves out.
+    ``own`` [batch] (int64) is the expert that a row leaves out. Raises ``RuntimeError`` (torch's own) for one that is not there.
 
     >>> tokens = torch.tensor([[[1.0], [2.0], [3.0]], [[4.0], [5.0], [6.0]]])
     >>> ops.exclude_expert(tokens, torch.tensor([0, 2])).squeeze(-1)
@@ -58,6 +58,6 @@ def exclude_expert(tokens: Tensor, own: Tensor) -> Tensor:
             [4., 5.]])
     """
     rows, experts, dim = tokens.shape
-    kept = torch.arange(experts, device=tokens.device)[None, :] != own[:, None]
+    kept = torch.ones(rows, experts, dtype=torch.bool, device=tokens.device).scatter(1, own[:, None], False)
     place = torch.where(kept, torch.arange(experts, device=tokens.device), experts).sort(1).values[:, :-1]
     return tokens.gather(1, place[..., None].expand(rows, experts - 1, dim))

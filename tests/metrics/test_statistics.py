@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from kdrun import metrics
 from kdrun.metrics import statistics
 
 
@@ -36,3 +37,17 @@ def test_a_nan_is_never_passed_over() -> None:
     values = torch.tensor([1.0, math.nan, 3.0])
     assert math.isnan(statistics.median(values))
     assert math.isnan(statistics.maximum([torch.ones(2), values]))
+
+
+def test_forgetting_counts_from_the_best_that_a_task_ever_was() -> None:
+    history = torch.tensor([[0.9, 0.2, 0.3], [0.5, 0.7, 0.3], [0.6, 0.8, 0.9]])
+    assert metrics.forgetting(history) == pytest.approx(((0.9 - 0.6) + (0.7 - 0.8)) / 2)
+    assert metrics.forgetting(history.flatten()) == metrics.forgetting(history)
+    assert math.isnan(metrics.forgetting(torch.ones(1, 1)))
+    with pytest.raises(ValueError, match="a square of accuracies, got 6"):
+        metrics.forgetting(torch.ones(2, 3))
+
+
+def test_a_mean_is_over_all_elements_of_all_tensors() -> None:
+    assert metrics.mean_value([torch.tensor([1.0, 2.0]), torch.tensor(6.0)]) == 3.0
+    assert math.isnan(metrics.mean_value([]))

@@ -44,6 +44,8 @@ CASES = [
     Case("kl_divergence reverse", part("kl_divergence", direction="reverse", reduction="element_mean"), ROWS),
     Case("js_divergence", part("js_divergence", teacher_share=0.3), ROWS),
     Case("jensen_shannon_consistency", part("jensen_shannon_consistency"), ROWS),
+    Case("binary_kl_divergence", part("binary_kl_divergence", temperature=2.0), ROWS),
+    Case("binary_cross_entropy", lambda s, t: part("binary_cross_entropy")(s, t.sigmoid()), ROWS, zero=False),
     Case("kd_loss", part("kd_loss", temperature=3.0), ROWS),
     Case("kd_loss labels", labelled("kd_loss", temperature=3.0), ROWS, zero=False),
     Case("decoupled_kd", labelled("decoupled_kd"), ROWS),

@@ -46,3 +46,15 @@ def test_inner_relations_leave_the_diagonal_out() -> None:
     assert ops.inner_relation_kl(student, teacher, temperature=0.2).item() == pytest.approx(np.mean(expected))
     with pytest.raises(ValueError, match="two or more tokens"):
         ops.inner_relation_kl(student[:, :1], teacher[:, :1])
+
+
+def test_neighbours_vote_and_a_tie_goes_to_the_smallest_label() -> None:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    train, test = rows(40, 3), rows(15, 3, seed=1)
+    labels = torch.arange(40) % 4
+    for k in (1, 2, 5, 10):  # with 2, half of the votes are ties
+        expected = KNeighborsClassifier(k).fit(train.numpy(), labels.numpy()).predict(test.numpy())
+        assert ops.knn_predict(train, labels, test, k=k, num_classes=4).tolist() == expected.tolist()
+    with pytest.raises(ValueError, match="there are 40 rows"):
+        ops.knn_predict(train, labels, test, k=41, num_classes=4)

@@ -15,6 +15,9 @@ def test_the_own_expert_is_left_out_and_the_order_kept() -> None:
     tokens = torch.arange(3.0).view(1, 3, 1).expand(3, 3, 2)
     found = ops.exclude_expert(tokens, torch.tensor([0, 1, 2]))
     assert found[..., 0].tolist() == [[1, 2], [0, 2], [0, 1]]
+    for nobody in (-1, tokens.shape[1]):
+        with pytest.raises(RuntimeError, match="out of bounds"):
+            ops.exclude_expert(tokens, torch.full((3,), nobody))
 
 
 def test_balance_of_a_batch_is_one_if_even_and_the_number_of_experts_if_all_go_to_one() -> None:
