@@ -1,17 +1,19 @@
-"""The shipped trackers: local files, Weights & Biases, TensorBoard."""
+"""The shipped trackers: local files, Weights & Biases, TensorBoard, MLflow."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from kdrun.registry import tracker
 
-__all__ = ["local", "steps_told", "tensorboard", "wandb"]
+__all__ = ["local", "mlflow", "steps_told", "tensorboard", "wandb"]
 
 
 LINES = "metrics.jsonl"
@@ -91,7 +93,8 @@ def wandb(
     if mode == "auto":
         mode = "online" if os.environ.get("WANDB_API_KEY") or _has_login() else "offline"
     folder.mkdir(parents=True, exist_ok=True)
-    settings = library.Settings(init_timeout=20, silent=True)
+    # Git is not asked, and no code sent: the working folder's own .git could name programs, and the run's records say the commit.
+    settings = library.Settings(init_timeout=20, silent=True, disable_git=True, disable_code=True)
     run = library.init(
         project=project,
         entity=entity,
@@ -145,3 +148,73 @@ class _Board:
 def tensorboard(folder: Path, config: dict[str, Any]) -> _Board:
     """TensorBoard event files in the run's folder."""
     return _Board(folder)
+
+
+class _MlflowRun:
+    """Wraps a run at MLflow; the name of the stage stands before that of a figure."""
+
+    def __init__(self, client: Any, run: str) -> None:
+        self.client, self.run = client, run
+
+    def log(self, values: Mapping[str, float], step: int, stage: str) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        found = [Metric(_mlflow_name(f"{stage}/{name}"), value, now, step) for name, value in values.items()]
+        self.client.log_batch(self.run, metrics=found)
+
+    def finish(self, summary: Mapping[str, float]) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        found = [Metric(_mlflow_name(name), value, now, 0) for name, value in summary.items()]
+        self.client.log_batch(self.run, metrics=found[:1000])
+        self.client.set_terminated(self.run, "FINISHED" if summary else "FAILED")
+
+
+def _mlflow_name(text: str) -> str:
+    """Letters, digits and the signs that MLflow takes in a name."""
+    return re.sub(r"[^\w./ :-]", "_", text)
+
+
+@tracker(extra="mlflow")
+def mlflow(
+    folder: Path, config: dict[str, Any], *, uri: str | None = None, experiment: str | None = None
+) -> _MlflowRun:
+    """MLflow, at ``uri`` or ``MLFLOW_TRACKING_URI``; without one, in the run's folder: ``mlflow ui --backend-store-uri sqlite:///FOLDER/mlflow.db``.
+
+    The experiment is the recipe, unless one is named; a run has name and tags as at Weights & Biases, its settings as parameters, and goes on
+    in its own log after an interruption.
+    """
+    from mlflow.entities import Param
+    from mlflow.tracking import MlflowClient
+
+    folder.mkdir(parents=True, exist_ok=True)
+    own = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.resolve()}/mlflow.db"
+    client, about, identity = MlflowClient(tracking_uri=own), config.get("run") or {}, _identity(config)
+    name = experiment or str(about.get("recipe") or "kdrun")
+    known = client.get_experiment_by_name(name)
+    place = None if uri or "MLFLOW_TRACKING_URI" in os.environ else (folder / "mlflow").resolve().as_uri()
+    number = known.experiment_id if known else client.create_experiment(name, artifact_location=place)
+    mark = str(about.get("id") or "")
+    earlier = client.search_runs([number], f"tags.kdrun_id = '{mark}'", max_results=1) if mark else []
+    if earlier:
+        return _MlflowRun(client, earlier[0].info.run_id)
+    tags = {
+        "kdrun_id": mark,
+        **{n: str(about[n]) for n in ("recipe", "arm", "scale", "method", "seed") if about.get(n) is not None},
+    }
+    run = client.create_run(number, run_name=identity.get("name"), tags=tags).info.run_id
+    settings = [Param(_mlflow_name(k)[:250], str(v)[:500]) for k, v in _flat(config).items()]
+    for start in range(0, len(settings), 100):
+        client.log_batch(run, params=settings[start : start + 100])
+    return _MlflowRun(client, run)
+
+
+def _flat(content: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Settings by dotted name, without the graph and what is said of the run."""
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        if before or name not in ("graph", "steps", "run", "arms", "scales", "claims", "paper"):
+            found |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
+    return found
