@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,14 @@ class Checkpoints:
                     self.tell(f"{error}; going on from the one before, or from the start")
                     _remove(folder)
         return None
+
+    def damaged(self) -> Iterator[CorruptArtifact]:
+        """Why each checkpoint that is not whole would not be gone on from."""
+        for folder in self._steps():
+            try:
+                self._read(folder)
+            except CorruptArtifact as error:
+                yield error
 
     def _read(self, folder: Path) -> State:
         """Raises ``CorruptArtifact`` for anything that this stage did not write at this step."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,13 +13,14 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from kdrun.data.dataset import Column, DataInfo, Dataset, MemoryDataset
+from kdrun.limits import refuse_beyond
 from kdrun.models.building import build, resolve
 from kdrun.models.checkpoints import check_weights
 from kdrun.runtime.artifacts import Model, Tensors
 from kdrun.runtime.hardware import Hardware
 from kdrun.runtime.known import UNKNOWN
 
-__all__ = ["FakeContext", "described", "fake", "fake_module", "known", "on_fakes", "on_meta"]
+__all__ = ["FakeContext", "counted", "described", "fake", "fake_module", "known", "on_fakes", "on_meta"]
 
 
 @contextlib.contextmanager
@@ -82,6 +84,7 @@ def fake(value: Any, sizes: Mapping[str, int]) -> Any:
 def known(returned: Any) -> Any:
     """What is known of a fake result, free of the fake mode."""
     if isinstance(returned, Tensor):
+        refuse_beyond("parameters", returned.numel(), "numbers in a tensor")
         return Column(tuple(returned.shape), returned.dtype)
     if isinstance(returned, nn.Module):
         spec: Any = getattr(returned, "kdrun_spec", None)
@@ -91,12 +94,20 @@ def known(returned: Any) -> Any:
     if isinstance(returned, Tensors):
         return known(returned.values[""] if set(returned.values) == {""} else returned.values)
     if isinstance(returned, Dataset):
-        return returned.info
+        return counted(returned.info)
     if isinstance(returned, Mapping):
         return {k: known(v) for k, v in returned.items()}
     if isinstance(returned, list):
         return [known(v) for v in returned]
     return UNKNOWN
+
+
+def counted(info: DataInfo) -> DataInfo:
+    """What is said of a data set, once its rows and what is in one are counted. Raises ``InputError``."""
+    refuse_beyond("rows", info.size or 0, "rows of a data set")
+    for name, column in info.columns.items():
+        refuse_beyond("row_values", math.prod(column.shape), f"numbers in a row's '{name}'")
+    return info
 
 
 def described(value: Any) -> Any:

@@ -15,14 +15,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kdrun.errors import CorruptArtifact, StoreError
+from kdrun.errors import CorruptArtifact, StoreError, refusal
 
 __all__ = [
     "REFUSALS",
     "Unsealed",
     "atomic_folder",
     "clock",
+    "ensure_file",
     "ensure_folder",
+    "refuse_links",
     "sealed",
     "set_aside",
     "sha256",
@@ -148,18 +150,36 @@ def _renamed(folder: Path, final: Path) -> bool:
     return True
 
 
+def refuse_links(path: Path, root: Path) -> None:
+    """Raise ``StoreError`` for a link on the way from ``root`` to ``path``: what is written there would come to lie elsewhere."""
+    for part in [path, *path.parents][: len(path.relative_to(root).parts)]:
+        if part.is_symlink():
+            raise StoreError(
+                f"{part} is a link, and kdrun writes to no other place than {root}: delete it, or name another"
+            )
+
+
 def ensure_folder(path: Path, root: Path) -> Path:
-    """Make ``path`` a folder below ``root``; whatever else stands on the way is set aside."""
+    """Make ``path`` a folder below ``root``; whatever else stands on the way is set aside, links among it."""
     for part in [path, *path.parents][: len(path.relative_to(root).parts)][::-1]:
-        if os.path.lexists(part) and not part.is_dir():
+        if part.is_symlink() or (os.path.lexists(part) and not part.is_dir()):
             set_aside(part, root, "a folder is expected here")
     path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def ensure_file(path: Path, root: Path) -> Path:
+    """Make room for a file below ``root``: whatever else stands in its place is set aside."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            set_aside(path, root, "a file is expected here")
     return path
 
 
 def set_aside(path: Path, root: Path, reason: str) -> Path | None:
     """Move a file or folder to ``root/corrupt``, for a look later; return where it is, or None if it is gone already."""
     place = root / CORRUPT
+    refuse_links(place, root)
     if os.path.lexists(place) and not place.is_dir():
         os.rename(place, root / f"{CORRUPT}.{time.time_ns()}")
     place.mkdir(parents=True, exist_ok=True)
@@ -193,14 +213,12 @@ def store_errors(root: Path) -> Iterator[None]:
     full = f"the disk of the store {root} is full: free some space (kdrun gc), or set store=FOLDER or KDRUN_STORE"
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreError(full) from None
-        written = error.errno in (*REFUSALS[:3], errno.ENOTDIR, errno.EEXIST)
-        what = "cannot be written" if written else "cannot be used"
-        raise StoreError(f"the store {root} {what} ({error.strerror}): set store=FOLDER or KDRUN_STORE") from None
     except Exception as error:
-        # safetensors and pyarrow wrap the system's error in their own.
-        if "No space left" in str(error) or "os error 28" in str(error):
+        refused = refusal(error)
+        if refused is None:
+            raise
+        if refused.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreError(full) from None
-        raise
+        written = refused.errno in (*REFUSALS[:3], errno.ENOTDIR, errno.EEXIST, errno.EFBIG)
+        what = "cannot be written" if written else "cannot be used"
+        raise StoreError(f"the store {root} {what} ({refused.strerror}): set store=FOLDER or KDRUN_STORE") from None

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["PlainReporter", "QuietReporter", "Reporter", "RichReporter", "duration", "make_reporter"]
+from kdrun.errors import printable
+
+__all__ = ["Fan", "Labelled", "Pace", "PlainReporter", "QuietReporter", "Reporter", "duration"]
 
 
 class Reporter:
@@ -37,11 +40,100 @@ class Reporter:
         if self.tracker is not None:
             self.tracker.log(values, step, stage)
 
+    def sweep(self, labels: Sequence[str], workers: int) -> None:
+        """Several runs are to be done, so many at a time; ``of`` gives who listens to each."""
+
+    def of(self, label: str) -> Reporter:
+        """Who hears of one run among several."""
+        return Labelled(self, label)
+
+    def expected(self, stages: Sequence[str]) -> None:
+        """The stages that a run will compute, in their order."""
+
+    def begun(self) -> None:
+        """A run of a sweep has been given to a process."""
+
+    def ended(self, error: str | None = None) -> None:
+        """A run of a sweep is over; ``error`` says in a line why it failed."""
+
     def close(self) -> None:
-        """The run is over."""
+        """All is over."""
 
 
-class _Pace:
+class Labelled(Reporter):
+    """Puts a run's label before each stage's name."""
+
+    def __init__(self, inner: Reporter, label: str) -> None:
+        self.inner, self.label = inner, label
+
+    def stage_started(self, name: str, total: int | None = None, unit: str = "steps", done: int = 0) -> None:
+        self.inner.stage_started(f"{self.label} {name}", total, unit, done)
+
+    def advanced(self, name: str, done: int, **values: float) -> None:
+        self.inner.advanced(f"{self.label} {name}", done, **values)
+
+    def stage_finished(self, name: str, seconds: float) -> None:
+        self.inner.stage_finished(f"{self.label} {name}", seconds)
+
+    def message(self, text: str) -> None:
+        self.inner.message(f"{self.label} {text}")
+
+
+class Fan(Reporter):
+    """Passes what happens on to several."""
+
+    def __init__(self, *inner: Reporter) -> None:
+        self.inner = inner
+
+    def preparing(self, text: str) -> None:
+        for one in self.inner:
+            one.preparing(text)
+
+    def stage_started(self, name: str, total: int | None = None, unit: str = "steps", done: int = 0) -> None:
+        for one in self.inner:
+            one.stage_started(name, total, unit, done)
+
+    def advanced(self, name: str, done: int, **values: float) -> None:
+        for one in self.inner:
+            one.advanced(name, done, **values)
+
+    def stage_finished(self, name: str, seconds: float) -> None:
+        for one in self.inner:
+            one.stage_finished(name, seconds)
+
+    def cached(self, name: str) -> None:
+        for one in self.inner:
+            one.cached(name)
+
+    def message(self, text: str) -> None:
+        for one in self.inner:
+            one.message(text)
+
+    def sweep(self, labels: Sequence[str], workers: int) -> None:
+        for one in self.inner:
+            one.sweep(labels, workers)
+
+    def of(self, label: str) -> Reporter:
+        return Fan(*(one.of(label) for one in self.inner))
+
+    def expected(self, stages: Sequence[str]) -> None:
+        for one in self.inner:
+            one.expected(stages)
+
+    def begun(self) -> None:
+        for one in self.inner:
+            one.begun()
+
+    def ended(self, error: str | None = None) -> None:
+        for one in self.inner:
+            one.ended(error)
+
+    def close(self) -> None:
+        for one in self.inner:
+            one.close()
+
+
+class Pace:
     """How fast a stage goes, counted from where it began now, which after an interruption is not its first step."""
 
     def __init__(self, done: int, total: int | None, unit: str) -> None:
@@ -89,14 +181,14 @@ class PlainReporter(Reporter):
     def __init__(self, prefix: str = "", every: float = 10.0) -> None:
         self.prefix = prefix
         self.every = every
-        self._paces: dict[str, _Pace] = {}
+        self._paces: dict[str, Pace] = {}
         self._last: dict[str, float] = {}
 
     def _say(self, text: str) -> None:
-        print(f"{self.prefix}{text}", file=sys.stderr, flush=True)
+        print(printable(f"{self.prefix}{text}", line=True), file=sys.stderr, flush=True)
 
     def stage_started(self, name: str, total: int | None = None, unit: str = "steps", done: int = 0) -> None:
-        self._paces[name] = _Pace(done, total, unit)
+        self._paces[name] = Pace(done, total, unit)
         self._last[name] = time.monotonic()
 
     def advanced(self, name: str, done: int, **values: float) -> None:
@@ -115,78 +207,3 @@ class PlainReporter(Reporter):
 
     def message(self, text: str) -> None:
         self._say(text)
-
-
-class RichReporter(Reporter):
-    """A live bar with rate and time left for the running stage, and a line for each finished one."""
-
-    def __init__(self, prefix: str = "") -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        self.prefix = prefix
-        self.console = Console(stderr=True)
-        self.bar = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}", markup=False),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}", style="dim", markup=False),
-            console=self.console,
-            transient=True,
-        )
-        self.bar.start()
-        self._tasks: dict[str, Any] = {}
-        self._paces: dict[str, _Pace] = {}
-
-    def preparing(self, text: str) -> None:
-        self._tasks[""] = self.bar.add_task(self.prefix + text, total=None, rate="", figures="")
-
-    def _prepared(self) -> None:
-        if "" in self._tasks:
-            self.bar.remove_task(self._tasks.pop(""))
-
-    def stage_started(self, name: str, total: int | None = None, unit: str = "steps", done: int = 0) -> None:
-        self._prepared()
-        self._paces[name] = _Pace(done, total, unit)
-        self._tasks[name] = self.bar.add_task(self.prefix + name, total=total, completed=done, rate="", figures="")
-
-    def advanced(self, name: str, done: int, **values: float) -> None:
-        if name in self._tasks:
-            figures = " ".join(f"{k} {v:.3f}" for k, v in list(values.items())[:3])
-            self.bar.update(self._tasks[name], completed=done, rate=self._paces[name].told(done), figures=figures)
-
-    def stage_finished(self, name: str, seconds: float) -> None:
-        task = self._tasks.pop(name, None)
-        if task is not None:
-            self.bar.remove_task(task)
-        from rich.markup import escape
-
-        self.bar.console.print(
-            f"[green]✓[/green] {escape(self.prefix + name)} [dim]{seconds:.1f} s[/dim]", highlight=False
-        )
-
-    def message(self, text: str) -> None:
-        self._prepared()
-        from rich.markup import escape
-
-        self.bar.console.print(f"[yellow]•[/yellow] {escape(self.prefix + text)}", highlight=False)
-
-    def close(self) -> None:
-        self.bar.stop()
-
-
-def make_reporter(prefix: str = "", *, quiet: bool = False) -> Reporter:
-    """Bars on a terminal, plain lines elsewhere."""
-    if quiet:
-        return QuietReporter()
-    return RichReporter(prefix) if sys.stderr.isatty() else PlainReporter(prefix)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from kdrun.errors import StoreError
 from kdrun.runtime.checkpoints import Checkpoints, flatten, unflatten
 
 
@@ -87,3 +88,31 @@ def test_damaged_checkpoints_do_not_push_out_good_ones(tmp_path) -> None:
 def test_a_file_where_checkpoints_go_is_set_aside(tmp_path) -> None:
     (tmp_path / "key").write_text("")
     assert saved(tmp_path).latest()[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [(27, "cannot be written (File too large)"), (28, "is full"), (30, "cannot be written")]
+)
+def test_a_disk_that_refuses_inside_of_a_library_is_an_error_of_the_store(tmp_path, monkeypatch, number, told) -> None:
+    import safetensors
+    import safetensors.torch
+
+    def refuse(*arguments) -> None:
+        raise safetensors.SafetensorError(f"Error while serializing: I/O error: refused (os error {number})")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", refuse)
+    with pytest.raises(StoreError) as refused:
+        Checkpoints(tmp_path, "key").save(1, {"x": torch.zeros(2)}, {})
+    assert told in str(refused.value)
+
+
+def test_what_no_disk_refused_is_not_called_so(tmp_path, monkeypatch) -> None:
+    import safetensors
+    import safetensors.torch
+
+    def refuse(*arguments) -> None:
+        raise safetensors.SafetensorError("header too large")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", refuse)
+    with pytest.raises(safetensors.SafetensorError):
+        Checkpoints(tmp_path, "key").save(1, {"x": torch.zeros(2)}, {})

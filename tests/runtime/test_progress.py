@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from rich.progress import TextColumn
 
 from kdrun.runtime import progress
-from kdrun.runtime.progress import PlainReporter, RichReporter, duration
+from kdrun.runtime.progress import PlainReporter, duration
 
 
 @pytest.fixture
@@ -42,35 +41,5 @@ def test_steps_before_an_interruption_do_not_count_in_the_rate(clock, capsys) ->
     assert capsys.readouterr().err == "fit: 800/1000, 10/s, 20 s left, loss 0.5000\n"
 
 
-def test_a_screen_shows_what_comes_before_the_first_stage_until_that_begins() -> None:
-    reporter = RichReporter()
-    try:
-        reporter.preparing("planning")
-        assert [task.description for task in reporter.bar.tasks] == ["planning"]
-        reporter.stage_started("fit", 10)
-        assert [task.description for task in reporter.bar.tasks] == ["fit"]
-    finally:
-        reporter.close()
-
-
 def test_durations_are_round() -> None:
     assert [duration(s) for s in (1.44, 25.2, 180, 7500)] == ["1.4 s", "25 s", "3 min", "2 h 5 min"]
-
-
-def test_labels_in_brackets_are_shown_as_they_are() -> None:
-    """Rich reads ``[kd seed 0]`` as markup, which vanishes, and ``[/b]`` as an error."""
-    reporter = RichReporter("[kd seed 0] ")
-    reporter.close()
-    texts = [column for column in reporter.bar.columns if isinstance(column, TextColumn)]
-    assert texts
-    assert not any(column.markup for column in texts)
-
-
-def test_lines_about_labels_in_brackets_are_shown_as_they_are(capsys) -> None:
-    reporter = RichReporter("[kd seed 0] ")
-    reporter.stage_finished("a[/b]c", 1.0)
-    reporter.message("from the store")
-    reporter.close()
-    told = capsys.readouterr().err
-    assert "[kd seed 0] a[/b]c" in told
-    assert "[kd seed 0] from the store" in told
