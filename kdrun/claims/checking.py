@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kdrun.claims.agreement import check_reported, compared_at
 from kdrun.errors import InputError, nearest
 from kdrun.grammar.measurements import look_up
 from kdrun.grammar.sentences import Sentence, parse
 
-__all__ = ["KINDS", "check_claims", "check_measured", "claimed_metrics", "sentence_of"]
+__all__ = ["KINDS", "check_claims", "check_measured", "check_read", "claimed_metrics", "read_arms", "sentence_of"]
 
 CLAIM_WORDS = ("test", "kind", "says", "reported", "confidence")
 
@@ -31,6 +32,7 @@ def check_claims(claims: Mapping[str, Any], arms: Sequence[str]) -> None:
         if not isinstance(name, str) or not isinstance(claim, dict) or "test" not in claim or not claim.get("says"):
             raise InputError('a claim reads {test: arm.metric > arm.metric, says: "..."}', key=key)
         _check_words(claim, key)
+        check_reported(claim, arms, key)
         for metric in sentence_of(name, claim).metrics():
             if metric.arm not in arms:
                 raise InputError(
@@ -39,7 +41,10 @@ def check_claims(claims: Mapping[str, Any], arms: Sequence[str]) -> None:
 
 
 def _check_words(claim: Mapping[str, Any], key: str) -> None:
-    """The words beside a claim's test."""
+    """The words of a claim."""
+    for word in ("says", "kind"):
+        if not isinstance(claim.get(word, ""), str):
+            raise InputError(f"{word} is text, got {claim[word]!r}", key=f"{key}.{word}")
     unknown = [word for word in claim if word not in CLAIM_WORDS]
     if unknown:
         raise InputError(f"a claim has no '{unknown[0]}'{nearest(str(unknown[0]), CLAIM_WORDS)}", key=key)
@@ -63,11 +68,16 @@ def _check_words(claim: Mapping[str, Any], key: str) -> None:
         )
 
 
-def check_measured(claims: Mapping[str, Any], labels: Mapping[str, Sequence[str]]) -> None:
-    """Raise ``InputError`` for a metric that an arm of a claim will not measure.
+def check_measured(claims: Mapping[str, Any], labels: Mapping[str, Sequence[str]], scale: str = "small") -> None:
+    """Raise ``InputError`` for a metric that an arm of a claim will not measure, or that is compared with a reported number at this scale.
 
     ``labels`` are what arms will measure (``graph.columns.labels``); of arms that are not among them nothing is said.
     """
+    for name, numbers in compared_at(claims, scale).items():
+        for metric in numbers:
+            if metric.arm in labels:
+                key = f"claims.{name}.reported.{metric}"
+                look_up(metric.path, labels[metric.arm], what=f"arm '{metric.arm}' measures no", key=key)
     for name, claim in claims.items():
         sentence, key = sentence_of(name, claim), f"claims.{name}.test"
         for metric in sentence.metrics():
@@ -77,6 +87,35 @@ def check_measured(claims: Mapping[str, Any], labels: Mapping[str, Sequence[str]
             look_up(
                 sentence.metric, [one for known in labels.values() for one in known], what="no arm measures", key=key
             )
+
+
+def read_arms(claims: Mapping[str, Any]) -> set[str] | None:
+    """The arms that the claims name; None where a claim on a share of them reads all."""
+    sentences = [sentence_of(name, claim) for name, claim in claims.items()]
+    if any(sentence.kind == "share" for sentence in sentences):
+        return None
+    return {metric.arm for sentence in sentences for metric in sentence.metrics()}
+
+
+def check_read(claims: Mapping[str, Any], arms: Mapping[str, Any]) -> None:
+    """Raise ``InputError`` (key ``arms.NAME``) for an arm that no claim reads and that does not say why it is there.
+
+    ``arms``: what each changes; with ``exploratory: REASON`` it is there to be looked at. Where nothing is claimed, arms are compared by eye.
+    """
+    read = read_arms(claims)
+    for name, arm in arms.items():
+        reason = (arm or {}).get("exploratory")
+        if reason is not None and (not isinstance(reason, str) or not reason.strip()):
+            raise InputError(f"exploratory says why the arm is there, got {reason!r}", key=f"arms.{name}.exploratory")
+        if not claims or read is None:
+            continue
+        if reason is None and name not in read:
+            raise InputError(
+                f"no claim reads arm '{name}': claim something of it, or say why it is there: exploratory: REASON",
+                key=f"arms.{name}",
+            )
+        if reason is not None and name in read:
+            raise InputError(f"a claim reads arm '{name}': it is not exploratory", key=f"arms.{name}.exploratory")
 
 
 def claimed_metrics(claims: Mapping[str, Any]) -> list[str]:

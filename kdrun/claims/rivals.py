@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kdrun.claims.checking import sentence_of
+from kdrun.claims.checking import read_arms, sentence_of
 from kdrun.claims.statistics import Interval, mean_interval
 from kdrun.claims.values import Results
 from kdrun.grammar.sentences import Metric
 
-__all__ = ["Rival", "unclaimed_winners"]
+__all__ = ["Rival", "compared_arm", "unclaimed_winners"]
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,9 @@ def unclaimed_winners(claims: Mapping[str, Any], results: Results) -> list[Rival
 
     A share of arms names them all.
     """
-    sentences = [sentence_of(name, claim) for name, claim in claims.items()]
-    if any(sentence.kind == "share" for sentence in sentences):
+    read = read_arms(claims)
+    if read is None:
         return []
-    read = {metric.arm for sentence in sentences for metric in sentence.metrics()}
     found = []
     for name, method, way in _methods(claims):
         for arm, runs in results.items():
@@ -42,6 +41,13 @@ def unclaimed_winners(claims: Mapping[str, Any], results: Results) -> list[Rival
             if arm not in read and leads and (lead := mean_interval(leads)).mean > 0:
                 found.append(Rival(arm, method.arm, method.path, name, lead))
     return found
+
+
+def compared_arm(claims: Mapping[str, Any]) -> str | None:
+    """The method's arm: that which the first main claim on a comparison names first, else the first such claim; None without one."""
+    named = [(claim.get("kind") == "main", sentence_of(name, claim)) for name, claim in claims.items()]
+    found = [(main, sentence.terms[0].metric.arm) for main, sentence in named if sentence.terms]
+    return next((arm for main, arm in found if main), next((arm for _, arm in found), None))
 
 
 def _methods(claims: Mapping[str, Any]) -> Iterator[tuple[str, Metric, int]]:

@@ -108,7 +108,7 @@ def holm(values: Mapping[str, float]) -> dict[str, float]:
     return found
 
 
-def t_quantile(probability: float, freedom: int) -> float:
+def t_quantile(probability: float, freedom: float) -> float:
     """Quantile of Student's t distribution."""
     from scipy.special import stdtrit
 

@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from kdrun.errors import InputError
@@ -34,13 +35,18 @@ def _version(package: str) -> str:
 
 
 class Keys:
-    """Computes and remembers the key of each node of one graph at one seed."""
+    """Computes and remembers the key of each node of one graph at one seed.
+
+    ``sources`` are hashes of the parts' source, and ``outside`` those of files and data by node, of the keys computed so far.
+    """
 
     def __init__(self, graph: Graph, *, seed: int, hardware: Mapping[str, Any]) -> None:
         self.graph = graph
         self.seed = seed
         self.numerics = numerics(hardware)
         self.processes = int(hardware.get("processes", 1))
+        self.sources: dict[str, str] = {}
+        self.outside: dict[str, dict[str, Any]] = {}
         self._keys: dict[str, str] = {}
 
     def seed_of(self, node: Node) -> int:
@@ -77,8 +83,10 @@ class Keys:
         if self._is_random(node, part):
             content["seed"] = self.seed_of(node)
             content["stream"] = node.name
-        content.update(_outside(node, part))
-        return content
+        self.sources.update(content["sources"])
+        if found := _outside(node, part):
+            self.outside[node.name] = found
+        return {**content, **found}
 
     def _is_random(self, node: Node, part: Part) -> bool:
         """Whether a stage draws random numbers: its part takes a generator or a context and says no other, or a model is new."""
@@ -115,13 +123,26 @@ def _outside(node: Node, part: Part) -> dict[str, Any]:
     if weights is not None:
         given = Weights.of(weights, key=f"{node.key}.weights")
         path = given.file
-        if not path.is_file():
-            raise InputError(f"the checkpoint {given.path} does not exist", key=f"{node.key}.weights")
+        if not _is_file(path):
+            raise InputError(f"the checkpoint {_shown(given.path)} does not exist", key=f"{node.key}.weights")
         found["weights"] = _hash_file(str(path), path.stat().st_mtime_ns, path.stat().st_size)
     if node.verb == "data" and part.options.get("fingerprint"):
         own = {k: v for k, v in node.params.items() if k not in ENGINE_KEYS["data"]}
         found["fingerprint"] = part.load()(**own).fingerprint()
     return found
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _shown(text: str) -> str:
+    """A path as an error shows it: the middle of one that is too long for any file is left out."""
+    return text if len(text) <= 300 else f"{text[:200]}…{text[-80:]}"
 
 
 @functools.cache

@@ -25,8 +25,12 @@ def normalized(node: Node, config: Mapping[str, Any]) -> Node:
                 f"no step is called '{params['step']}'{nearest(params['step'], steps)}", key=f"{node.key}.step"
             )
         params["step"] = steps[params["step"]]
+    if node.verb == "data" and isinstance(params.get("normalize"), str):
+        params["normalize"] = _model_named(params["normalize"], config, key=f"{node.key}.normalize")
     inputs = node.inputs
     if "models" in params:
+        if not isinstance(params["models"], Mapping):
+            raise InputError("models are a mapping from roles to models", key=f"{node.key}.models")
         params["models"] = _without_nulls(params["models"])
     if isinstance(params.get("step"), dict):
         step = with_updates(params["step"], key=f"{node.key}.step")
@@ -36,9 +40,33 @@ def normalized(node: Node, config: Mapping[str, Any]) -> Node:
             step = with_rates(step, _rates(inputs, config), key=f"{node.key}.step")
         params["step"], models = expand_each(_without_null_parameters(step), params.get("models") or {}, key=node.key)
         params.update({"models": models} if models else {})
-    if isinstance(params.get("metrics"), list):
-        params["metrics"] = [{"metric": m} if isinstance(m, str) else m for m in params["metrics"]]
+    params = _with_metrics(params, node.key)
+    if isinstance(params.get("validate"), Mapping):
+        params["validate"] = _with_metrics(params["validate"], f"{node.key}.validate")
     return replace(node, params=params, inputs=inputs)
+
+
+def _with_metrics(content: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A metric given by its name alone, as a mapping."""
+    if not isinstance(content.get("metrics"), list):
+        return dict(content)
+    return {**content, "metrics": [_metric(m, f"{key}.metrics.{i}") for i, m in enumerate(content["metrics"])]}
+
+
+def _model_named(name: str, config: Mapping[str, Any], *, key: str) -> dict[str, Any]:
+    """Which model a group says, and which one of its kind, without sizes and weights."""
+    found = config.get(name)
+    if not isinstance(found, Mapping) or not isinstance(found.get("model"), str):
+        known = [group for group, content in config.items() if isinstance(content, Mapping) and "model" in content]
+        raise InputError(f"normalize names a model: {', '.join(known)}; got '{name}'{nearest(name, known)}", key=key)
+    return {word: found[word] for word in ("model", "name") if word in found}
+
+
+def _metric(content: Any, key: str) -> Mapping[str, Any]:
+    found = {"metric": content} if isinstance(content, str) else content
+    if not isinstance(found, Mapping) or not isinstance(found.get("metric"), str):
+        raise InputError(f"a metric is a name or {{metric: NAME, ...}}, got {content!r}", key=key)
+    return found
 
 
 def _without_defaults(kind: str, name: Any, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def in_order(graph: Graph) -> Graph:
 def wanted(graph: Graph, config: Mapping[str, Any]) -> list[str]:
     """The names of the nodes whose results are wanted: final tables and what ``results`` names, else all final stages."""
     named = config.get("results") or []
-    if not isinstance(named, list):
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         raise InputError("results lists nodes to compute beside the tables", key="results")
     for name in named:
         if name not in graph.nodes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from kdrun.config.writing import yaml_text
 from kdrun.grammar.nodes import SOURCES, Graph, Node, Ref
 from kdrun.grammar.steps import Step, parse_step
 
@@ -67,8 +69,6 @@ def _step_lines(node: Node) -> list[str]:
 
 def as_yaml(graph: Graph) -> str:
     """The checked graph, unrolled and with named steps written out."""
-    import yaml
-
     content: dict[str, Any] = {}
     for node in graph:
         entry: dict[str, Any] = {node.verb: node.part, **({"by": node.by} if node.by else {})}
@@ -77,7 +77,7 @@ def as_yaml(graph: Graph) -> str:
         elif node.inputs:
             entry["from"] = [[str(r) for r in i] if isinstance(i, list) else str(i) for i in node.inputs]
         content[node.name] = {**entry, **node.params}
-    return yaml.safe_dump(content, sort_keys=False, width=110)
+    return yaml_text(content, width=110)
 
 
 def as_mermaid(graph: Graph) -> str:
@@ -86,12 +86,19 @@ def as_mermaid(graph: Graph) -> str:
     lines = ["flowchart TD"]
     for node in graph:
         shape = ("([", "])") if node.verb in SOURCES else ("[", "]")
-        lines.append(f'  {names[node.name]}{shape[0]}"{node.name}<br/><small>{title(node)}</small>"{shape[1]}')
+        lines.append(
+            f'  {names[node.name]}{shape[0]}"{_label(node.name)}<br/><small>{_label(title(node))}</small>"{shape[1]}'
+        )
     for node in graph:
         for argument, target in _inputs(node):
-            label = f"|{argument}|" if not argument.isdigit() else ""
+            label = f'|"{_label(argument)}"|' if not argument.isdigit() else ""
             lines.append(f"  {names[target.name]} -->{label} {names[node.name]}")
     return "\n".join(lines)
+
+
+def _label(text: str) -> str:
+    """Text inside the quotes of a label: what Mermaid would read as its own is written by its number."""
+    return re.sub(r"[^\w .:+/\[\]-]", lambda found: f"#{ord(found.group())};", text)
 
 
 WIDTH, HEIGHT, GAP_X, GAP_Y = 168, 46, 28, 54

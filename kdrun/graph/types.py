@@ -100,6 +100,8 @@ def value_type(ref: Ref, graph: Graph, *, key: str) -> str:
         return "data"
     if first in fields.named:
         kind = fields.named[first]
+        if kind == "data" and len(ref.field) > 1:
+            raise InputError(f"'{ref.name}.{first}' is data, which has no fields; got '{ref}'", key=key)
         return "data" if kind == "list" and len(ref.field) > 1 else kind
     if fields.open:
         return fields.default
