@@ -19,6 +19,7 @@ from kdrun.parts.generative_models import ddim as ddim
 from kdrun.parts.generative_models import one_call as one_call
 from kdrun.parts.generative_models import standard_normal as standard_normal
 from kdrun.parts.inversion import boundary_repulsion as boundary_repulsion
+from kdrun.parts.kept_answers import top_answers as top_answers
 from kdrun.parts.knowledge_graphs import triple_index as triple_index
 from kdrun.parts.learners import mixture_accuracy as mixture_accuracy
 from kdrun.parts.mixtures import mixture_ascent as mixture_ascent
@@ -61,11 +62,17 @@ from kdrun.parts.subspaces import subspace_shift as subspace_shift
 from kdrun.parts.subspaces import task_gradient as task_gradient
 from kdrun.parts.subspaces import task_memory as task_memory
 from kdrun.parts.subspaces import task_regimes as task_regimes
+from kdrun.parts.supermasks import supermask_network as supermask_network
+from kdrun.parts.supermasks import supermask_overlap as supermask_overlap
+from kdrun.parts.supermasks import supermask_ownership as supermask_ownership
+from kdrun.parts.supermasks import supermask_transfer as supermask_transfer
 from kdrun.parts.tables import pivot_scores as pivot_scores
 from kdrun.parts.tables import table_column as table_column
 from kdrun.parts.tables import transfer_correlates as transfer_correlates
 from kdrun.parts.text_generation import decoding as decoding
 from kdrun.parts.text_generation import fused_decoding as fused_decoding
+from kdrun.parts.vocabularies import entry_map as entry_map
+from kdrun.parts.vocabularies import nearest_entries as nearest_entries
 from kdrun.parts.weights import average_weights as average_weights
 from kdrun.parts.weights import best_scored as best_scored
 from kdrun.parts.weights import copied_weights as copied_weights

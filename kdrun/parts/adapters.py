@@ -10,6 +10,7 @@ from torch.nn import Module, init
 
 from kdrun.errors import InputError
 from kdrun.models.low_rank import adapted_layers, insert_adapters, merge_adapters
+from kdrun.models.ties import tied_in
 from kdrun.ops.low_rank import weighted_low_rank_init
 from kdrun.registry import initialize, merge
 from kdrun.types import Count, Positive
@@ -46,11 +47,11 @@ def low_rank_adapter(
             continue
         weights = [_of(table, f"{path}.weight", layer.weight) for table in (importance, reference) if table is not None]
         ratio = weights[0] / (weights[1] + eps) if reference is not None else weights[0]
-        found = weighted_low_rank_init(layer.matrix().detach(), ratio.flatten(1), rank=rank, scaling=layer.scaling)
+        found = weighted_low_rank_init(layer.matrix().detach(), layer.matrix(ratio), rank=rank, scaling=layer.scaling)
         with torch.no_grad():
             layer.lora_A.copy_(found["down"])
             layer.lora_B.copy_(found["up"])
-            layer.weight.copy_(found["residual"].view_as(layer.weight))
+            layer.weight.copy_(layer.shaped(found["residual"]))
     own: Any = {"model": "low_rank_adapter", "base": base, "modules": modules, "rank": rank, "alpha": alpha}
     adapted.kdrun_spec = own
     return adapted
@@ -73,12 +74,14 @@ def _on(generator: torch.Generator, value: Tensor) -> torch.Generator:
 def merged_adapter(model: Module) -> Module:
     """A model with low-rank adapters as a plain one of its base's architecture: each weight is ``W + (alpha / rank) · B A``.
 
-    Its outputs are those of the adapted model up to rounding (Hu et al., 2022). Raises ``InputError`` for a model without
-    adapters.
+    Its outputs are those of the adapted model up to rounding (Hu et al., 2022). A head that shared the embedding's weight has its own
+    afterwards (``untied``). Raises ``InputError`` for a model without adapters.
     """
     spec = dict(getattr(model, "kdrun_spec", {}))
     if spec.get("model") != "low_rank_adapter":
         raise InputError(f"a model '{spec.get('model')}' has no adapters to merge")
+    apart = tied_in(spec["base"], adapted_layers(model))
     merged = merge_adapters(model)
-    merged.kdrun_spec = spec["base"]
+    plain: Any = {"model": "untied", "base": spec["base"], "modules": apart} if apart else spec["base"]
+    merged.kdrun_spec = plain
     return merged

@@ -44,7 +44,7 @@ def estimates_shape(data: Dataset, *, targets: Count = 16, **options: Any) -> Te
     return torch.zeros(len(data.column("measurements")), targets, 3)
 
 
-@solve
+@solve(scored=("data",))
 def gm_phd(
     data: Dataset,
     *,
@@ -115,7 +115,7 @@ def _merged(states: Gaussians, prune: float, merge: float, most: int) -> Gaussia
     return Gaussians(np.array(weights), np.stack(means), np.stack(covariances))
 
 
-@solve
+@solve(scored=("data",))
 def pmb(
     data: Dataset, *, targets: Count = 16, hypotheses: Count = 1, prune: Positive = 1e-4, tracks: Count = 100
 ) -> Tensor:

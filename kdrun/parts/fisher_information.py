@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError
+from kdrun.models.masks import masks_of
+from kdrun.models.ties import is_linear
 from kdrun.ops.classification import cross_entropy
 from kdrun.registry import reduce, shape_of
 from kdrun.runtime.context import Context
@@ -45,14 +47,15 @@ def diagonal_fisher(
     for weight in wanted.values():
         weight.requires_grad_(True)
     autocast = context.hardware.autocast()
+    masks = masks_of(model, data.info.columns, input)
     for batch in data.batches(batch_size, device=context.device, workers=context.hardware.workers):
-        labels = batch[target]
+        labels, named = batch[target], {word: batch[mask] for word, mask in masks.items()}
         with torch.enable_grad():
             if autocast is None:
-                loss = _loss(model, batch[input], labels)
+                loss = _loss(model, batch[input], labels, named)
             else:
                 with autocast():
-                    loss = _loss(model, batch[input], labels)
+                    loss = _loss(model, batch[input], labels, named)
         count = (labels != -100).sum()
         for name, gradient in zip(wanted, torch.autograd.grad(loss, list(wanted.values())), strict=True):
             sums[name] += count * gradient.float().square()
@@ -68,8 +71,8 @@ def diagonal_fisher_shape(
     return {name: torch.zeros_like(weight, dtype=torch.float32) for name, weight in _weights(model, of).items()}
 
 
-def _loss(model: Module, inputs: Tensor, labels: Tensor) -> Tensor:
-    output = model(inputs)
+def _loss(model: Module, inputs: Tensor, labels: Tensor, named: dict[str, Tensor]) -> Tensor:
+    output = model(inputs, **named)
     return cross_entropy(output if isinstance(output, Tensor) else output.logits, labels)
 
 
@@ -77,7 +80,7 @@ def _weights(model: Module, of: str) -> dict[str, Tensor]:
     if of == "all":
         return dict(model.named_parameters())
     head = getattr(model, "tap_points", {}).get("head")
-    linear = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear) and n != head}
+    linear = {n: m for n, m in model.named_modules() if is_linear(m) and n != head}
     if not linear:
         raise InputError("the model has no linear layers")
     return {f"{name}.weight": module.weight for name, module in linear.items()}

@@ -13,7 +13,7 @@ from kdrun.registry import reduce
 __all__ = ["triple_index"]
 
 
-@reduce
+@reduce(scored=("data",))
 def triple_index(*data: Dataset) -> dict[str, Tensor]:
     """What samplers and filters need to know of one or several sets of triples.
 

@@ -33,7 +33,7 @@ def _estimator(learner: str, options: dict[str, Any]) -> Any:
         raise InputError(f"learner '{learner}': {error}") from None
 
 
-@solve
+@solve(scored=("targets",))
 def mixture_accuracy(
     rows: Tensor,
     data: Dataset,

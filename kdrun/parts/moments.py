@@ -17,7 +17,7 @@ from kdrun.types import Count
 __all__ = ["class_counts", "class_mean", "root_mean_square"]
 
 
-@reduce
+@reduce(scored=("data",))
 def class_counts(data: Dataset) -> Tensor:
     """How many rows each class has: [classes], float32. Reads ``label`` [rows] (int64).
 

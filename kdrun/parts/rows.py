@@ -190,7 +190,7 @@ def concatenate_rows(*data: Dataset, source: str | None = None) -> Dataset:
     return joined.with_columns({source: numbers})
 
 
-@reduce
+@reduce(scored=("data",))
 def column(data: Dataset, *, name: str) -> Tensor:
     """A column of a data set as a tensor [rows, ...], to be handed to other stages.
 

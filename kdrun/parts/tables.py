@@ -27,7 +27,7 @@ def column_of(tables: list[Any], name: str) -> Tensor:
     return torch.tensor([float(row[name]) for row in rows], dtype=torch.float64)
 
 
-@reduce
+@reduce(scored=("tables",))
 def table_column(tables: list[list[dict[str, Any]]], *, column: str) -> Tensor:
     """One column of the rows of several tables, one after the other: [rows] (float32).
 
@@ -39,7 +39,7 @@ def table_column(tables: list[list[dict[str, Any]]], *, column: str) -> Tensor:
     return column_of(tables, column).float()
 
 
-@reduce
+@reduce(scored=("tables",))
 def pivot_scores(tables: list[list[dict[str, Any]]], *, column: str) -> list[dict[str, Any]]:
     """One ``column`` of several tables as a matrix: a row a table (a target), a column a row of them (a source), by number.
 
@@ -51,7 +51,7 @@ def pivot_scores(tables: list[list[dict[str, Any]]], *, column: str) -> list[dic
     return [{str(i): value for i, value in enumerate(row)} for row in _pivoted(tables, column)]
 
 
-@reduce
+@reduce(scored=("tables", "data"))
 def transfer_correlates(
     tables: list[list[dict[str, Any]]], data: list[Dataset], *, column: str, event: str = "event", features: str = "bag"
 ) -> list[dict[str, Any]]:

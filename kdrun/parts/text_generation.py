@@ -12,60 +12,13 @@ from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError
-from kdrun.models.small_transformers import CausalTransformer, KeyValueCache
+from kdrun.models.causal_reading import CachedModel
 from kdrun.ops.logits import kl_matched_weights, logit_shift, shift_divergence, top_k_filter, top_p_filter
 from kdrun.registry import generate, shape_of
 from kdrun.runtime.context import Context
 from kdrun.types import Count, Fraction, NonNegative, Positive, Unsigned
 
-__all__ = ["CachedModel", "Sampler", "decoding", "fused_decoding"]
-
-
-class CachedModel:
-    """A causal language model with the keys and values of what it has read; prompts are padded on the left.
-
-    Takes ``causal_transformer`` and causal models of transformers; raises ``InputError`` for others.
-    """
-
-    def __init__(self, model: Module) -> None:
-        if not (isinstance(model, CausalTransformer) or hasattr(model, "prepare_inputs_for_generation")):
-            raise InputError(
-                f"{type(model).__name__} does not write: expected a causal_transformer or a causal_lm of transformers"
-            )
-        self.model = model
-        self.cache: Any = None
-
-    def next_logits(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Read new ``tokens`` [rows, new]; ``mask`` (bool) [rows, all so far] is false at padding. [rows, vocabulary]."""
-        if isinstance(self.model, CausalTransformer):
-            if mask.shape[1] > self.model.max_length:
-                raise InputError(
-                    f"prompt and answer are longer than the model's max_length of {self.model.max_length} tokens"
-                )
-            self.cache = self.cache or KeyValueCache()
-            return self.model(tokens, mask=mask, cache=self.cache)[:, -1]
-        places = (mask.long().cumsum(1) - 1).clamp_min(0)[:, -tokens.shape[1] :]
-        output = self.model(
-            input_ids=tokens,
-            attention_mask=mask.long(),
-            position_ids=places,
-            past_key_values=self.cache,
-            use_cache=True,
-        )
-        self.cache = output.past_key_values
-        return output.logits[:, -1]
-
-    def first_logits(self, tokens: Tensor) -> Tensor:
-        """The next token's logits without mask and cache: all that planning needs."""
-        output = self.model(tokens)
-        return (output if isinstance(output, Tensor) else output.logits)[:, -1]
-
-    def select(self, rows: Tensor) -> None:
-        """Go on with these rows (int64) alone."""
-        if isinstance(self.cache, KeyValueCache):
-            self.cache.select(rows)
-        else:
-            self.cache.batch_select_indices(rows)
+__all__ = ["Sampler", "decoding", "fused_decoding"]
 
 
 class Sampler:

@@ -11,9 +11,10 @@ from kdrun.registry import catalog, stage
 from kdrun.runtime.artifacts import Artifact, Model, Table
 from kdrun.runtime.context import Context
 from kdrun.runtime.outputs import outputs_over
+from kdrun.stages.scoring import named_scores
 from kdrun.types import Count
 
-__all__ = ["evaluate", "named_scores"]
+__all__ = ["evaluate"]
 
 
 @stage(value="table", random=False)
@@ -58,10 +59,3 @@ def _score(content: Mapping[str, Any], columns: Mapping[str, Any], context: Cont
     arguments = {i.name: columns[i.name] for i in part.inputs if i.name in columns}
     value = part.load()(**arguments, **options)
     return named_scores(value, part.name, content.get("name"))
-
-
-def named_scores(value: Any, part: str, name: str | None) -> dict[str, float]:
-    """A metric's value by column: under ``name`` or its part's; several values under their own, behind a given ``name``."""
-    if isinstance(value, Mapping):
-        return {f"{name}.{k}" if name else k: float(v) for k, v in value.items()}
-    return {name or part: float(value)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from kdrun.grammar.steps import StepNode
+from kdrun.models.masks import mask_word
 from kdrun.models.modes import in_mode
-from kdrun.models.taps import Detour, Slot, WatchedSlot, inner_module, tap
+from kdrun.models.taps import Detour, Slot, WatchedSlot, inner_module, tap, tap_point
 
 __all__ = ["Call"]
 
@@ -24,8 +25,10 @@ class Call:
     """
 
     def __init__(self, module: nn.Module, node: StepNode, *, copied: Collection[str] | None = ()) -> None:
-        module, self.prefix = inner_module(module, node.inner, key=f"{node.node.key}.call")
+        whole, module = module, inner_module(module, node.inner, key=f"{node.node.key}.call")
         self.module = module
+        self.names = _names_in(whole, module)
+        self.by_row = bool(node.inner) and _reads_rows(whole, node.inner)
         self.node = node
         self.spoilt: set[str] = set()
         self.watched = copied is None and bool(node.taps)
@@ -38,7 +41,13 @@ class Call:
         partial_forward = bool(node.patch or node.until)
         self.detour = Detour(module, node.patch, node.until, key=node.node.key) if partial_forward else None
         self.plain = not (
-            self.detach or self.no_grad or self.options or self.detour is not None or self._switches() or self.watched
+            self.detach
+            or self.no_grad
+            or self.options
+            or self.detour is not None
+            or self._switches()
+            or self.watched
+            or self.by_row
         )
 
     def _tap(self, name: str, path: str, copied: Collection[str] | None) -> Slot:
@@ -60,35 +69,41 @@ class Call:
         """The callable for the program: the module itself where nothing else is asked for."""
         return self.module if self.plain else self._call
 
-    def _call(self, *inputs: Any) -> Any:
-        return self._run(self.module, inputs)
+    def mask_word(self) -> str | None:
+        """What the module calls a mask of its tokens, if the call reads nothing but these and the module takes one."""
+        alone = len(list(self.node.node.refs())) == 1 and not self.patched
+        return mask_word(self.module) if alone and not self.options.keys() & {"attention_mask", "mask"} else None
 
-    def functional(self, parameters: dict[str, Tensor], *inputs: Any) -> Any:
+    def _call(self, *inputs: Any, **named: Any) -> Any:
+        return self._run(self.module, inputs, named)
+
+    def functional(self, parameters: dict[str, Tensor], *inputs: Any, **named: Any) -> Any:
         """Evaluate at ``parameters`` instead of the module's own; differentiable with respect to them."""
-        return self._run(partial(self._at, parameters), inputs)
+        return self._run(partial(self._at, parameters), inputs, named)
 
     def _at(self, parameters: dict[str, Tensor], *inputs: Any, **options: Any) -> Any:
-        if self.prefix:
-            parameters = {n.removeprefix(self.prefix): p for n, p in parameters.items() if n.startswith(self.prefix)}
+        parameters = {own: parameters[name] for own, name in self.names.items() if name in parameters}
         # Running statistics that virtual steps would move are those of copies.
         buffers = {name: buffer.clone() for name, buffer in self.module.named_buffers()}
         return torch.func.functional_call(self.module, {**buffers, **parameters}, inputs, options)
 
-    def _run(self, target: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
+    def _run(self, target: Callable[..., Any], inputs: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
         if self.detach:
             inputs = tuple(i.detach() for i in inputs)
+            named = {name: value.detach() for name, value in named.items()}
+        if self.by_row:
+            inputs = tuple(i[:, :, None, None] if i.dim() == 2 else i for i in inputs)
+        options = {**self.options, **named}
         if self.watched:
             self._look_away()
         without = torch.no_grad() if self.no_grad else contextlib.nullcontext()
         mode = in_mode([self.module], self.mode == "train") if self.mode is not None else contextlib.nullcontext()
         with without, mode:
-            if self.detour is not None:
-                value = self.detour.run(target, inputs, self.options)
-            else:
-                value = target(*inputs, **self.options)
+            there = self.detour
+            value = target(*inputs, **options) if there is None else there.run(target, inputs, options)
         if self.watched:
             self._look()
-        return value
+        return value.flatten(1) if self.by_row and value.shape[2:] == (1, 1) else value
 
     def _look_away(self) -> None:
         """Forget what other calls of the same module have put into the slots."""
@@ -102,3 +117,15 @@ class Call:
             slot.check(self.node.taps[name], key=f"{self.node.node.key}.taps.{name}")
             if slot.spoilt():
                 self.spoilt.add(name)
+
+
+def _reads_rows(whole: nn.Module, path: str) -> bool:
+    """Whether an inner module is a classifier by 1×1 convolution, whose taps are rows [batch, width]: it is called with these, too."""
+    view = tap_point(whole, path).view
+    return view is not None and view.kind == "row"
+
+
+def _names_in(whole: nn.Module, inner: nn.Module) -> dict[str, str]:
+    """By a parameter's name in ``inner`` that in ``whole``: of a weight that several layers share, its only one there."""
+    names = {id(value): name for name, value in whole.named_parameters()}
+    return {own: names[id(value)] for own, value in inner.named_parameters()}

@@ -8,7 +8,7 @@ from typing import Any
 from kdrun.errors import InputError, nearest
 from kdrun.grammar.nodes import Graph, Node, Ref, parse_inputs
 from kdrun.grammar.steps import Step, Update, parse_step
-from kdrun.graph.check import nested_parts
+from kdrun.graph.check import check_optimizer, nested_parts
 from kdrun.registry import catalog, check_of, parts_of
 from kdrun.step.names import Names, check_ref, check_step_node
 
@@ -81,6 +81,8 @@ def check_update(update: Update, step: Step, names: Names) -> None:
                 f"there is no optimizer '{update.optimizer}' under from{nearest(update.optimizer, names.types)}",
                 key=f"{update.key}.optimizer",
             )
+    else:
+        check_optimizer(update.optimizer, f"{update.key}.optimizer")
     for kind, part, params, key in nested_parts(update.optimizer, f"{update.key}.optimizer"):
         catalog().get(kind, part, key=f"{key}.{kind}").validate(params, key=key)
     for transform in update.gradient:

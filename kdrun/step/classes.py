@@ -1,4 +1,4 @@
-"""Whether models tell as many classes apart as the data have."""
+"""Whether models tell as many classes apart as the data have, and read the tokens that these give them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from kdrun.data.dataset import DataInfo
 from kdrun.errors import InputError
 from kdrun.grammar.nodes import Ref
 from kdrun.grammar.steps import Step, StepNode
+from kdrun.models.vocabularies import unreadable
 from kdrun.registry import catalog
 
-__all__ = ["check_classes"]
+__all__ = ["check_classes", "check_tokens"]
 
 LABEL = Ref("batch", ("label",))
 
@@ -46,3 +47,24 @@ def _answers(node: StepNode, shapes: Mapping[str, Any]) -> Iterator[tuple[Ref, i
                 shape = shape.get(ref.field[0])
             if isinstance(shape, list) and len(shape) == 2 and isinstance(shape[1], int):
                 yield ref, shape[1]
+
+
+def check_tokens(step: Step, specs: Mapping[str, Mapping[str, Any]], infos: Mapping[str, DataInfo]) -> None:
+    """Raise ``InputError`` for a call of a model that reads ids of another tokenizer than its own, as far as both are known."""
+    for node in step.nodes.values():
+        if node.node.verb != "call" or node.inner or node.role not in specs:
+            continue
+        for ref in node.node.refs():
+            info = infos.get("data" if ref.name == "batch" else ref.name)
+            if info is None or not ref.field or not ref.field[0].endswith("tokens"):
+                continue
+            before = ref.field[0].removesuffix("tokens")
+            tokenizer = info.extra.get(f"{before}tokenizer")
+            reason = unreadable(specs[node.role], tokenizer, info.extra.get(f"{before}vocabulary"))
+            if reason is not None:
+                raise InputError(
+                    f"'{node.name}' (call {node.role}) cannot read '{ref}', ids of the tokenizer '{tokenizer}': {reason}; models of "
+                    "other vocabularies learn from each other by transfer=cross_vocabulary/universal_logits or another method of "
+                    "that protocol",
+                    key=node.node.key,
+                )

@@ -13,7 +13,7 @@ from kdrun.errors import InputError, nearest
 from kdrun.grammar.nodes import Ref
 from kdrun.grammar.steps import StepNode, Update
 from kdrun.registry import catalog
-from kdrun.step.supply import Supply, by_name, by_order
+from kdrun.step.supply import Supply, by_name
 
 __all__ = ["Emitter", "Instruction"]
 
@@ -109,18 +109,21 @@ class Emitter:
     def _call(self, step_node: StepNode, label: tuple[str, str]) -> None:
         call = self.supply.call(step_node.name)
         registers = tuple(self.value(ref, f"{step_node.node.key}.from") for ref in step_node.node.refs())
+        mask = self.supply.mask(step_node, self.batch) if registers else None
+        masked = mask is not None
+        registers = registers if mask is None else (*registers, mask)
         self.supply.layout.read[label] = registers
         virtual = step_node.role in self.virtual
         if virtual:
             registers = (self.virtual[step_node.role], *registers)
         loader = None if virtual else self._lasting_rows(step_node)
         if loader is not None:
-            remembered = self.supply.remembered(step_node, loader)
+            remembered = self.supply.remembered(step_node, loader, masked=masked)
             answers = self._emit(remembered, (self.supply.column(loader, "index"), *registers))
         elif self.supply.splits(step_node):
-            answers = self._emit(self.supply.asked(step_node, virtual=virtual), registers)
+            answers = self._emit(self.supply.asked(step_node, masked=masked, virtual=virtual), registers)
         else:
-            function = call.functional if virtual else by_order(call.function(), step_node)
+            function = self.supply.function_of_call(step_node, masked=masked, virtual=virtual)
             self._made(label, self._emit(function, registers, step_node))
             for name, slot in call.slots.items():
                 self._made((f"{step_node.name}.{name}", label[1]), self._emit(slot.take, ()))

@@ -18,12 +18,12 @@ __all__ = ["StepFunction"]
 
 
 class StepFunction:
-    """Values of step nodes over whole data sets; compiled before the step's program."""
+    """Values of step nodes over whole data sets; compiled before the step's program. ``batch`` in the step means ``loader``."""
 
-    def __init__(self, compiler: Compiler, refs: Iterable[Ref]) -> None:
+    def __init__(self, compiler: Compiler, refs: Iterable[Ref], loader: str = "data") -> None:
         self.compiler = compiler
         self.refs = list(refs)
-        self.instructions, self.registers = compiler.function(self.refs)
+        self.instructions, self.registers = compiler.function(self.refs, loader)
 
     @torch.no_grad()
     def over(

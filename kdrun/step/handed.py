@@ -97,7 +97,8 @@ def compiler_for(
     modules = modules_for(step, handed, found, context, shards)
     generator = torch.Generator(device=context.device).manual_seed(context.seed_for("step") % (1 << 62))
     tensors = {**handed.tensors, **(state or {})}
-    bound = Bindings(modules, tensors, tuple(handed.loaders), lasting or {}, shards, found.by_row)
+    columns = {name: data.info.columns for name, data in handed.loaders.items()}
+    bound = Bindings(modules, tensors, columns, lasting or {}, shards, found.by_row)
     return Compiler(Supply(step, bound, generator, found.outputs, copied=found.copied))
 
 

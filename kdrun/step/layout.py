@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from kdrun.data.dataset import Column
 from kdrun.grammar.steps import StepNode
 from kdrun.runtime.sharding import Shards
 from kdrun.step.remembered import Lasting
@@ -22,16 +23,21 @@ Label = tuple[str, str]
 class Bindings:
     """What the names inside a step stand for.
 
-    ``lasting``: the loaders whose rows are the same in every epoch; ``shards``: how calls are split among processes, and
+    ``columns`` are those of each loader; ``lasting``: the loaders whose rows are the same in every epoch; ``shards``: how calls are split among processes, and
     ``by_row`` those that may be.
     """
 
     modules: dict[str, nn.Module]
     tensors: dict[str, Any] = field(default_factory=dict)
-    loaders: tuple[str, ...] = ("data",)
+    columns: Mapping[str, Mapping[str, Column]] = field(default_factory=lambda: {"data": {}})
     lasting: Mapping[str, Lasting] = field(default_factory=dict)
     shards: Shards | None = None
     by_row: Collection[str] = ()
+
+    @property
+    def loaders(self) -> tuple[str, ...]:
+        """The names of the data that batches are drawn from."""
+        return tuple(self.columns)
 
 
 @dataclass

@@ -9,11 +9,11 @@ from typing import Any
 from kdrun.data.dataset import Column, DataInfo
 from kdrun.grammar.nodes import Node, Ref
 from kdrun.grammar.steps import Step, parse_step
-from kdrun.models.building import sizes_from_data
+from kdrun.models.building import resolve, sizes_from_data
 from kdrun.registry import plan_of
 from kdrun.runtime.artifacts import Model
 from kdrun.runtime.known import UNKNOWN, Planned, Unknown
-from kdrun.step.classes import check_classes
+from kdrun.step.classes import check_classes, check_tokens
 from kdrun.step.trace import Trace, trace
 
 __all__ = ["plan_step", "planned", "trace_of", "traced"]
@@ -77,6 +77,7 @@ def traced(
         "read": list(read),
     }
     label = json.dumps([content, given], sort_keys=True, default=str)
+    check_tokens(step, {role: resolve(spec, given["sizes"]) for role, spec in given["specs"].items()}, infos)
     if label not in memo:
         memo[label] = trace(step, **given)
     found: Trace = memo[label]

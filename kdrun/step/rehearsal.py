@@ -41,7 +41,7 @@ class Rehearsal:
     ) -> None:
         self.step, self.specs, self.columns, self.batch_size = step, specs, columns, batch_size
         self.modules: dict[str, nn.Module] = {}
-        bound = Bindings(self.modules, dict(tensors), tuple(columns))
+        bound = Bindings(self.modules, dict(tensors), columns)
         self.compiler = Compiler(Supply(step, bound, torch.Generator(), shape_of=_stated))
         self.batches: dict[str, dict[str, Tensor]] = {}
         self.registers: list[Any] = []
@@ -114,8 +114,12 @@ def _stated(part: Part) -> Callable[..., Any] | None:
 
 
 def _misfit(node: StepNode, given: list[Any], error: Exception) -> InputError:
-    values = given[len(given) - len(list(node.node.refs())) :]
-    shown = ", ".join(f"{ref} {shape_text(v)}" for ref, v in zip(node.node.refs(), values, strict=False))
+    refs = list(node.node.refs())
+    if node.node.verb == "call":  # parameters may stand before its inputs, a mask behind them
+        given = given[1:] if given and isinstance(given[0], dict) else given
+        given = given[: len(refs)]
+    values = given[len(given) - len(refs) :]
+    shown = ", ".join(f"{ref} {shape_text(v)}" for ref, v in zip(refs, values, strict=False))
     reason = str(error).strip().split("\n", 1)[0][:200]
     return InputError(
         f"'{node.name}' ({node.node.verb} {node.node.part}) does not fit its inputs {shown}: {reason}",

@@ -10,12 +10,13 @@ import torch
 from kdrun.errors import InputError
 from kdrun.grammar.nodes import Ref
 from kdrun.grammar.steps import Step, StepNode
+from kdrun.models.masks import mask_column
 from kdrun.registry import Part
 from kdrun.step.calls import Call
 from kdrun.step.layout import Bindings, Label, Layout
 from kdrun.step.remembered import Remembered
 
-__all__ = ["Supply", "by_name", "by_order"]
+__all__ = ["Supply", "by_name"]
 
 
 class Supply:
@@ -73,11 +74,30 @@ class Supply:
         lasting = loader in self.bound.lasting and step_node.role not in self.step.trained()
         return lasting and self.call(step_node.name).steady()
 
-    def asked(self, step_node: StepNode, *, virtual: bool = False) -> Callable[..., list[Any]]:
-        """The call as a function that gives its output and its taps; at other parameters, its first input, if ``virtual``."""
+    def mask(self, step_node: StepNode, batch: str) -> int | None:
+        """The register of the mask that stands beside the tokens that a call reads, if it reads these alone and takes a mask.
+
+        ``batch`` is the loader that ``batch`` means.
+        """
+        (ref, *_) = step_node.node.refs()
+        loader = batch if ref.name == "batch" else ref.name
+        if loader not in self.bound.columns or not ref.field or self.call(step_node.name).mask_word() is None:
+            return None
+        name = mask_column(self.bound.columns[loader], ref.field[0])
+        return None if name is None else self.column(loader, name)
+
+    def function_of_call(self, step_node: StepNode, *, masked: bool, virtual: bool = False) -> Callable[..., Any]:
+        """The call as a function of its inputs in order, behind them a mask, at other parameters, its first input, if ``virtual``."""
         call = self.call(step_node.name)
-        function = call.functional if virtual else by_order(call.function(), step_node)
-        slots = tuple(call.slots.values())
+        function = call.functional if virtual else call.function()
+        names = list(step_node.node.inputs) if isinstance(step_node.node.inputs, dict) else []
+        word = call.mask_word() if masked else None
+        return by_last_names(function, [*names, *([word] if word else [])])
+
+    def asked(self, step_node: StepNode, *, masked: bool, virtual: bool = False) -> Callable[..., list[Any]]:
+        """The call as a function (``function_of_call``) that gives its output and its taps."""
+        function = self.function_of_call(step_node, masked=masked, virtual=virtual)
+        slots = tuple(self.call(step_node.name).slots.values())
 
         def ask(*inputs: Any) -> list[Any]:
             return [function(*inputs), *(slot.take() for slot in slots)]
@@ -86,11 +106,11 @@ class Supply:
             return self.bound.shards.split(ask, whole=int(virtual))
         return ask
 
-    def remembered(self, step_node: StepNode, loader: str) -> Remembered:
+    def remembered(self, step_node: StepNode, loader: str, *, masked: bool) -> Remembered:
         """The call with its answers kept by the rows of ``loader``."""
         label = (step_node.name, loader)
         if label not in self._remembered:
-            self._remembered[label] = Remembered(self.asked(step_node), self.bound.lasting[loader])
+            self._remembered[label] = Remembered(self.asked(step_node, masked=masked), self.bound.lasting[loader])
         return self._remembered[label]
 
     def column(self, loader: str, name: str, key: str = "") -> int:
@@ -121,10 +141,16 @@ class Supply:
         return value
 
 
-def by_order(function: Callable[..., Any], step_node: StepNode) -> Callable[..., Any]:
-    """The function of a call, taking its inputs in order where the node names them."""
-    inputs = step_node.node.inputs
-    return by_name(function, list(inputs)) if isinstance(inputs, dict) else function
+def by_last_names(function: Callable[..., Any], names: list[str]) -> Callable[..., Any]:
+    """A function whose last inputs have these names as one of positional inputs."""
+    if not names:
+        return function
+
+    def call(*values: Any) -> Any:
+        first = len(values) - len(names)
+        return function(*values[:first], **dict(zip(names, values[first:], strict=True)))
+
+    return call
 
 
 def by_name(function: Callable[..., Any], names: list[str]) -> Callable[..., Any]:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from kdrun.grammar.steps import Update
+from kdrun.graph.check import ENGINE_KEYS
+from kdrun.optim.groups import depths, parameter_groups
 from kdrun.optim.schedules import Progress
 from kdrun.registry import catalog
 
@@ -76,30 +78,35 @@ def make_schedule(content: Mapping[str, Any]) -> Callable[[Progress], float]:
 def make_trainable(
     update: Update, modules: Mapping[str, nn.Module], content: Mapping[str, Any], artifacts: Mapping[str, Any]
 ) -> Trainable:
-    """Build the optimizer of an update from its node ``{optimizer: sgd, lr: ..., schedule: ..., groups: ...}``."""
-    options = {k: v for k, v in content.items() if k not in ("optimizer", "schedule", "groups")}
+    """Build the optimizer of an update from its node ``{optimizer: sgd, lr: ..., schedule: ..., groups: ..., ...}``."""
+    options = {k: v for k, v in content.items() if k not in ("optimizer", *ENGINE_KEYS["optimizer"])}
     named: dict[str, Tensor] = {
         f"{role}.{n}": p
         for role in update.roles()
         for n, p in modules[role].named_parameters()
         if p.requires_grad and update.trains(role, n)
     }
-    groups = _groups(named, {**content.get("groups", {}), **update.groups}, options)
-    optimizer = catalog().get("optimizer", content["optimizer"]).load()(groups, **options)
+    part = catalog().get("optimizer", content["optimizer"])
+    decay = content.get("layer_decay")
+    groups = parameter_groups(
+        named,
+        {**(content.get("groups") or {}), **update.groups},
+        decay_matrices_alone=content.get("weight_decay_on") == "matrices",
+        factors=None if decay is None else _factors(named, modules, update, float(decay)),
+        lr=part.with_defaults(options).get("lr"),
+    )
+    optimizer = part.load()(groups, **options)
     schedule = make_schedule(content["schedule"]) if content.get("schedule") else None
     transforms = [_transform(t, artifacts) for t in update.gradient]
     return Trainable(update, optimizer, named, [g["lr"] for g in optimizer.param_groups], schedule, transforms)
 
 
-def _groups(named: dict[str, Tensor], rules: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]) -> Any:
-    """Parameter groups by the longest matching prefix (``student.head: {lr: 0.1}``)."""
-    if not rules:
-        return list(named.values())
-    chosen: dict[str, list[Tensor]] = {}
-    for name, parameter in named.items():
-        match = max((r for r in rules if name == r or name.startswith(f"{r}.")), key=len, default="")
-        chosen.setdefault(match, []).append(parameter)
-    return [{"params": parameters, **rules.get(rule, {})} for rule, parameters in chosen.items()]
+def _factors(
+    named: Mapping[str, Tensor], modules: Mapping[str, nn.Module], update: Update, decay: float
+) -> dict[str, float]:
+    """The rate's factor for each parameter: ``decay`` to the power of the layers between it and its model's output."""
+    deep = {f"{role}.{n}": depth for role in update.roles() for n, depth in depths(modules[role]).items()}
+    return {name: decay ** deep[name] for name in named}
 
 
 def _transform(content: Mapping[str, Any], artifacts: Mapping[str, Any]) -> Callable[..., dict[str, Tensor]]:

@@ -27,18 +27,25 @@ STATED = sorted(set(MARKED) & set(BY_PARTS))
 
 IMAGES = dataset(4, image=torch.randn(24, 3, 8, 8, generator=generator()), label=torch.arange(24) % 4)
 CLASSIFIER = make("cnn", num_classes=4, image_size=8)
+TASKED = dataset(4, image=IMAGES.rows()["image"], label=torch.arange(24) % 4, task=torch.full((24,), 2))
 SCENES = split(4)
 ESTIMATES = torch.rand(4, 5, 3, generator=generator())
 WORDS = dataset(11, tokens=torch.randint(1, 11, (4, 5), generator=generator()), target=torch.ones(4, 5).long())
 CORPUS = CanaryCorpus(**TINY).load()["train"].select(torch.arange(3))
 TAGS = torch.tensor([[1, 2, 0, 0, 0, -100], [0, 0, 0, 3, 0, 0]])
 TAGGED = dataset(5, tags=torch.where(TAGS < 0, -100, 0), pseudo=TAGS)
+LETTERS = dataset(text=torch.tensor([[97, 98, -1], [98, -1, -1], [-1, -1, -1]]))
 NOISE = dataset(noise=torch.randn(5, 3, 8, 8, generator=generator()))
 WRITER = {"vocabulary": 11, "dim": 16, "depth": 2, "heads": 2, "max_length": 16}
 
 
 def writer() -> torch.nn.Module:
     return make("causal_transformer", **WRITER)
+
+
+def masked() -> torch.nn.Module:
+    inside = {"model": "cnn", "num_classes": 4, "in_channels": 3, "image_size": 8}
+    return make("supermask_network", base=inside, tasks=3)
 
 
 def denoiser() -> torch.nn.Module:
@@ -51,6 +58,9 @@ CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("solve gm_phd", [SCENES], {"targets": 5}),
     ("solve pmb", [SCENES], {}),
     ("solve existence_threshold", [ESTIMATES, SCENES], {}),
+    ("reduce entry_map", [dataset(same=torch.tensor([3, -1, 0]), first=torch.tensor([3, 4, 0]))], {}),
+    ("reduce entry_map", [dataset(same=torch.tensor([3, -1, 0]), first=torch.tensor([3, 4, 0]))], {"take": "first"}),
+    ("reduce nearest_entries", [LETTERS, LETTERS], {}),
     ("reduce diagonal_fisher", [writer(), WORDS], {}),
     ("reduce diagonal_fisher", [writer(), WORDS], {"of": "linear"}),
     ("reduce cluster_number_by_silhouette", [CLASSIFIER, IMAGES], {"candidates": [0.5, 1.0]}),
@@ -59,6 +69,10 @@ CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("label privacy_spans", [CORPUS], {"detector": "oracle", "column": "found"}),
     ("label privacy_spans", [WORDS, writer()], {"detector": "learned"}),
     ("label scattered_mentions", [TAGGED], {}),
+    ("label top_answers", [CLASSIFIER, IMAGES], {"k": 2, "temperature": 3.0, "column": "said"}),
+    ("initialize supermask_transfer", [masked(), TASKED], {}),
+    ("reduce supermask_ownership", [masked(), TASKED], {}),
+    ("reduce supermask_overlap", [masked(), TASKED], {}),
     ("generate decoding", [writer(), WORDS], {"max_tokens": 3}),
     ("generate fused_decoding", [writer(), writer(), [writer(), writer()], WORDS], {"max_tokens": 3}),
     ("generate fused_decoding", [writer(), writer(), [writer()], WORDS], {"max_tokens": 2, "weights": [0.5]}),

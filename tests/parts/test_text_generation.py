@@ -10,6 +10,7 @@ from kdrun.errors import InputError
 from kdrun.parts.text_generation import Sampler, decoding, fused_decoding
 from support.contexts import stage_context
 from support.data import dataset
+from support.language import GPT2, tiny
 from support.models import causal
 
 SMALL = {"entities": 30, "lines": 3000, "train_entities": 10, "valid_entities": 5}
@@ -26,26 +27,26 @@ def run(part, *inputs, seed: int = 0, **options):
     return part(*inputs, context=stage_context(), generator=torch.Generator().manual_seed(seed), **options).rows()
 
 
-def by_hand(one, rows, max_tokens: int, stop: int | None = None) -> list[list[int]]:
+def by_hand(one, rows, max_tokens: int, stop: tuple[int, ...] = ()) -> list[list[int]]:
     """Greedy decoding of each row by itself, without padding or cache."""
     found = []
     for tokens, mask in zip(rows["tokens"], rows["mask"], strict=True):
         own = tokens[mask].tolist()
         written: list[int] = []
-        while len(written) < max_tokens and (stop is None or stop not in written):
+        while len(written) < max_tokens and not set(stop) & set(written):
             written.append(int(one(torch.tensor([own + written]))[0, -1].argmax()))
         found.append(written + [0] * (max_tokens - len(written)))
     return found
 
 
-@pytest.mark.parametrize("stop", [None, 3])
+@pytest.mark.parametrize("stop", [(), (3,)])
 def test_greedy_decoding_is_that_of_each_row_alone(stop) -> None:
     one, data = causal(3), prompts()
-    rows = run(decoding, one, data, max_tokens=6, stop=None if stop is None else [stop], batch_size=4)
+    rows = run(decoding, one, data, max_tokens=6, stop=list(stop), batch_size=4)
     expected = by_hand(one, data.rows(), 6, stop)
     assert rows["generated"].tolist() == expected
-    if stop is not None:
-        lengths = [w.index(stop) + 1 if stop in w else 6 for w in expected]
+    if stop:
+        lengths = [w.index(3) + 1 if 3 in w else 6 for w in expected]
         assert len(set(lengths)) > 1  # some rows end before others
         assert rows["emitted"].sum(1).tolist() == lengths
 
@@ -121,21 +122,67 @@ def test_a_longer_vocabulary_is_cut() -> None:
     assert rows["generated"].max() < 11
 
 
-def test_models_of_transformers_decode_with_their_own_cache() -> None:
+SMALL_ATTENTION = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "vocab_size": 11,
+}
+STATES = {"hidden_size": 16, "state_size": 4, "num_hidden_layers": 2, "vocab_size": 11}
+FAMILIES = {
+    "gpt2": {**GPT2, "vocab_size": 11},
+    "llama": SMALL_ATTENTION,
+    "gemma2": {**SMALL_ATTENTION, "num_key_value_heads": 2, "head_dim": 8, "sliding_window": 4},
+    "bloom": {"hidden_size": 16, "n_layer": 2, "n_head": 2, "vocab_size": 11},
+    "mamba": STATES,
+    "mamba2": {**STATES, "num_heads": 4, "head_dim": 8, "n_groups": 2, "chunk_size": 4},
+    "jamba": {
+        **SMALL_ATTENTION,
+        "num_key_value_heads": 2,
+        "attn_layer_period": 2,
+        "attn_layer_offset": 1,
+        "num_experts": 1,
+        "mamba_d_state": 4,
+        "mamba_dt_rank": 4,
+    },
+}
+
+NEWER = ("gemma2", "mamba", "mamba2", "jamba")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_models_of_transformers_decode_with_their_own_memory(family) -> None:
+    """Attention, windows, states and both in turn: with a memory, padding and rows that end apart, as each row by itself without."""
     transformers = pytest.importorskip("transformers")
-    config = transformers.LlamaConfig(
-        hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, vocab_size=11
-    )
-    torch.manual_seed(0)
-    one = transformers.LlamaForCausalLM(config).eval()
-    for parameter in one.parameters():
-        parameter.data.mul_(5.0)
-    data = prompts()
-    rows = run(decoding, one, data, max_tokens=6, stop=[3])
+    if family in NEWER and int(transformers.__version__.partition(".")[0]) < 5:
+        pytest.skip("before transformers 5 these have memories of other kinds, which raise where rows end apart")
+    one, data, stop = tiny(family, seed=1, **FAMILIES[family]), prompts(seed=1), (3, 4, 5)
+    rows = run(decoding, one, data, max_tokens=6, stop=list(stop))
     with torch.no_grad():
-        assert rows["generated"].tolist() == by_hand(lambda tokens: one(tokens).logits, data.rows(), 6, 3)
-    fused = run(fused_decoding, one, one, [one], data, max_tokens=6, stop=[3])
+        assert rows["generated"].tolist() == by_hand(lambda tokens: one(tokens).logits, data.rows(), 6, stop)
+    assert len(set(rows["emitted"].sum(1).tolist())) > 1
+    fused = run(fused_decoding, one, one, [one], data, max_tokens=6, stop=list(stop))
     assert torch.equal(fused["generated"], rows["generated"])
+
+
+def test_models_that_read_padding_wrongly_are_refused() -> None:
+    pytest.importorskip("transformers")
+    sizes = {"encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    bart = tiny("bart", d_model=16, vocab_size=11, encoder_attention_heads=2, decoder_attention_heads=2, **sizes)
+    with pytest.raises(InputError, match="reads a padded prompt otherwise than that prompt alone"):
+        run(decoding, bart, prompts(), max_tokens=3)
+    rwkv = tiny("rwkv", vocab_size=11, hidden_size=16, num_hidden_layers=2, context_length=64)
+    with pytest.raises(InputError, match="writes one row at a time: use batch_size: 1"):
+        run(decoding, rwkv, prompts(), max_tokens=3)
+    whole = dataset(tokens=torch.randint(1, 11, (4, 5)), mask=torch.ones(4, 5, dtype=torch.bool))
+    for one, size in ((bart, 4), (rwkv, 1)):
+        rows = run(decoding, one, whole, max_tokens=4, stop=[3], batch_size=size)
+        with torch.no_grad():
+            assert rows["generated"].tolist() == by_hand(
+                lambda tokens, one=one: one(tokens).logits, whole.rows(), 4, (3,)
+            )
 
 
 def test_what_decoding_adds_is_known_before_it_runs(session) -> None:

@@ -271,7 +271,12 @@ def test_a_refresh_writes_the_state_at_each_rows_index(session, tmp_path) -> Non
 def test_weights_that_the_very_last_step_spoils_are_no_result(session) -> None:
     """The loss of that step was finite; nothing is stored."""
     ready = session(
-        "kd", "transfer=none", "epochs=null", "+fit_student.steps=1", "optimizer.lr=1e39", "optimizer.schedule=null"
+        "kd",
+        "transfer=none",
+        "fit_student.epochs=null",
+        "+fit_student.steps=1",
+        "optimizer.lr=1e39",
+        "optimizer.schedule=null",
     )
     with pytest.raises(Diverged, match="the last step left weights that are NaN or infinite"):
         ready.executor.result("fit_student")

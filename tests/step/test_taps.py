@@ -10,7 +10,8 @@ from kdrun.errors import InputError
 from kdrun.grammar.nodes import Ref
 from kdrun.grammar.steps import parse_step
 from kdrun.models.building import build, resolve
-from kdrun.models.taps import Detour, tap, tokens_as_map
+from kdrun.models.layouts import View, grids, tokens_as_map
+from kdrun.models.taps import Detour, tap
 from kdrun.step.compiler import Compiler
 from kdrun.step.layout import Bindings
 from kdrun.step.supply import Supply
@@ -49,28 +50,50 @@ def test_patching_an_input_and_ending_at_one() -> None:
 
 def test_tokens_as_map_leaves_class_tokens_out() -> None:
     tokens = torch.arange(2 * 5 * 3, dtype=torch.float32).view(2, 5, 3)
-    maps = tokens_as_map(tokens)
+    maps = tokens_as_map(tokens, [(2, 2)])
     assert maps.shape == (2, 3, 2, 2)
     assert torch.equal(maps[1, :, 0, 1], tokens[1, 2])
+    registers = torch.randn(2, 5 + 14 * 14, 3)
+    assert torch.equal(tokens_as_map(registers, [(14, 14)])[:, :, 0, 0], registers[:, 5])
     with pytest.raises(InputError, match="reads tokens"):
-        tokens_as_map(torch.zeros(2, 3, 4, 4))
+        tokens_as_map(torch.zeros(2, 3, 4, 4), [(2, 2)])
 
 
-def test_tokens_of_no_square_are_a_map_only_where_the_grid_is_known() -> None:
+def test_tokens_are_a_map_of_the_image_s_shape_or_none() -> None:
+    """Patches of 16 pixels, 7 rows of 14, behind a class token: nearly a square of 9 or 10, but no such map."""
     tokens = torch.randn(2, 1 + 7 * 14, 3)
-    with pytest.raises(InputError, match="a square, behind 5 other tokens at most; got 99 tokens"):
-        tokens_as_map(tokens)
-    maps = tokens_as_map(tokens, (7, 14))
+    maps = tokens_as_map(tokens, grids((112, 224)))
     assert maps.shape == (2, 3, 7, 14)
     assert torch.equal(maps[:, :, 2, 5], tokens[:, 1 + 2 * 14 + 5])
+    assert torch.equal(tokens_as_map(tokens, grids((112, 224), patches=(16, 16))), maps)
+    for image in ((224, 224), (160, 160)):
+        with pytest.raises(InputError, match="the patches of a grid, behind 5 other tokens at most; got 99 tokens"):
+            tokens_as_map(tokens, grids(image, stride=(16, 16)))
+    with pytest.raises(InputError, match="got 99 tokens, the grid is unknown"):
+        tokens_as_map(tokens, grids(None))
     wide = torch.randn(2, 2 * 8, 3)  # as many as of a square of 4
-    assert torch.equal(tokens_as_map(wide, (2, 8))[:, :, 1, 3], wide[:, 11])
-    registers = torch.randn(2, 5 + 14 * 14, 3)
-    assert torch.equal(tokens_as_map(registers)[:, :, 0, 0], registers[:, 5])
-    pooled = torch.randn(2, 1 + 4 * 4, 3)  # a later stage, of fewer patches
-    assert tokens_as_map(pooled, (7, 14)).shape == (2, 3, 4, 4)
-    with pytest.raises(InputError, match="a square or of the model's grid of 7×14"):
-        tokens_as_map(torch.randn(2, 7 * 14 - 1, 3), (7, 14))
+    assert torch.equal(tokens_as_map(wide, grids((16, 64)))[:, :, 1, 3], wide[:, 11])
+
+
+def test_the_grid_of_a_later_stage_is_that_of_the_patches_pooled() -> None:
+    pooled = torch.randn(2, 1 + 4 * 8, 3)
+    assert tokens_as_map(pooled, grids((128, 256), patches=(16, 16))).shape == (2, 3, 4, 8)
+    with pytest.raises(InputError, match="the grid is 8×16"):
+        tokens_as_map(torch.randn(2, 1 + 4 * 4, 3), grids((128, 256), patches=(16, 16)))
+    assert grids((30, 30), stride=(16, 16)) == [(2, 2), (1, 1)]  # with borders padded, and without
+
+
+def test_a_view_turns_what_a_module_gives() -> None:
+    last = torch.randn(2, 4, 5, 3)
+    assert torch.equal(View("map", stride=(8, 8), channels_last=True).of(last, (32, 40))[1, :, 2, 4], last[1, 2, 4])
+    assert torch.equal(View("tokens", channels_last=True).of(last, None)[:, 2 * 5 + 4], last[:, 2, 4])
+    pixel = torch.randn(2, 3, 1, 1)
+    assert torch.equal(View("row").of(pixel, None), pixel[:, :, 0, 0])
+    assert torch.equal(View("map", item=1, stride=(8, 8)).of((None, pixel), (8, 8)), pixel)
+    with pytest.raises(InputError, match="what a classifier reads or gives is"):
+        View("row").of(last, None)
+    with pytest.raises(InputError, match="reads a tensor, got dict"):
+        View("map").of({}, None)
 
 
 def test_a_map_of_a_library_model_has_the_grid_of_its_patches() -> None:

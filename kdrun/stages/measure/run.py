@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from kdrun.errors import InputError
-from kdrun.grammar.nodes import Ref, parse_inputs
+from kdrun.grammar.nodes import Ref
 from kdrun.grammar.steps import parse_step
 from kdrun.parts.tables import column_of
-from kdrun.registry import catalog, stage
+from kdrun.registry import stage
 from kdrun.runtime.artifacts import Artifact, Table, Tensors
 from kdrun.runtime.context import Context
-from kdrun.stages.evaluate import named_scores
+from kdrun.runtime.soundness import refuse_nan
+from kdrun.stages.scoring import NodeMetric
 from kdrun.step.function import StepFunction
 from kdrun.step.handed import Handed, compiler_for
 from kdrun.types import Count
@@ -34,21 +37,24 @@ def measure(
 
     Each metric says what it reads: ``{metric: accuracy, from: [deployed, batch.label], name: deployed}``. It gets a
     node's values for all rows, a scalar node's mean over the rows, or a tensor as it was handed in. Without ``step``,
-    metrics read what is handed in (``table.column`` is a column), and there need be no data.
+    metrics read what is handed in (``table.column`` is a column), and there need be no data. Raises ``Diverged`` where a node
+    that a metric reads is NaN.
     """
     if step is None:
         row: dict[str, float] = {}
         for i, content in enumerate(metrics):
-            one = _Metric(content, f"{context.config_key}.metrics.{i}")
+            one = NodeMetric(content, f"{context.config_key}.metrics.{i}")
             row.update(one.score({ref: _looked_up(inputs, ref) for ref in one.refs}))
         return {"": Table([row])}
     parsed = parse_step(step, key=f"{context.config_key}.step")
     handed = Handed.sort(inputs, context)
     found = handed.trace(parsed, dict(models or {}), min(batch_size, 8))
-    wanted = [_Metric(content, f"{context.config_key}.metrics.{i}") for i, content in enumerate(metrics)]
+    wanted = [NodeMetric(content, f"{context.config_key}.metrics.{i}") for i, content in enumerate(metrics)]
     refs = list(dict.fromkeys(ref for metric in wanted for ref in metric.refs))
     function = StepFunction(compiler_for(parsed, handed, found, context), refs)
     values = function.over(handed.loaders["data"], batch_size=batch_size, context=context)
+    computed = {f"'{r}', which is scored,": v for r, v in zip(refs, values, strict=True) if r.name in parsed.nodes}
+    refuse_nan(computed, key=context.config_key)
     row = {}
     for metric in wanted:
         row.update(metric.score(dict(zip(refs, values, strict=True))))
@@ -80,30 +86,18 @@ def compute(
 
 
 def _looked_up(inputs: Mapping[str, Any], ref: Ref) -> Any:
-    """What a reference names among the inputs; a field of a table, or of several, is its column [rows], float64."""
+    """What a reference names among the inputs; a field of a table, or of several, is its column [rows], float64.
+
+    Raises ``InputError`` for a field that it has not.
+    """
     value = inputs[ref.name]
     for piece in ref.field:
         if isinstance(value, list):
             value = column_of(value, piece)
+        elif isinstance(value, Mapping) and piece in value:
+            value = value[piece]
+        elif isinstance(value, Tensor) and value.dim() and piece.isdigit() and int(piece) < len(value):
+            value = value[int(piece)]
         else:
-            value = value[piece] if isinstance(value, Mapping) else value[int(piece)]
+            raise InputError(f"'{ref}' asks for '{piece}', which what is handed in as '{ref.name}' has not")
     return value
-
-
-class _Metric:
-    def __init__(self, content: Mapping[str, Any], key: str) -> None:
-        self.part = catalog().get("metric", content["metric"], key=f"{key}.metric")
-        if "from" not in content:
-            raise InputError("a metric of measure says what it reads: {metric: NAME, from: [node, ...]}", key=key)
-        bound = self.part.bind(parse_inputs(content["from"], key=f"{key}.from"), key=key)
-        self.inputs = {name: ref for name, ref in bound.items() if isinstance(ref, Ref)}
-        self.options = {k: v for k, v in content.items() if k not in ("metric", "from", "name")}
-        self.name: str | None = content.get("name")
-
-    @property
-    def refs(self) -> list[Ref]:
-        return list(self.inputs.values())
-
-    def score(self, values: Mapping[Ref, Any]) -> dict[str, float]:
-        value = self.part.load()(**{name: values[ref] for name, ref in self.inputs.items()}, **self.options)
-        return named_scores(value, self.part.name, self.name)

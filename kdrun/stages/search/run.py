@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from kdrun.data.dataset import Dataset
-from kdrun.errors import InputError, nearest
+from kdrun.errors import Diverged, InputError, nearest
 from kdrun.grammar.nodes import Ref
 from kdrun.grammar.steps import parse_step
 from kdrun.models.building import build, resolve, sizes_from_data
@@ -45,7 +46,8 @@ def search(
     (``{nodes: {...}, value: {distance: -1.0}}``), or a part ``{reduce: NAME}`` of a model and data. All are means over
     ``repeats`` draws of first weights and batches; ``score`` names the one that decides (else the first). Models above
     ``max_parameters`` are not proposed. The value is a table with one row a candidate, in the order of evaluation;
-    ``best`` is the model, untrained, and ``candidates.0`` … the first ``keep``. An interrupted search goes on.
+    ``best`` is the model, untrained, and ``candidates.0`` … the first ``keep``. An interrupted search goes on. A score that is NaN
+    is below all others; raises ``Diverged`` where no candidate has another one.
     """
     data = inputs["data"]
     space_part = catalog().get("space", space["space"], key=f"{context.config_key}.space")
@@ -64,7 +66,9 @@ def search(
     part.load()(proposals, record.evaluate, generator=context.generator("strategy"), **options)
     if keep is not None and keep > len(record.rows):
         raise InputError(f"only {len(record.rows)} candidates were tried, fewer than {keep}", key=context.config_key)
-    best = max(range(len(record.rows)), key=lambda i: record.rows[i][chosen])
+    best = max(range(len(record.rows)), key=lambda i: _order(record.rows[i][chosen]))
+    if math.isnan(record.rows[best][chosen]):
+        raise Diverged(f"'{chosen}' is NaN of every candidate", key=f"{context.config_key}.scores.{chosen}")
     kept = {f"candidates.{i}": Model(record.specs[i], None) for i in range(keep or 0)}
     return {"": Table(record.rows), "best": Model(record.specs[best], None), **kept}
 
@@ -91,6 +95,11 @@ class _Capped:
             if self.limit is None or self.parameters(spec) <= self.limit:
                 return spec
         raise InputError(f"of 1000 proposals none has at most {self.limit} parameters")
+
+
+def _order(score: float) -> tuple[bool, float]:
+    """What candidates are compared by: a score that is no number comes after all others."""
+    return (False, -math.inf) if math.isnan(score) else (True, float(score))
 
 
 Judge = Callable[[Model, Dataset, Context], float]
@@ -120,7 +129,7 @@ class _Record:
         """The deciding score of one candidate (higher is better)."""
         resolved = resolve(spec, self.space.sizes)
         if resolved in self.specs:
-            return float(self.rows[self.specs.index(resolved)][self.chosen])
+            return _order(self.rows[self.specs.index(resolved)][self.chosen])[1]
         number = len(self.rows)
         row = self.known[number] if number < len(self.known) else self._scored(resolved, number)
         self.specs.append(resolved)
@@ -128,7 +137,7 @@ class _Record:
         if number >= len(self.known):
             self.context.checkpoint(number + 1, lambda: self.rows)
         self.context.reporter.advanced(self.context.name, number + 1, **{self.chosen: row[self.chosen]})
-        return float(row[self.chosen])
+        return _order(row[self.chosen])[1]
 
     def _scored(self, spec: Spec, number: int) -> dict[str, Any]:
         row: dict[str, Any] = {"candidate": number, "parameters": self.space.parameters(spec)}

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kdrun.errors import InputError
-from kdrun.grammar.nodes import Graph, Node, parse_node
+from kdrun.grammar.nodes import Graph, Node, Ref, parse_node
 from kdrun.grammar.steps import parse_step
 from kdrun.graph.check import nested_parts
-from kdrun.graph.types import Fields
+from kdrun.graph.types import Fields, value_type
 from kdrun.registry import catalog, check_of, fields_of, parts_of
-from kdrun.step.check import check_step, reader
+from kdrun.stages.train.validated import main_role, validation_of
+from kdrun.step.check import Reader, check_step, reader
 
-__all__ = ["check", "fields", "parts_of_refresh"]
+__all__ = ["check", "check_length", "fields", "parts_of_refresh"]
 
 
 @fields_of("train")
@@ -22,11 +23,16 @@ def fields(node: Node) -> Fields:
     inputs = node.inputs if isinstance(node.inputs, dict) else {}
     roles = [*inputs, *dict(node.params.get("models") or {})]
     named = {**dict.fromkeys(roles, "model"), "log": "table", "cost": "table", "average": "model"}
+    named |= _named_by_validation(node.params.get("validate"))
     if node.params.get("refresh"):
         named["chosen"] = "tensor"
-    trained = parse_step(node.params["step"], key=f"{node.key}.step").trained()
-    main = next((role for role in inputs if role in trained), trained[0] if trained else "")
-    return Fields("model", named, main=main)
+    return Fields("model", named, main=main_role(inputs, parse_step(node.params["step"], key=f"{node.key}.step")))
+
+
+def _named_by_validation(content: Any) -> dict[str, str]:
+    if not isinstance(content, Mapping) or content.get("objective") is None:
+        return {}
+    return {"best": "table", **({"last": "model"} if content.get("keep") == "best" else {})}
 
 
 @check_of("train")
@@ -34,12 +40,44 @@ def check(node: Node, graph: Graph) -> None:
     """Check the step, and the op that chooses rows anew."""
     refresh = node.params.get("refresh")
     readers = [reader(refresh.get("from"), key=f"{node.key}.refresh.from")] if isinstance(refresh, dict) else []
-    check_step(node, graph, readers)
+    check_step(node, graph, [*readers, *_readers_of_validation(node, graph)])
     if refresh is not None:
         _check_refresh(refresh, f"{node.key}.refresh")
     step = parse_step(node.params["step"], key=f"{node.key}.step")
     if int(node.params.get("accumulate", 1)) > 1 and len(step.updates) > 1:
         raise InputError("gradients are accumulated in steps with one update", key=f"{node.key}.accumulate")
+
+
+def _readers_of_validation(node: Node, graph: Graph) -> Iterator[Reader]:
+    """What its metrics read of the step. Raises ``InputError`` for what is wrong with it."""
+    found = validation_of(node)
+    if found is None:
+        return
+    said, metrics = found
+    handed = node.inputs.get(said.rows) if isinstance(node.inputs, dict) else None
+    if not isinstance(handed, Ref) or value_type(handed, graph, key=f"{node.key}.validate") != "data":
+        raise InputError(f"hand in the rows to validate on: from: {{{said.rows}: data.valid}}", key=f"{node.key}.from")
+    for i, metric in enumerate(metrics):
+        yield metric.refs, f"{node.key}.validate.metrics.{i}"
+
+
+@check_of("wanted train")
+def check_length(node: Node, graph: Graph) -> None:
+    """How long it trains, and what decides which rows it sees."""
+    params, key = node.params, node.key
+    epochs, steps = params.get("epochs"), params.get("steps")
+    if (epochs is None) == (steps is None):
+        said = "neither" if epochs is None else "both"
+        raise InputError(f"a train stage needs either epochs or steps, and has {said}", key=f"{key}.epochs")
+    if params.get("refresh") is not None and epochs is None:
+        raise InputError("rows are chosen anew every so many epochs: give epochs, not steps", key=f"{key}.epochs")
+    if params.get("sampler") is not None and (params.get("refresh") is not None or not params.get("shuffle", True)):
+        raise InputError(
+            "a sampler decides the order of rows: it goes with neither refresh nor shuffle: false", key=f"{key}.sampler"
+        )
+    rows, parts = int(params.get("batch_size", 64)), int(params.get("accumulate", 1))
+    if parts > rows:
+        raise InputError(f"a batch of {rows} rows has no {parts} parts", key=f"{key}.accumulate")
 
 
 def _check_refresh(refresh: Any, key: str) -> None:

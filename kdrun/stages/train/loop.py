@@ -46,11 +46,26 @@ def fit(training: Training, length: Length, context: Context) -> list[dict[str, 
             context.checkpoint(count, lambda: _state(training, record))
         record.add(training.program.drain())
         chosen = {} if training.rows is None else {"rows": len(training.rows)}
-        row = record.close(epoch=epoch + 1, step=count, **chosen)
+        scores = _validated(training, epoch + 1, count, last=epoch + 1 == length.epochs)
+        row = record.close(scores, epoch=epoch + 1, step=count, **chosen)
         context.reporter.log(context.name, count, {k: v for k, v in row.items() if k not in ("epoch", "step")})
         epoch, within = epoch + 1, 0
         context.reporter.advanced(context.name, min(epoch * length.per_epoch, length.steps), **record.latest)
+        if training.validation is not None and training.validation.over:
+            best = training.validation.best["epoch"]
+            context.reporter.message(f"{context.name}: ended after epoch {epoch}, none was better since epoch {best}")
+            break
     return record.rows
+
+
+def _validated(training: Training, epoch: int, step: int, *, last: bool) -> dict[str, float]:
+    """The scores and learning rates after so many epochs, where it is time for them."""
+    validation = training.validation
+    if validation is None or not validation.due(epoch, last=last):
+        return {}
+    scores = validation.scores(training.context)
+    validation.judge(scores, training.weights(), epoch=epoch, step=step)
+    return {**scores, **training.rates()}
 
 
 def _begin(training: Training, main: Feed, length: Length, epoch: int, within: int) -> int:
@@ -81,9 +96,9 @@ class _Record:
             self.sums.setdefault(name, []).extend(numbers)
             self.latest[name] = numbers[-1]
 
-    def close(self, **more: int) -> dict[str, Any]:
+    def close(self, scores: Mapping[str, float], **more: int) -> dict[str, Any]:
         """End an epoch; return its row."""
-        row = {**more, **{name: sum(numbers) / len(numbers) for name, numbers in self.sums.items()}}
+        row = {**more, **{name: sum(numbers) / len(numbers) for name, numbers in self.sums.items()}, **scores}
         self.rows.append(row)
         self.sums = {}
         return row

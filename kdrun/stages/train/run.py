@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -36,6 +37,7 @@ def train(
     accumulate: Count = 1,
     sampler: dict[str, Any] | None = None,
     refresh: dict[str, Any] | None = None,
+    validate: dict[str, Any] | None = None,
     context: Context,
     **inputs: Any,
 ) -> dict[str, Artifact]:
@@ -48,7 +50,11 @@ def train(
     by epoch), ``cost`` (FLOPs a row of a step, forward and backward, when every update runs; rows of the data and rows seen in all; how many rows a black box was asked about). ``refresh: {op: NAME, from: [nodes], every: 1}`` chooses the rows of the coming epochs: the op gets the
     nodes' values over all of ``data``, models in eval mode, and returns row numbers [chosen], or a mapping: its entries
     that are named like the step's state become that state's rows, and ``rows``, where given, chooses. A parameter may be
-    a schedule; the field ``chosen`` [rows] counts the epochs that used each row. Raises ``InputError`` for what does not fit, ``Diverged`` when a loss becomes NaN or infinite.
+    a schedule; the field ``chosen`` [rows] counts the epochs that used each row. ``validate: {metrics: [accuracy], every: 1, objective:
+    accuracy, keep: best, patience: 10}`` scores nodes of the step on the rows handed in as ``valid`` (``rows``: another name) every so
+    many epochs and at the end, all models in eval mode, and no random number of the training is drawn. Its columns stand in ``log``, beside the learning rate ``lr``. With an ``objective`` (``goal: minimize`` where less is better) the field ``best`` says
+    which epoch was the best one; ``keep: best`` gives the weights of that epoch, and the last ones as ``last`` (and ``last.ROLE``);
+    with ``patience`` training ends after so many validations without a better one. Raises ``InputError`` for what does not fit, ``Diverged`` when a loss becomes NaN or infinite.
     """
     key = context.config_key
     if (epochs is None) == (steps is None):
@@ -62,7 +68,9 @@ def train(
     if accumulate > batch_size:
         raise InputError(f"a batch of {batch_size} rows has no {accumulate} parts", key=f"{key}.accumulate")
     sizes = BatchSizes(batch_size, batch_sizes or {}, accumulate)
-    training = prepare(parse_step(step, key=f"{key}.step"), dict(models or {}), inputs, sizes, refresh, context)
+    training = prepare(
+        parse_step(step, key=f"{key}.step"), dict(models or {}), inputs, sizes, refresh, validate, context
+    )
     order = _ordered(sampler, training, context)
     rows = len(training.loaders["data"]) if order is None else len(order(0))
     per_epoch = batches_of(rows, training.sizes["data"], drop_last=drop_last, key=key)
@@ -70,7 +78,8 @@ def train(
         _warn_of_few(rows, training, context)
     total = steps if steps is not None else int(epochs or 0) * per_epoch
     length = Length(total, per_epoch, drop_last, shuffle, order)
-    return training.result(fit(training, length, context), length)
+    log = fit(training, length, context)
+    return training.result(log, length if refresh is not None else replace(length, steps=log[-1]["step"]))
 
 
 def _ordered(sampler: Mapping[str, Any] | None, training: Training, context: Context) -> Callable[[int], Tensor] | None:

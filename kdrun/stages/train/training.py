@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from kdrun.data.dataset import Dataset
 from kdrun.errors import Diverged
 from kdrun.grammar.steps import Step, Update
+from kdrun.grammar.validation import parse_validate
 from kdrun.runtime.artifacts import Artifact, Model, OptimizerSpec, Table, Tensors
 from kdrun.runtime.context import Context
 from kdrun.stages.train.length import Length
 from kdrun.stages.train.refresh import Refresh
+from kdrun.stages.train.validated import main_role, metrics_of
+from kdrun.stages.train.validation import Validation
 from kdrun.step.compiler import Compiler
 from kdrun.step.handed import Handed, compiler_for
 from kdrun.step.program import StepProgram
@@ -55,6 +58,8 @@ class Training:
     buffers: dict[str, Tensor]
     refresh: Refresh | None
     flops_per_row: float
+    validation: Validation | None = None
+    main: str = ""
     rows: Tensor | None = None
     times: Tensor | None = None
     asked: dict[str, int] = field(default_factory=dict)
@@ -70,12 +75,30 @@ class Training:
     def generator(self) -> torch.Generator:
         return self.program.compiler.generator
 
+    def rates(self) -> dict[str, float]:
+        """The learning rate of the last step, by update where there are several; of the first group of parameters."""
+        found = {name: float(t.optimizer.param_groups[0]["lr"]) for name, t in self.trainables.items()}
+        return {"lr" if len(found) == 1 else f"lr.{name}": rate for name, rate in found.items()}
+
+    def weights(self) -> dict[str, Any]:
+        """What an epoch may be remembered by: the trained models, and their averages."""
+        return {
+            "modules": {role: self.modules[role].state_dict() for role in self.step.trained()},
+            "averages": {role: average.parameters for role, average in self.program.averages.items()},
+        }
+
+    def _put(self, weights: Mapping[str, Any]) -> None:
+        for role, state in weights["modules"].items():
+            self.modules[role].load_state_dict(state)
+        for role, parameters in weights["averages"].items():
+            for own, saved in zip(self.program.averages[role].parameters, parameters, strict=True):
+                own.copy_(saved)
+
     def state(self) -> dict[str, Any]:
         """All that a resumed run needs to end with the same bytes."""
         state: dict[str, Any] = {
-            "modules": {role: self.modules[role].state_dict() for role in self.step.trained()},
+            **self.weights(),
             "optimizers": {name: t.optimizer.state_dict() for name, t in self.trainables.items()},
-            "averages": {role: average.parameters for role, average in self.program.averages.items()},
             "buffers": self.buffers,
             "generator": self.generator.get_state(),
             "torch": torch.get_rng_state(),
@@ -87,6 +110,8 @@ class Training:
             state["turns"] = self.program.turns.state()
         if self.rows is not None and self.times is not None:
             state["rows"], state["times"] = self.rows, self.times
+        if self.validation is not None:
+            state["validation"] = self.validation.state()
         if self.context.device.type == "cuda":
             state["cuda"] = torch.cuda.get_rng_state(self.context.device)
         if self.program.scaler is not None:
@@ -99,13 +124,9 @@ class Training:
         return {role: buffer for role, buffer in buffers.items() if buffer is not None}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        for role, weights in state["modules"].items():
-            self.modules[role].load_state_dict(weights)
+        self._put(state)
         for name, content in state["optimizers"].items():
             self.trainables[name].restore(content)
-        for role, parameters in state["averages"].items():
-            for own, saved in zip(self.program.averages[role].parameters, parameters, strict=True):
-                own.copy_(saved)
         for name, saved in state["buffers"].items():
             self.buffers[name].copy_(saved)
         for role, count in self._counters().items():
@@ -115,13 +136,15 @@ class Training:
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["torch"])
         self.rows, self.times = state.get("rows"), state.get("times")
+        if self.validation is not None:
+            self.validation.restore(state["validation"])
         if "cuda" in state:
             torch.cuda.set_rng_state(state["cuda"], self.context.device)
         if "scaler" in state and self.program.scaler is not None:
             self.program.scaler.load_state_dict(state["scaler"])
 
     def result(self, log: list[dict[str, Any]], length: Length) -> dict[str, Artifact]:
-        """The fields of the stage: models and averages, the log, what it cost, and which rows were chosen.
+        """The fields of the stage: models and averages, the log, what it cost, which rows were chosen, and the best validation.
 
         Raises ``Diverged`` where the last step left a weight that is no number.
         """
@@ -129,6 +152,8 @@ class Training:
         fields: dict[str, Artifact] = {"log": Table(log), "cost": Table([self._cost(log, length)])}
         if self.times is not None:
             fields["chosen"] = Tensors({"": self.times})
+        if self.validation is not None and self.validation.best:
+            fields |= self._best(self.validation)
         for role in dict.fromkeys(self.step.trained()):
             fields[role] = self.context.model(self.modules[role], self.specs[role])
         for role, average in self.program.averages.items():
@@ -137,14 +162,27 @@ class Training:
             fields.setdefault("average", fields[f"average.{role}"])
         return fields
 
+    def _best(self, validation: Validation) -> dict[str, Artifact]:
+        """The best validation; if its weights are kept, the models are set to them, and the last ones are given beside them."""
+        fields: dict[str, Artifact] = {"best": Table([validation.row()])}
+        if validation.best["weights"]:
+            for role in dict.fromkeys(self.step.trained()):
+                fields[f"last.{role}"] = self.context.model(self.modules[role], self.specs[role])
+            fields["last"] = fields[f"last.{self.main}"]
+            self._put(validation.best["weights"])
+        return fields
+
     def _check_weights(self) -> None:
-        trained = {f"{name}.{n}": p for name, t in self.trainables.items() for n, p in t.parameters.items()}
+        trained = {(update, n): p for update, t in self.trainables.items() for n, p in t.parameters.items()}
         if not trained:
             return
         sound = torch.stack([torch.isfinite(p).all() for p in trained.values()]).tolist()
         if not all(sound):
-            name = list(trained)[sound.index(False)].partition(".")[2]
-            raise Diverged(f"the last step left weights that are NaN or infinite: {name}")
+            update, name = list(trained)[sound.index(False)]
+            terms = ", ".join(next(u for u in self.step.updates if u.name == update).minimize)
+            raise Diverged(
+                f"the last step left weights that are NaN or infinite: {name} (update '{update}', of: {terms})"
+            )
 
     def _cost(self, log: list[dict[str, Any]], length: Length) -> dict[str, Any]:
         """FLOPs a row, rows of the data, rows seen in all, and how often black boxes were asked meanwhile."""
@@ -166,6 +204,7 @@ def prepare(
     inputs: Mapping[str, Any],
     batches: BatchSizes,
     refresh: Mapping[str, Any] | None,
+    validate: Mapping[str, Any] | None,
     context: Context,
 ) -> Training:
     """Find sizes, build models and optimizers, compile the step. Raises ``InputError`` for what does not fit."""
@@ -181,6 +220,8 @@ def prepare(
     torch.manual_seed(context.seed_for("global"))
     trainables = _trainables(step, compiler, inputs)
     chosen = Refresh(refresh, compiler, key=f"{context.config_key}.refresh") if refresh is not None else None
+    main = main_role(inputs, step)
+    validation = _validation(validate, main, compiler, handed.loaders, sizes, context)
     program = StepProgram(
         step,
         compiler,
@@ -191,7 +232,25 @@ def prepare(
         parts=batches.parts,
     )
     flops = found.flops / rows
-    return Training(step, found.specs, handed.loaders, sizes, program, trainables, context, state, chosen, flops)
+    return Training(
+        step, found.specs, handed.loaders, sizes, program, trainables, context, state, chosen, flops, validation, main
+    )
+
+
+def _validation(
+    content: Mapping[str, Any] | None,
+    main: str,
+    compiler: Compiler,
+    loaders: Mapping[str, Dataset],
+    sizes: Mapping[str, int],
+    context: Context,
+) -> Validation | None:
+    if content is None:
+        return None
+    key = f"{context.config_key}.validate"
+    said = parse_validate(content, key=key)
+    metrics = metrics_of(said, compiler.step, main, key=key)
+    return Validation(said, metrics, compiler, loaders[said.rows], sizes[said.rows], key=key)
 
 
 def _lasting(loaders: Mapping[str, Dataset], sizes: Mapping[str, int], context: Context) -> dict[str, Lasting]:
