@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import pickle
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from kdrun.config.reads import reads
+from kdrun.engine.origins import at_its_source
 from kdrun.engine.results import Result, as_result, value_of
 from kdrun.engine.sources import Sources, entry
-from kdrun.engine.store import Store
-from kdrun.errors import CorruptArtifact, InputError, KdrunError
+from kdrun.engine.store import Store, refuse_foreign
+from kdrun.errors import CorruptArtifact, InputError, KdrunError, RunError
 from kdrun.grammar.nodes import SOURCES, Graph, Node, Ref
 from kdrun.graph.check import ENGINE_KEYS
 from kdrun.graph.keys import Keys
 from kdrun.graph.types import part_of
+from kdrun.registry.blame import in_plugin
 from kdrun.runtime.artifacts import Model, OptimizerSpec, Table
 from kdrun.runtime.progress import QuietReporter, Reporter
 
@@ -48,6 +53,7 @@ class Executor:
         """Compute what is wanted; return the tables among it, by node name. A result is let go after its last use."""
         tables: dict[str, dict[str, list[dict[str, Any]]]] = {}
         due = self._due()
+        self.reporter.expected(self.missing())
         uses = Counter(ref.name for name in due for ref in {r.name: r for r in self.graph.nodes[name].refs()}.values())
         for name in due:
             result = self.result(name)
@@ -74,6 +80,10 @@ class Executor:
                 if not self.store.contains(self.keys[name]):
                     todo += [ref.name for ref in node.refs()]
         return [node.name for node in self.graph if node.name in found]
+
+    def missing(self) -> list[str]:
+        """The stages that a run would compute, in their order."""
+        return [name for name in self._due() if not self.store.contains(self.keys[name])]
 
     def take_part(self, name: str) -> None:
         """Run a train stage along with the first process of a group, and leave what comes of it to that one."""
@@ -124,10 +134,18 @@ class Executor:
         if not self.store.contains(key):
             return None
         try:
-            return self.store.read(key)
+            found = self.store.read(key)
+            for artifact in found.values():
+                refuse_foreign(artifact, self.named)
+            return found
         except CorruptArtifact as error:
             damaged(error)
             return None
+
+    @functools.cached_property
+    def named(self) -> frozenset[str]:
+        """What the configuration names to read."""
+        return frozenset(read.text for read in reads(self.config))
 
     def _set_aside(self, node: Node, error: CorruptArtifact) -> None:
         """Only who holds the lock does so: without it, the damaged result may be another's new one by now."""
@@ -142,7 +160,7 @@ class Executor:
             with self._together(node):
                 result = self._call(node, key)
         except KdrunError as error:
-            error.key = error.key or node.key
+            error.key = at_its_source(error, node, self.graph).key or node.key
             raise
         self.store.write(key, result, {"node": node.name, "kind": f"{node.verb} {node.part}", "by": node.by})
         self._checkpoints(key).clear()
@@ -165,6 +183,7 @@ class Executor:
 
     def _call(self, node: Node, key: str) -> Result:
         from kdrun.runtime.context import Context
+        from kdrun.runtime.soundness import refuse_unsound
 
         part = part_of(node)
         options = {k: v for k, v in node.params.items() if k not in ENGINE_KEYS["stage"]}
@@ -179,7 +198,7 @@ class Executor:
             checkpoint_seconds=self.checkpoint_seconds,
         )
         bound = part.bind(node.inputs, key=node.key)
-        values = {name: self._values(item) for name, item in bound.items()}
+        values = {name: self._values(item, node) for name, item in bound.items()}
         context.sizes = _sizes(values)
         annotations = {i.name: i.annotation for i in part.inputs}
         arguments = {n: _fitting(v, annotations.get(n, ""), context, n) for n, v in values.items()}
@@ -188,13 +207,15 @@ class Executor:
         if "generator" in part.injected:
             options["generator"] = context.generator("part")
         positional = arguments.pop(part.inputs[-1].name, []) if part.variadic else []
-        with _told_in_a_line(node):
+        with _told_in_a_line(node, self.graph):
             returned = part.load()(
                 *([*arguments.values(), *positional] if positional else []),
                 **({} if positional else arguments),
                 **options,
             )
-        return as_result(returned, context)
+        result = as_result(returned, context)
+        refuse_unsound(result)
+        return result
 
     def _checkpoints(self, key: str) -> Any:
         from kdrun.runtime.checkpoints import Checkpoints
@@ -212,8 +233,17 @@ class Executor:
         put_in_force(self.hardware_settings)
         return self._hardware
 
-    def _values(self, item: Ref | list[Ref]) -> Any:
-        return [self.value(ref) for ref in item] if isinstance(item, list) else self.value(item)
+    def _values(self, item: Ref | list[Ref], node: Node) -> Any:
+        return [self._seen(ref, node) for ref in item] if isinstance(item, list) else self._seen(item, node)
+
+    def _seen(self, ref: Ref, node: Node) -> Any:
+        """What a reference stands for, of rows that are held out what the stage may see."""
+        columns = self.graph.shown.get(node.name, {}).get(ref)
+        if columns is None:
+            return self.value(ref)
+        from kdrun.data.shown import showing
+
+        return showing(self.value(ref), columns)
 
     def value(self, ref: Ref) -> Any:
         """What a reference stands for: a model artifact, a data set, tensors, rows, an optimizer's settings."""
@@ -228,17 +258,36 @@ class Executor:
 
 
 @contextlib.contextmanager
-def _told_in_a_line(node: Node) -> Iterator[None]:
+def _told_in_a_line(node: Node, graph: Graph) -> Iterator[None]:
     """Say what to do about errors inside a part that come of what the user has: a missing package, a label without a class."""
     try:
-        yield
-    except ImportError as error:
-        raise part_of(node).lacking(error) from error
-    except (IndexError, RuntimeError) as error:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # of what is refused by the next line
+            yield
+    except KdrunError:
+        raise
+    except Exception as error:
+        if isinstance(error, ImportError) and isinstance(lacking := part_of(node).lacking(error), KdrunError):
+            raise lacking from error
         said = str(error).strip().split("\n", 1)[0]
-        if "out of bounds" not in said:
-            raise
-        raise InputError(f"a label or number is beyond what it counts through ({said})", key=node.key) from error
+        if isinstance(error, IndexError | RuntimeError) and "out of bounds" in said:
+            raise InputError(f"a label or number is beyond what it counts through ({said})", key=node.key) from error
+        if (plugins := in_plugin(error)) is not None:
+            raise RunError(plugins[0], key=node.key, where=plugins[1]) from error
+        if isinstance(error, pickle.UnpicklingError):
+            raise _pickled(node, graph) from error
+        raise
+
+
+def _pickled(node: Node, graph: Graph) -> InputError:
+    """What is said of weights that a library would have to unpickle: nothing is."""
+    models = [graph.nodes[ref.name] for ref in node.refs() if graph.nodes[ref.name].verb == "model"]
+    named = ", ".join(str(model.params.get("name") or model.part) for model in models)
+    return InputError(
+        f"{f'the weights of {named}' if named else 'weights'} are a pickle of more than tensors, of which nothing is read: "
+        "save them as safetensors",
+        key=models[0].key if models else node.key,
+    )
 
 
 def _sizes(values: Mapping[str, Any]) -> dict[str, int]:

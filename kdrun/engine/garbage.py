@@ -70,6 +70,7 @@ def plan(store: Store, wish: Wish | None = None) -> Plan:
     Raises ``InputError`` for a recipe that named nothing in this store.
     """
     wish = wish or Wish()
+    store.refuse_links()
     with store_errors(store.root):
         now = _now(store)
         needed = _needed(store, now)
@@ -93,6 +94,7 @@ def plan(store: Store, wish: Wish | None = None) -> Plan:
 
 def tidy(store: Store) -> int:
     """Delete what processes left that are gone; return the bytes freed."""
+    store.refuse_links()
     with store_errors(store.root):
         return delete(store, leftovers(store, _now(store)))
 
@@ -100,6 +102,7 @@ def tidy(store: Store) -> int:
 def delete(store: Store, items: Collection[Item]) -> int:
     """Delete; return the bytes freed. What has come into use since stays, and what the system refuses to delete."""
     freed = 0
+    store.refuse_links()
     with store_errors(store.root):
         temporary = ensure_folder(store.root / "tmp", store.root)
         for item in items:
@@ -161,8 +164,8 @@ def _locks(store: Store, now: float) -> list[Item]:
 
 
 def damaged(store: Store) -> Iterator[tuple[Path, str]]:
-    """Results that the next run would set aside, by their manifest alone, and why."""
-    for path in store.places():
+    """Results that the next run would set aside, by their manifest alone, and why. What a linked folder holds may be anybody's."""
+    for path in () if (store.root / "objects").is_symlink() else store.places():
         try:
             store.entry(path)
         except CorruptArtifact as error:
@@ -175,7 +178,7 @@ def _set_aside(store: Store) -> list[Item]:
     return [
         Item.at(path, "set aside as damaged")
         for folder in sorted(store.root.glob("corrupt*"))
-        for path in (_children(folder) if folder.is_dir() else [folder])
+        for path in (_children(folder) if folder.is_dir() and not folder.is_symlink() else [folder])
     ]
 
 
@@ -191,8 +194,9 @@ def _abandoned(store: Store, limit: float, needed: Collection[str], taken: Colle
 
 
 def _notes(store: Store, stored: Collection[str]) -> list[Item]:
-    """Notes of runs none of whose results is there any more."""
-    return [
+    """Notes of runs none of whose results is there any more, and damaged ones."""
+    damage = [Item.at(path, "a damaged note of a run") for path in store.leases.damaged_notes()]
+    return damage + [
         Item.at(note.path, "the note of a run whose results are gone")
         for note in store.leases.notes()
         if note.keys.isdisjoint(stored)
@@ -259,14 +263,22 @@ def _now(store: Store) -> float:
 
 
 def _children(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+    """What is in a folder of the store; nothing of one that a link leads to, where anybody's files may be."""
+    return sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
 
 
 def _stats(path: Path) -> Iterator[os.stat_result]:
     """Of a file or folder and all that is in it; what is deleted meanwhile is left out."""
-    for one in (path, *(path.rglob("*") if path.is_dir() and not path.is_symlink() else ())):
+    for one in (str(path), *_inside(path)):
         with contextlib.suppress(OSError):
-            yield one.lstat()
+            yield os.lstat(one)
+
+
+def _inside(path: Path) -> Iterator[str]:
+    """All that a folder holds, but for what links in it lead to; one that another process moves away holds nothing."""
+    if not path.is_symlink():
+        for folder, folders, files in os.walk(path):
+            yield from (os.path.join(folder, name) for name in (*folders, *files))
 
 
 def _touched(path: Path) -> float:

@@ -1,4 +1,4 @@
-"""A run of a sweep, and how its progress is told among others."""
+"""A run of a sweep."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kdrun.engine.session import Outcome, Session
 from kdrun.engine.sources import Sources
 from kdrun.runtime.progress import Reporter
 
-__all__ = ["Job", "Labelled"]
+__all__ = ["Job"]
 
 
 @dataclass(frozen=True)
@@ -35,22 +35,3 @@ class Job:
     def outcome(self, session: Session) -> Outcome:
         """What a session of this job gives, with records where they are to be kept."""
         return session.run() if self.records is None else run_recorded(session, self.records)[0]
-
-
-class Labelled(Reporter):
-    """Puts a job's label before each stage's name."""
-
-    def __init__(self, inner: Reporter, label: str) -> None:
-        self.inner, self.label = inner, label
-
-    def stage_started(self, name: str, total: int | None = None, unit: str = "steps", done: int = 0) -> None:
-        self.inner.stage_started(f"{self.label} {name}", total, unit, done)
-
-    def advanced(self, name: str, done: int, **values: float) -> None:
-        self.inner.advanced(f"{self.label} {name}", done, **values)
-
-    def stage_finished(self, name: str, seconds: float) -> None:
-        self.inner.stage_finished(f"{self.label} {name}", seconds)
-
-    def message(self, text: str) -> None:
-        self.inner.message(f"{self.label} {text}")

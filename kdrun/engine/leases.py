@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 from kdrun.errors import StoreError
 from kdrun.runtime.files import ensure_folder, sealed, store_errors, unsealed, write_file
@@ -24,6 +25,9 @@ LEASE_SECONDS = 86400.0
 """A run or a write that has not been heard of for so long is no longer under way, on whatever machine it was."""
 
 RENEWAL_SECONDS = 600.0
+
+UNREADABLE = (ValueError, LookupError, TypeError, OSError)
+"""What reading a damaged lease or note raises."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Leases:
         content = _content(recipe, keys)
         path = self.root / "named" / f"{hashlib.sha256(content).hexdigest()[:40]}.json"
         with contextlib.suppress(OSError):
-            if not path.is_file():
+            if not _is_readable(path):
                 temporary = ensure_folder(self.root / "tmp", self.root)
                 write_file(ensure_folder(path.parent, self.root) / path.name, content, temporary)
 
@@ -78,7 +82,7 @@ class Leases:
                 found.append(_read(path))
             except FileNotFoundError:  # its run has ended since
                 continue
-            except (ValueError, LookupError, TypeError, OSError):
+            except UNREADABLE:
                 raise StoreError(
                     f"the lease {path} of an unfinished run is damaged: delete it if no run is going on"
                 ) from None
@@ -88,9 +92,14 @@ class Leases:
         """Of runs that have ended; damaged ones are left out."""
         found = []
         for path in sorted((self.root / "named").glob("*.json")):
-            with contextlib.suppress(ValueError, LookupError, TypeError, OSError):
+            with contextlib.suppress(*UNREADABLE):
                 found.append(_read(path))
         return found
+
+    def damaged_notes(self) -> list[Path]:
+        """What lies among the notes and is none."""
+        folder = self.root / "named"
+        return [path for path in sorted(folder.glob("*")) if os.path.lexists(path) and not _is_readable(path)]
 
 
 def _content(recipe: str, keys: Iterable[str]) -> bytes:
@@ -104,5 +113,15 @@ def _renew(path: Path, ended: threading.Event) -> None:
 
 
 def _read(path: Path) -> Named:
+    if not S_ISREG(path.lstat().st_mode):
+        raise ValueError("a file is expected")
     content = unsealed(path.read_bytes())
     return Named(path, str(content["recipe"]), frozenset(map(str, content["keys"])), path.stat().st_mtime)
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        _read(path)
+    except UNREADABLE:
+        return False
+    return True

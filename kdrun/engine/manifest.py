@@ -51,6 +51,8 @@ def read_manifest(folder: Path) -> Manifest:
     Raises ``CorruptArtifact`` for one that is not there, damaged or of another key, ``StoreError`` for a newer format.
     """
     owner = folder.name[:10]
+    if folder.is_symlink() or (folder / MANIFEST).is_symlink():
+        raise CorruptArtifact(f"the place of {owner} is a link")
     try:
         content = _content((folder / MANIFEST).read_bytes())
         manifest = Manifest(

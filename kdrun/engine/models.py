@@ -16,11 +16,15 @@ from kdrun.models.building import INPUT_COLUMNS
 
 __all__ = ["models_of"]
 
+PREPARATION = ("mean", "std", "resize", "background")
+"""What a data part may say of how it prepares images."""
+
 
 def models_of(session: Session) -> dict[str, dict[str, Any]]:
     """By stage, of those whose result is in the store: its ``key``, its ``models`` by field, the ``main`` one, and its ``input``.
 
-    ``input`` tells the column that the models read, its shape and dtype, names of classes, mean and deviation, as far as they are known.
+    ``input`` tells the column that the models read, its shape and dtype, the mask beside it, names of classes and how images are prepared (mean, deviation, …), as
+    far as they are known.
     """
     found = {}
     for node in session.graph.stages():
@@ -36,6 +40,8 @@ def models_of(session: Session) -> dict[str, dict[str, Any]]:
 
 def _input_of(node: Node, graph: Graph) -> dict[str, Any]:
     """What is said of the data that a stage's models read, without loading them; empty where nothing is known."""
+    from kdrun.models.masks import mask_column
+
     ref = next(_data_behind(node, graph, set()), None)
     if ref is None:
         return {}
@@ -51,8 +57,25 @@ def _input_of(node: Node, graph: Graph) -> dict[str, Any]:
         return {}
     column = info.columns[name]
     told = {"column": name, "shape": list(column.shape), "dtype": str(column.dtype).removeprefix("torch.")}
-    known = {"classes": info.class_names, "mean": getattr(part, "mean", None), "std": getattr(part, "std", None)}
-    return {**told, **{word: list(value) for word, value in known.items() if value is not None}}
+    mask = mask_column(info.columns, name)
+    told.update({"mask": mask} if mask is not None else {})
+    names = {"classes": list(info.class_names)} if info.class_names is not None else {}
+    told.update(_answers(info))
+    prepared = {word: getattr(part, word, None) for word in PREPARATION}
+    return {**told, **names, **{word: _plain(value) for word, value in prepared.items() if value is not None}}
+
+
+def _answers(info: Any) -> dict[str, Any]:
+    """What the model's outputs are, where they are no classes: labels that hold or not, or values with the unit that they are in."""
+    if "target_mean" in info.extra:
+        return {"answers": "values", **{word: _plain(info.extra[word]) for word in ("target_mean", "target_std")}}
+    label = info.columns.get("label")
+    return {"answers": "labels"} if label is not None and label.shape and label.dtype.is_floating_point else {}
+
+
+def _plain(value: Any) -> Any:
+    """A number, or the numbers of any sequence as a list."""
+    return value if isinstance(value, int | float) else [float(number) for number in value]
 
 
 def _first(value: Any) -> Any:

@@ -7,14 +7,19 @@ planned (``plan_of``, ``shape_of``). What can be known only by running is noted 
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import inspect
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from kdrun.data.dataset import Column, DataInfo
+from kdrun.engine.origins import at_its_source
+from kdrun.engine.withheld import explain, narrowed, refuse_mentions, withheld
 from kdrun.errors import InputError, KdrunError, nearest
 from kdrun.grammar.nodes import SOURCES, Graph, Node, Ref
 from kdrun.graph.check import ENGINE_KEYS
@@ -23,7 +28,7 @@ from kdrun.graph.types import fields_of_node, part_of, said
 from kdrun.models.building import resolve, sizes_from_data
 from kdrun.registry import Part
 from kdrun.runtime.artifacts import Model, Table
-from kdrun.runtime.fakes import FakeContext, fake, known, on_fakes, on_meta
+from kdrun.runtime.fakes import FakeContext, counted, fake, known, on_fakes, on_meta
 from kdrun.runtime.known import UNKNOWN, Planned, Unknown
 
 __all__ = ["Known", "Plan", "StagePlan", "plan"]
@@ -70,35 +75,69 @@ class _Planner:
         self.plans: dict[str, StagePlan] = {}
         self.infos: dict[str, Mapping[str, Any]] = {}
         self.memo: dict[str, Any] = {}
+        self.narrow: set[str] = set()
+        self.hidden: dict[str, Ref] = {}
 
     def run(self) -> Plan:
         for node in self.graph:
             if node.verb in SOURCES:
                 continue
             key = self.keys[node.name]
+            label = self._label(node, key)
             try:
-                if key not in self.before:
-                    self.before[key] = self._stage(node, key)
+                if label not in self.before:
+                    with _uncollected():
+                        self.before[label] = self._stage(node, key)
             except KdrunError as error:
-                error.key = error.key or node.key
+                error.key = at_its_source(error, node, self.graph).key or node.key
+                explain(error, self.hidden)
                 raise
-            self.plans[node.name] = self.before[key]
+            self.plans[node.name] = self.before[label]
         return Plan(tuple(self.plans.values()))
+
+    def _label(self, node: Node, key: str) -> str:
+        """Under which name a stage's plan is remembered: apart where it sees less of rows that are held out."""
+        if node.name in self.graph.shown or any(ref.name in self.narrow for ref in node.refs()):
+            self.narrow.add(node.name)
+            return f"{key} narrow"
+        return key
 
     def _stage(self, node: Node, key: str) -> StagePlan:
         part = part_of(node)
         bound = part.bind(node.inputs, key=node.key)
-        values = {n: [self._value(r) for r in i] if isinstance(i, list) else self._value(i) for n, i in bound.items()}
+        values = {
+            n: [self._seen(node, r) for r in i] if isinstance(i, list) else self._seen(node, i)
+            for n, i in bound.items()
+        }
         own = said("plan_of", node)
         if own is not None:
-            found = own(node, values, self.memo)
+            try:
+                found = own(node, values, self.memo)
+            except (RuntimeError, OverflowError, ValueError) as error:
+                _refuse_overflow(error, node)
+                raise
         elif node.by is None and node.verb == "stage" and fields_of_node(node).default == "table":
             found = _table(values)
         else:
-            found = _on_fake_rows(part, node, values)
+            found = _on_fake_rows(part, node, values, self._withheld(node, values))
         kind = f"{node.part}{f' by {node.by}' if node.by else ''}"
         trains = bool(part.options.get("together"))
         return StagePlan(**vars(found), name=node.name, kind=kind, key=key, trains=trains)
+
+    def _seen(self, node: Node, ref: Ref) -> Any:
+        """What is known of a value, without the columns that are withheld from the stage."""
+        value, columns = self._value(ref), self.graph.shown.get(node.name, {}).get(ref)
+        if columns is None:
+            return value
+        self.hidden.update(dict.fromkeys(withheld(value, columns), ref))
+        return narrowed(value, columns)
+
+    def _withheld(self, node: Node, values: Mapping[str, Any]) -> dict[str, Ref]:
+        """The columns that are withheld from a stage and that nothing else gives it."""
+        if node.name not in self.narrow:
+            return {}
+        there = {c for value in _flatten(values.values()) if isinstance(value, DataInfo) for c in value.columns}
+        return {column: ref for column, ref in self.hidden.items() if column not in there}
 
     def _value(self, ref: Ref) -> Any:
         node = self.graph.nodes[ref.name]
@@ -129,8 +168,36 @@ class _Planner:
     def _info(self, node: Node) -> Mapping[str, Any]:
         if node.name not in self.infos:
             own = {k: v for k, v in node.params.items() if k not in ENGINE_KEYS["data"]}
-            self.infos[node.name] = part_of(node).load()(**own).info()
+            found = part_of(node).load()(**own).info()
+            try:
+                for split in _splits(found):
+                    counted(split)
+            except InputError as error:
+                error.key = error.key or node.key
+                raise
+            self.infos[node.name] = found
         return self.infos[node.name]
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without looking for circles of garbage again and again while a model's thousands of modules are made, which are all in use."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _splits(value: Any) -> Iterator[DataInfo]:
+    """What is said of each data set in nested mappings and lists."""
+    if isinstance(value, DataInfo):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from _splits(one)
 
 
 def _within(value: Any, path: tuple[str, ...]) -> Any:
@@ -154,9 +221,15 @@ def _table(values: Mapping[str, Any]) -> Planned:
     return Planned()
 
 
-def _on_fake_rows(part: Part, node: Node, values: Mapping[str, Any]) -> Planned:
-    """Run a part on fake tensors, or what it says of its result's shape; what that cannot do is unknown until it runs."""
-    if any(isinstance(v, Unknown) for v in _flatten(values.values())):
+def _on_fake_rows(part: Part, node: Node, values: Mapping[str, Any], hidden: Mapping[str, Ref]) -> Planned:
+    """Run a part on fake tensors, or what it says of its result's shape; what that cannot do is unknown until it runs.
+
+    ``hidden``: columns that are withheld. A part that is not run shows by its source whether it reads one.
+    """
+    unknown = any(isinstance(v, Unknown) for v in _flatten(values.values()))
+    if unknown or said("shape_of", node) is not None:
+        refuse_mentions(node, part, hidden)
+    if unknown:
         return Planned(notes=("depends on what an earlier stage finds",))
     infos = [v for v in _flatten(values.values()) if isinstance(v, DataInfo)]
     rows = infos[0].size if infos and part.kind == "generate" else None
@@ -167,6 +240,8 @@ def _on_fake_rows(part: Part, node: Node, values: Mapping[str, Any]) -> Planned:
     except Exception as error:
         if isinstance(error, InputError) and all(info.size is not None for info in infos):
             raise
+        _refuse_overflow(error, node)
+        refuse_mentions(node, part, hidden)
         return _without_rows(part, node, values)
     if rows is not None and isinstance(found.get(""), DataInfo):
         found = {**found, "": replace(found[""], size=rows)}
@@ -191,6 +266,13 @@ def _faked(part: Part, node: Node, values: Mapping[str, Any], sizes: Mapping[str
     if node.verb == "stage" and node.by is None and isinstance(found, dict):
         return {n: UNKNOWN if isinstance(returned[n], Table) else v for n, v in found.items()}
     return {"": found}
+
+
+def _refuse_overflow(error: Exception, node: Node) -> None:
+    """Raise ``InputError`` if a tensor would have more bytes than can be counted."""
+    if re.search(r"overflow|too large|Storage size", str(error)):
+        told = str(error).split("\n", 1)[0]
+        raise InputError(f"a tensor here would be larger than any memory ({told:.120})", key=node.key) from None
 
 
 def _without_rows(part: Part, node: Node, values: Mapping[str, Any]) -> Planned:

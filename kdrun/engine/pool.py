@@ -11,14 +11,16 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from kdrun.engine.jobs import Job, Labelled
+from kdrun.engine.jobs import Job
 from kdrun.engine.session import Outcome
 from kdrun.engine.sources import Sources
+from kdrun.engine.waiting import Waiting
 from kdrun.errors import KdrunError, RunError
+from kdrun.registry.blame import in_plugin
 from kdrun.runtime.progress import Reporter
 
 __all__ = ["spread"]
@@ -38,6 +40,12 @@ class _Remote(Reporter):
 
     def stage_finished(self, name: str, seconds: float) -> None:
         self.events.put(("stage_finished", self.label, (name, seconds), {}))
+
+    def cached(self, name: str) -> None:
+        self.events.put(("cached", self.label, (name,), {}))
+
+    def expected(self, stages: Sequence[str]) -> None:
+        self.events.put(("expected", self.label, (list(stages),), {}))
 
     def message(self, text: str) -> None:
         self.events.put(("message", self.label, (text,), {}))
@@ -65,6 +73,10 @@ def _work(job: Job) -> Outcome:
         return job.run(_Remote(_events, job.label), _sources)
     except KdrunError as error:
         raise _sendable(error) from None
+    except Exception as error:  # whose frames do not reach the main process
+        if (plugins := in_plugin(error)) is not None:
+            raise RunError(plugins[0], where=plugins[1]) from None
+        raise
 
 
 def _sendable(error: KdrunError) -> KdrunError:
@@ -76,12 +88,13 @@ def _sendable(error: KdrunError) -> KdrunError:
 
 def spread(
     jobs: Sequence[Job],
+    waiting: Waiting,
     workers: int,
     reporter: Reporter,
     on_done: Callable[[Job, Outcome], None],
     failed: Callable[[Job, KdrunError], None],
 ) -> dict[str, Outcome]:
-    """Run the jobs in ``workers`` processes; return the outcomes of those that ended well, by label.
+    """Run the jobs in ``workers`` processes, in the order of ``waiting``; return the outcomes of those that ended well, by label.
 
     ``on_done`` and ``failed`` are called here, as each job ends. Raises what ``failed`` raises.
     """
@@ -89,15 +102,20 @@ def spread(
     events = context.Queue()
     outcomes: dict[str, Outcome] = {}
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(events,))
-    labelled = {job.label: Labelled(reporter, job.label) for job in jobs}
+    listening = {job.label: reporter.of(job.label) for job in jobs}
+    by_label = {job.label: job for job in jobs}
+    running: dict[Future[Outcome], Job] = {}
     try:
-        with _main_module_left_out():
-            pending = {pool.submit(_work, job): job for job in jobs}
-        while pending:
-            done, _ = wait(pending, timeout=0.1, return_when=FIRST_COMPLETED)
-            _relay(events, labelled)
+        while waiting or running:
+            while waiting and len(running) < workers:
+                job = by_label[waiting.next(other.label for other in running.values())]
+                listening[job.label].begun()
+                with _main_module_left_out():
+                    running[pool.submit(_work, job)] = job
+            done, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
+            _relay(events, listening)
             for future in done:
-                job = pending.pop(future)
+                job = running.pop(future)
                 try:
                     outcomes[job.label] = future.result()
                 except KdrunError as error:
@@ -130,8 +148,8 @@ def _main_module_left_out() -> Iterator[None]:
         vars(main).update(found)
 
 
-def _relay(events: Any, labelled: dict[str, Labelled]) -> None:
+def _relay(events: Any, listening: dict[str, Reporter]) -> None:
     with contextlib.suppress(queue.Empty):
         while True:
             name, label, arguments, values = events.get_nowait()
-            getattr(labelled[label], name)(*arguments, **values)
+            getattr(listening[label], name)(*arguments, **values)

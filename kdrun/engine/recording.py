@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import datetime
 import hashlib
-import json
 import os
 import platform
 import shutil
@@ -14,17 +13,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from kdrun.config.places import refuse_led_away
+from kdrun.config.writing import yaml_text
 from kdrun.engine.models import models_of
-from kdrun.engine.records import environment, new_run_folder, read_record, write_record
+from kdrun.engine.records import (
+    PARTS,
+    RECORDS,
+    environment,
+    new_run_folder,
+    read_json,
+    read_record,
+    ready_folder,
+    recorded_whole,
+    tidy_records,
+    write_record,
+)
 from kdrun.engine.session import Outcome, Session
-from kdrun.errors import KdrunError, StoreError
+from kdrun.errors import KdrunError, StoreError, printable
+from kdrun.graph.columns import lowest
+from kdrun.runtime.journal import JOURNAL, Journal
+from kdrun.runtime.progress import Fan
 from kdrun.tracking import start_trackers
 
 __all__ = ["run_recorded"]
 
-OF_TRACKERS = ("metrics.jsonl", "tensorboard")
+OF_TRACKERS = ("metrics.jsonl", "tensorboard", "mlflow.db")
 """What trackers leave in the folder of a run, and take up again. Weights & Biases tells its runs apart by their marks."""
 
 
@@ -42,13 +55,18 @@ def run_recorded(session: Session, folder: Path | None = None) -> tuple[Outcome,
     if record.finished:
         return session.run(), record.path
     tracker = start_trackers(record.told(), record.path)
+    journal = None if session.executor.finished() else Journal(record.path, record.title())
+    if journal is not None:
+        session.executor.reporter = Fan(session.executor.reporter, journal)
     session.executor.reporter.tracker = tracker
     try:
         outcome = session.run()
     except BaseException as error:
         record.broken(error)
+        _end(journal, record.content["error"])
         tracker.finish({})
         raise
+    _end(journal)
     for row in outcome.curves:  # of what was read from the store, and of epochs before a checkpoint, no step has told
         values = {name: value for name, value in row.items() if name not in ("stage", "epoch", "step")}
         tracker.log(values, row["step"], row["stage"])
@@ -57,15 +75,24 @@ def run_recorded(session: Session, folder: Path | None = None) -> tuple[Outcome,
     return outcome, record.path
 
 
+def _end(journal: Journal | None, error: str | None = None) -> None:
+    if journal is not None:
+        journal.end("", None if error is None else printable(error, line=True))
+        journal.close()
+
+
 @contextlib.contextmanager
 def _choosing(session: Session) -> Iterator[None]:
     """Of equal runs that start at once, one goes on in the folder of a run that failed; the others see that it does."""
     from filelock import FileLock
 
     runs = _runs_of(session)
+    _refuse_link(session)
+    name = f".{runs.name}.lock"
+    ready_folder(runs.parent, runs.parent, [name])
+    ready_folder(runs, runs.parent)
     try:
-        runs.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(str(runs.with_name(f".{runs.name}.lock")))
+        lock = FileLock(str(runs.with_name(name)))
         lock.acquire(poll_interval=0.05)
     except OSError as error:
         raise StoreError(f"cannot write {runs}: {error.strerror}; set runs=FOLDER") from None
@@ -80,6 +107,18 @@ def _runs_of(session: Session) -> Path:
     return Path(session.config.get("runs") or "runs") / session.experiment.recipe.replace("/", "-")
 
 
+def _refuse_link(session: Session) -> None:
+    """Raise ``StoreError`` where the folder of all records is a link that leads elsewhere, and nobody said so."""
+    top = Path(session.config.get("runs") or "runs")
+    if not any(override.path == "runs" for override in session.experiment.overrides):
+        refuse_led_away(top)
+
+
+def _links_in(folder: Path) -> list[Path]:
+    """Links among the records of a run, which kdrun makes none of: through one, figures would be written elsewhere."""
+    return [path for path in folder.iterdir() if path.is_symlink()] if folder.is_dir() else []
+
+
 class _Record:
     """The record of one run, in a folder."""
 
@@ -90,8 +129,9 @@ class _Record:
         self.seed = config.get("seed", 0)
         runs = _runs_of(session)
         self.path = folder or self._unfinished(runs) or new_run_folder(runs, f"seed{self.seed}")
+        _refuse_link(session)
         previous = read_record(self.path) if self._has_same_keys(self.path) else {}
-        self.finished = previous.get("state") == "finished"
+        self.finished = previous.get("state") == "finished" and recorded_whole(self.path)
         self.goes_on = bool(previous)
         started = previous.get("started") or datetime.datetime.now().isoformat(timespec="milliseconds")
         self.content = {**self._about(), "started": started, "state": "running"}
@@ -110,6 +150,7 @@ class _Record:
             "process": os.getpid(),
             "machine": platform.node(),
             "metrics": {},
+            "lowest": lowest(self.session.graph),
             "objective": None,
             "counts": {},
             "seconds": {},
@@ -117,15 +158,23 @@ class _Record:
 
     def _has_same_keys(self, folder: Path) -> bool:
         try:
-            return bool(json.loads((folder / "keys.json").read_text()) == self.keys)
-        except (OSError, ValueError):
+            return (
+                not folder.is_symlink() and not _links_in(folder) and bool(read_json(folder / "keys.json") == self.keys)
+            )
+        except (OSError, ValueError, RecursionError):
             return False
 
     def _unfinished(self, runs: Path) -> Path | None:
         """The folder of the newest run of the same stages that failed or was interrupted."""
-        folders = (path.parent for path in sorted(runs.glob("*/result.json"), reverse=True))
+        found = sorted(runs.glob("*/result.json"), reverse=True)
+        folders = (path.parent for path in found if not path.parent.is_symlink())
         ended = ("failed", "interrupted")
         return next((f for f in folders if read_record(f)["state"] in ended and self._has_same_keys(f)), None)
+
+    def title(self) -> str:
+        """What the run is, in a line."""
+        chosen = [f"{n} {self.content[n]}" for n in ("arm", "scale") if n in self.content]
+        return ", ".join([self.experiment.recipe, *chosen, f"seed {self.seed}"])
 
     def told(self) -> dict[str, Any]:
         """What trackers are told: the configuration, and under ``run`` which run it is."""
@@ -135,14 +184,21 @@ class _Record:
 
     def begin(self) -> None:
         """Write what is known before the first stage. What another run has left in the folder is taken away."""
+        runs = _runs_of(self.session)
+        ready_folder(self.path, runs.parent, [*RECORDS, OF_TRACKERS[0], JOURNAL])
+        for link in _links_in(self.path):
+            link.unlink()
         if not self.goes_on:
             for name in OF_TRACKERS:
                 left = self.path / name
                 shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-        write_record(self.path / "config.yaml", yaml.safe_dump(self.experiment.config, sort_keys=False))
+        write_record(self.path / "config.yaml", yaml_text(self.experiment.config))
         write_record(self.path / "environment.json", environment())
         write_record(self.path / "keys.json", self.keys)
-        write_record(self.path / "result.json", self.content)
+        keys = self.session.keys
+        write_record(self.path / PARTS, {"parts": keys.sources, "outside": keys.outside, "numerics": keys.numerics})
+        written = write_record(self.path / "result.json", self.content)
+        tidy_records(runs if self.path.parent == runs else self.path, written)
 
     def close(self, outcome: Outcome) -> None:
         """Write what a run gave that ended well."""

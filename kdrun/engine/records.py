@@ -8,18 +8,41 @@ import importlib.metadata
 import json
 import os
 import platform
-import subprocess
+import re
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kdrun.errors import StoreError
+from kdrun.config.places import target
+from kdrun.engine.git_state import git_state
+from kdrun.errors import StoreError, concealed
+from kdrun.runtime.files import ensure_file, ensure_folder
 
-__all__ = ["environment", "new_run_folder", "read_record", "recorded_runs", "write_record"]
+__all__ = [
+    "PARTS",
+    "RECORDS",
+    "environment",
+    "new_run_folder",
+    "read_json",
+    "read_record",
+    "ready_folder",
+    "recorded_runs",
+    "recorded_whole",
+    "tidy_records",
+    "write_record",
+]
 
+PARTS = "parts.json"
+"""What a run was made of beside its settings: a hash of each part's source, and of what was read from outside."""
+
+RECORDS = ("config.yaml", "environment.json", "keys.json", PARTS, "curves.json", "models.json", "result.json")
+"""What a run that has ended well leaves in its folder, beside what trackers do."""
+
+PART_SECONDS = 86400.0
+"""After so long, nobody writes a temporary file of a record any more, on whatever machine it was."""
 
 PACKAGES = ("kdrun", "torch", "torchvision", "hydra-core", "numpy", "torchmetrics", "timm", "transformers")
 """What the records tell the versions of."""
@@ -27,8 +50,15 @@ PACKAGES = ("kdrun", "torch", "torchvision", "hydra-core", "numpy", "torchmetric
 
 def recorded_runs(root: str | Path) -> list[tuple[Path, dict[str, Any]]]:
     """Every run's folder under ``root``, those of reproductions included, and its record, oldest first of a recipe."""
-    found = {path.parent for pattern in ("*/*/result.json", "*/*/*/result.json") for path in Path(root).glob(pattern)}
+    patterns = ("*/*/result.json", "*/*/*/result.json")
+    found = {path.parent for pattern in patterns for path in Path(root).glob(pattern) if _is_within(path, Path(root))}
     return [(folder, read_record(folder)) for folder in sorted(found)]
+
+
+def _is_within(path: Path, root: Path) -> bool:
+    """Whether a record lies below ``root``, and no link leads out to it."""
+    found, top = target(path), target(root)
+    return found is not None and top is not None and found.is_relative_to(top)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -38,15 +68,66 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     nothing: dict[str, Any] = {"recipe": folder.parent.name, "seed": "", "overrides": [], "metrics": {}}
     try:
-        content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        record = {**nothing, "state": "finished", **content}
-        record["overrides"] = [str(o) for o in record["overrides"]]
-        record["metrics"] = {str(k): v for k, v in record["metrics"].items() if isinstance(v, int | float)}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        return {**nothing, "state": "broken", "error": f"result.json cannot be read ({error})"}
+        record = {**nothing, "state": "finished", **_sound(read_json(folder / "result.json"))}
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        return {**nothing, "state": "broken", "error": f"result.json cannot be read ({error or type(error).__name__})"}
     if record["state"] == "running" and record.get("machine") == platform.node() and not _runs(record.get("process")):
         record.update(state="interrupted", error="the process ended without a word")
     return record
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises ``OSError``, ``ValueError`` or ``RecursionError`` for what is none."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ValueError("it is no file")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+TEXTS = ("recipe", "state", "error", "arm", "scale", "method", "store", "started", "machine")
+
+
+def _sound(content: Any) -> dict[str, Any]:
+    """A record whose fields are what those who read it count on. Raises ``TypeError`` or ``ValueError``."""
+    if not isinstance(content, Mapping):
+        raise TypeError(f"a mapping is expected, got {type(content).__name__}")
+    kinds = {
+        **dict.fromkeys(TEXTS, str),
+        "overrides": list,
+        "plugins": list,
+        "lowest": list,
+        "metrics": dict,
+        "objective": dict,
+    }
+    for name, kind in kinds.items():
+        if content.get(name) is not None and not isinstance(content[name], kind):
+            raise TypeError(f"{name} is a {type(content[name]).__name__}")
+    found = {name: value for name, value in content.items() if value is not None or name not in ("recipe", "state")}
+    found["overrides"] = [str(o) for o in content.get("overrides") or ()]
+    found["plugins"] = [str(p) for p in content.get("plugins") or ()]
+    found["lowest"] = [str(name) for name in content.get("lowest") or ()]
+    metrics = content.get("metrics") or {}
+    found["metrics"] = {k: float(v) for k, v in metrics.items() if isinstance(v, float) or _is_small(v)}
+    objective = content.get("objective") or {}
+    if not all(isinstance(word, str | None) for word in objective.values()):
+        raise TypeError("objective holds more than names")
+    return found
+
+
+def _is_small(value: Any) -> bool:
+    """Whether a whole number can be written as a floating-point one."""
+    return isinstance(value, int) and value.bit_length() < 1000
+
+
+def recorded_whole(folder: Path) -> bool:
+    """Whether all records of a run that has ended well are there and can be read."""
+    try:
+        for name in RECORDS:
+            if name.endswith(".json"):
+                read_json(folder / name)
+        config = folder / "config.yaml"
+        return config.is_file() and config.read_text(encoding="utf-8").endswith("\n")
+    except (OSError, ValueError, RecursionError):
+        return False
 
 
 def _runs(process: Any) -> bool:
@@ -71,19 +152,42 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "processors": os.cpu_count(),
         "versions": versions,
-        "git": _git(),
+        "git": git_state(),
         "command": sys.argv,
     }
 
 
-def _git() -> dict[str, Any] | None:
-    def ask(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=True).stdout.strip()
-
+@contextlib.contextmanager
+def _refusals(path: Path) -> Iterator[None]:
     try:
-        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain"))}
-    except (OSError, subprocess.SubprocessError):
-        return None
+        yield
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}; set runs=FOLDER") from None
+
+
+def ready_folder(folder: Path, runs: Path, files: Iterable[str] = ()) -> None:
+    """Make a folder of records inside ``runs``, with room for its ``files``.
+
+    What is something else than a folder, or than a file, is set aside under ``runs/corrupt``, with the reason. Raises
+    ``StoreError`` if the system refuses.
+    """
+    root = runs if folder.is_relative_to(runs) else folder
+    with _refusals(folder):
+        ensure_folder(folder, root)
+        for name in files:
+            ensure_file(folder / name, root)
+
+
+def tidy_records(folder: Path, written: Path) -> None:
+    """Delete the temporary files of writers that are gone, in ``folder`` and the folders in it.
+
+    How old they are is told by the clock of the disk, which has just ``written`` a record.
+    """
+    with contextlib.suppress(OSError):
+        now = written.stat().st_mtime
+        for path in (*folder.glob("*.part"), *folder.glob("*/*.part")):
+            if re.search(r"\.[0-9a-f]{32}\.part$", path.name) and abs(now - path.lstat().st_mtime) > PART_SECONDS:
+                path.unlink(missing_ok=True)
 
 
 def new_run_folder(runs: Path, label: str) -> Path:
@@ -94,15 +198,14 @@ def new_run_folder(runs: Path, label: str) -> Path:
     while True:
         stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S_%f")[:-3]
         path = runs / f"{stamp}-{label}"
-        try:
-            path.mkdir(parents=True)
-            return path
-        except FileExistsError:  # another run began in this millisecond
-            if not path.is_dir():
-                raise StoreError(f"cannot write {path}: a file is in the way; set runs=FOLDER") from None
-            time.sleep(0.001)
-        except OSError as error:
-            raise StoreError(f"cannot write {path}: {error.strerror}; set runs=FOLDER") from None
+        with _refusals(path):
+            try:
+                path.mkdir(parents=True)
+                return path
+            except FileExistsError:  # another run began in this millisecond
+                if not path.is_dir():
+                    raise
+                time.sleep(0.001)
 
 
 def _plain(value: Any) -> Any:
@@ -110,15 +213,17 @@ def _plain(value: Any) -> Any:
 
 
 def write_record(path: Path, content: Any) -> Path:
-    """Write JSON, or text as it is, under a temporary name of its own first. Raises ``StoreError`` if that fails."""
+    """Write JSON, or text as it is, without secrets, under a temporary name of its own first. Raises ``StoreError`` if that fails."""
     text = content if isinstance(content, str) else json.dumps(content, indent=2, sort_keys=True, default=_plain)
+    text = concealed(text)
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {path}: {error.strerror}; set runs=FOLDER") from None
+    with _refusals(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
     return path

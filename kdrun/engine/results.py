@@ -37,7 +37,7 @@ def value_of(ref: Ref, node: Node, result: Result, sources: Sources) -> Any:
         value = artifact.rows
     elif isinstance(artifact, Value):
         value = artifact.value
-    return entry(value, rest)
+    return entry(value, rest, key=node.key)
 
 
 def _split(field: tuple[str, ...], result: Result, main: str) -> tuple[str, tuple[str, ...]]:

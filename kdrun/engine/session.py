@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from kdrun.config.experiment import Experiment
+from kdrun.engine.budgets import Budget, budget_of
 from kdrun.engine.executor import Executor
 from kdrun.engine.garbage import tidy
 from kdrun.engine.reached import Reached, reached
 from kdrun.engine.sources import Sources
 from kdrun.engine.store import Store, default_root
-from kdrun.errors import InputError, KdrunError
+from kdrun.errors import InputError, KdrunError, RunError
 from kdrun.grammar.measurements import Measurements
 from kdrun.grammar.nodes import Graph
 from kdrun.graph.check import check
 from kdrun.graph.keys import Keys
 from kdrun.graph.types import fields_of_node
 from kdrun.registry import catalog
+from kdrun.registry.blame import in_plugin, place_in_plugin
 from kdrun.runtime.progress import Reporter
 
-__all__ = ["Outcome", "Session"]
+__all__ = ["Outcome", "Session", "explained"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Outcome:
     costs: dict[str, float] = field(default_factory=dict)
     reached: Reached | None = None
     """The objective that the configuration states, and its value."""
+    budget: Budget | None = None
+    """What the models were given that the run is judged by."""
 
 
 class Session:
@@ -54,14 +59,12 @@ class Session:
         """``graph``: what checking gave for the same configuration at another seed; ``sources``: data that other runs have loaded."""
         self.experiment = experiment
         self.config = experiment.config
-        try:
+        with explained(experiment):
             catalog(self.config.get("plugins") or ())
             self.graph: Graph = check(self.config) if graph is None else graph
             self.hardware: Mapping[str, Any] = self.config.get("hardware") or {}
             self.keys = Keys(self.graph, seed=_whole(self.config.get("seed", 0)), hardware=self.hardware)
             self.store = Store(self.config.get("store") or default_root())
-        except KdrunError as error:
-            raise experiment.explain(error) from None
         self.executor = Executor(
             self.graph,
             self.keys,
@@ -78,10 +81,8 @@ class Session:
         """The shape pass over the whole graph; ``known``: stages of other runs planned before; see ``engine.plan``."""
         from kdrun.engine.plan import plan
 
-        try:
+        with explained(self.experiment):
             return plan(self.graph, self.keys, known)
-        except KdrunError as error:
-            raise self.experiment.explain(error) from None
 
     def prepare(self, *, planned: bool = False, known: Any = None) -> None:
         """Plan what the store does not hold yet, then make sure that the store can be written.
@@ -90,10 +91,8 @@ class Session:
         ``InputError`` or ``StoreError``.
         """
         if not self._prepared and not self.executor.finished():
-            try:
+            with explained(self.experiment):
                 _ = self.executor.hardware
-            except KdrunError as error:
-                raise self.experiment.explain(error) from None
             if not planned:
                 self.plan(known)
             self.store.prepare()
@@ -114,25 +113,27 @@ class Session:
         return [self.keys[node.name] for node in self.graph.stages()]
 
     def _run(self) -> Outcome:
-        try:
+        with explained(self.experiment, RunError):
             tables = self.executor.run()
             metrics, curves = Measurements.of_tables(tables), self._curves()
             found = reached(self.config, metrics)
-        except KdrunError as error:
-            raise self.experiment.explain(error) from None
         counts, seconds = dict(self.executor.counts), dict(self.executor.seconds)
-        return Outcome(metrics, curves, counts, seconds, self._costs(), found)
-
-    def _costs(self) -> dict[str, float]:
-        """FLOPs of one epoch of every stage that trains, and under "" those of all training."""
         costs = {name: rows[0] for name, rows in self._tables("cost").items()}
+        return Outcome(metrics, curves, counts, seconds, self._costs(costs), found, budget_of(self, costs))
+
+    def _costs(self, costs: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+        """FLOPs of one epoch of every stage that trains, and under "" those of all training."""
         found = {name: row["flops_per_row"] * row["rows"] for name, row in costs.items()}
         whole = sum(row["flops_per_row"] * row["rows_seen"] for row in costs.values())
         return {**found, "": whole} if found else {}
 
     def _curves(self) -> list[dict[str, Any]]:
-        """The log of every stage that trains, as rows with the stage's name."""
-        return [{"stage": name, **row} for name, rows in self._tables("log").items() for row in rows]
+        """The log of every stage that trains, as rows with the stage's name and the columns that an epoch has."""
+        return [
+            {"stage": name, **{column: value for column, value in row.items() if value is not None}}
+            for name, rows in self._tables("log").items()
+            for row in rows
+        ]
 
     def _tables(self, field: str) -> dict[str, list[dict[str, Any]]]:
         """The rows of a table that stages of a kind give beside their value, by stage, of those in the store."""
@@ -142,6 +143,22 @@ class Session:
             if fields_of_node(node).named.get(field) == "table" and self.store.contains(key):
                 found[node.name] = self.executor.rows(node.name, field)
         return found
+
+
+@contextlib.contextmanager
+def explained(experiment: Experiment, kind: type[KdrunError] = InputError) -> Iterator[None]:
+    """Let errors say the place in a file; those that code of a plug-in raises are of a ``kind``, and say the place in the plug-in."""
+    try:
+        yield
+    except KdrunError as error:
+        place = error.__cause__ and place_in_plugin(error.__cause__)
+        if place and place != error.where:
+            error.message += f" ({place})"
+        raise experiment.explain(error) from None
+    except Exception as error:
+        if (plugins := in_plugin(error)) is None:
+            raise
+        raise kind(plugins[0], where=plugins[1]) from error
 
 
 def _whole(seed: Any) -> int:

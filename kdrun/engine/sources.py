@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from kdrun.errors import KdrunError
+from kdrun.errors import InputError, KdrunError, nearest
 from kdrun.grammar.nodes import Node, parse_node
 from kdrun.graph.check import ENGINE_KEYS
 from kdrun.graph.types import part_of
@@ -48,9 +48,18 @@ class Sources:
         return base.with_columns(artifact.columns, classes=artifact.classes) if artifact.columns else base
 
 
-def entry(value: Any, path: Any) -> Any:
-    """What a path of names and numbers leads to in nested mappings and lists."""
+def entry(value: Any, path: Any, *, key: str | None = None) -> Any:
+    """What a path of names and numbers leads to in nested mappings and lists.
+
+    Raises ``InputError``, of ``key``, for a name where a list or tensor is, and for one or a number that is not there.
+    """
     for piece in path:
+        known = list(map(str, value)) if isinstance(value, Mapping) else [str(i) for i in range(len(value))]
+        if piece not in known:
+            kind = (
+                f"it has: {', '.join(known)}" if isinstance(value, Mapping) else f"it has entries 0 to {len(known) - 1}"
+            )
+            raise InputError(f"what is named has no field '{piece}'{nearest(piece, known)}; {kind}", key=key)
         value = value[piece] if isinstance(value, Mapping) else value[int(piece)]
     return value
 

@@ -12,20 +12,33 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kdrun.config.reads import reads
 from kdrun.engine.leases import Leases
 from kdrun.engine.manifest import MANIFEST, Manifest, manifest_of, read_manifest
 from kdrun.engine.packing import load, save
 from kdrun.errors import CorruptArtifact, KdrunError, StoreError
-from kdrun.runtime.artifacts import Artifact
-from kdrun.runtime.files import atomic_folder, clock, ensure_folder, set_aside, store_errors, verify
+from kdrun.runtime.artifacts import Artifact, Data, Model
+from kdrun.runtime.files import (
+    atomic_folder,
+    clock,
+    ensure_file,
+    ensure_folder,
+    refuse_links,
+    set_aside,
+    store_errors,
+    verify,
+)
 
-__all__ = ["Entry", "Store", "default_root"]
+__all__ = ["Entry", "Store", "default_root", "refuse_foreign"]
+
+
+FOLDERS = ("objects", "locks", "tmp", "checkpoints", "checkpoints/tmp", "leases", "named", "corrupt")
+"""The folders of a store, none of which is a link."""
 
 
 def default_root() -> str:
@@ -57,6 +70,7 @@ class Store:
 
     def prepare(self) -> None:
         """Make sure that the store can be written."""
+        self.refuse_links()
         with store_errors(self.root):
             for name in ("objects", "locks", "tmp"):
                 try:
@@ -66,6 +80,11 @@ class Store:
                         f"the store {self.root} cannot be made ({error.strerror}): set store=FOLDER or KDRUN_STORE"
                     ) from None
             clock(self.root / "tmp")
+
+    def refuse_links(self) -> None:
+        """Raise ``StoreError`` for a folder of the store that is a link: what is done in it would be done elsewhere."""
+        for name in FOLDERS:
+            refuse_links(self.root / name, self.root)
 
     def _below(self, *names: str) -> Path:
         return ensure_folder(self.root.joinpath(*names), self.root)
@@ -131,7 +150,7 @@ class Store:
             except Exception as error:  # what a stranger wrote may have fitting checksums and no meaning
                 raise CorruptArtifact(f"{key[:10]} cannot be read ({type(error).__name__}: {error})") from None
             with contextlib.suppress(OSError):
-                os.utime(folder)  # the time of the last use, for who tidies up
+                os.utime(folder, follow_symlinks=False)  # the time of the last use, for who tidies up
         return found
 
     def _verify(self, manifest: Manifest, file: str) -> None:
@@ -173,13 +192,17 @@ class Store:
 
     @contextlib.contextmanager
     def lock_if_free(self, key: str) -> Iterator[bool]:
-        """Hold the lock of a key if nobody else does; gives whether it is held."""
+        """Hold the lock of a key if nobody else does; gives whether it is held. To try it is not to use it: its age stays."""
         from filelock import Timeout
 
         with store_errors(self.root):
             lock = self._lock_file(key)
+            before = os.stat(lock.lock_file) if os.path.exists(lock.lock_file) else None
             with contextlib.suppress(Timeout):
                 lock.acquire(timeout=0)
+            if lock.is_locked and before is not None:  # older versions of filelock empty the file
+                with contextlib.suppress(OSError):
+                    os.utime(lock.lock_file, ns=(before.st_atime_ns, before.st_mtime_ns))
         try:
             yield lock.is_locked
         finally:
@@ -199,10 +222,7 @@ class Store:
         """The lock of a key, not yet taken; what stands in its place and is no file is set aside."""
         from filelock import FileLock
 
-        path = self._below("locks") / f"{key}.lock"
-        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
-            set_aside(path, self.root, "the file of a lock is expected here")
-        return FileLock(str(path))
+        return FileLock(str(ensure_file(self._below("locks") / f"{key}.lock", self.root)))
 
     def entries(self) -> Iterator[Entry]:
         """All results whose manifest is whole and can be read by this version."""
@@ -214,7 +234,7 @@ class Store:
         """Where results lie, whole or not; files and folders that do not belong there are among them."""
         found: list[Path] = []
         for shelf in sorted((self.root / "objects").glob("*")):
-            found += sorted(shelf.glob("*")) if shelf.is_dir() and len(shelf.name) == 2 else [shelf]
+            found += sorted(shelf.glob("*")) if _is_shelf(shelf) else [shelf]
         return found
 
     def entry(self, folder: Path) -> Entry:
@@ -224,6 +244,21 @@ class Store:
             raise CorruptArtifact(f"{manifest.key[:10]} lies in another result's place")
         written, used = (folder / MANIFEST).stat().st_mtime, folder.stat().st_mtime
         return Entry(manifest.key, manifest.description, manifest.bytes, written, max(written, used), manifest.format)
+
+
+def refuse_foreign(artifact: Artifact, named: Collection[str] = ()) -> None:
+    """Raise ``CorruptArtifact`` for a model or data of a stored result that names files to read which no run here names.
+
+    ``named`` is what the run names; what lies in the working folder anybody may name. The store may be a stranger's.
+    """
+    content = artifact.spec if isinstance(artifact, Model) else artifact.source if isinstance(artifact, Data) else {}
+    for read in reads(content):
+        if read.text not in named and not read.lies_open():
+            raise CorruptArtifact(f"it would read '{read.text}', which nothing here names")
+
+
+def _is_shelf(path: Path) -> bool:
+    return len(path.name) == 2 and path.is_dir() and not path.is_symlink()
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kdrun.engine.jobs import Job, Labelled
+from kdrun.engine.jobs import Job
 from kdrun.engine.pool import spread
 from kdrun.engine.session import Outcome, Session
 from kdrun.engine.sources import Sources
-from kdrun.errors import KdrunError, RunError
+from kdrun.engine.waiting import Waiting
+from kdrun.errors import KdrunError, RunError, printable
 from kdrun.grammar.nodes import Graph
 from kdrun.runtime.processes import launched
 from kdrun.runtime.progress import Reporter, duration
@@ -61,22 +62,27 @@ def sweep(jobs: Sequence[Job], sessions: Mapping[str, Session], *, workers: int 
         _plan_each_arm(unfinished, sessions)
         unfinished = [replace(job, planned=True) for job in unfinished]
         workers = workers_for(unfinished, workers)
-        stages = {key for session in sessions.values() for key in session.stage_keys()}
+        keys = {label: session.stage_keys() for label, session in sessions.items()}
+        stages = {key for found in keys.values() for key in found}
         store = next(iter(sessions.values())).store
         missing = [key for key in stages if not store.contains(key)]
         reporter.message(
             f"{len(unfinished)} of {len(jobs)} runs to do, {len(missing)} of {len(stages)} stages, {workers} processes"
         )
+        reporter.sweep([job.label for job in unfinished], workers)
+        _tell_expected(unfinished, sessions, reporter)
         count, started = itertools.count(1), time.monotonic()
 
         def done(job: Job, outcome: Outcome) -> None:
             ended = next(count)
+            reporter.of(job.label).ended()
             left = (len(unfinished) - ended) * (time.monotonic() - started) / ended
             more = f", about {duration(left)} left" if ended < len(unfinished) else ""
             reporter.message(f"{job.label} finished ({ended}/{len(unfinished)}{more})")
 
         with store.leases.held(jobs[0].experiment.recipe, stages):  # of runs that have not begun, too
-            outcomes, failures = run_all(unfinished, workers=workers, reporter=reporter, on_done=done)
+            waiting = Waiting([job.label for job in unfinished], keys, store.contains)
+            outcomes, failures = run_all(unfinished, waiting, workers=workers, reporter=reporter, on_done=done)
     for job in jobs:
         if job.label not in outcomes and job.label not in failures:
             outcomes[job.label] = job.outcome(sessions[job.label])
@@ -91,14 +97,25 @@ def _plan_each_arm(jobs: Sequence[Job], sessions: Mapping[str, Session]) -> None
         session.prepare(known=known)
 
 
+def _tell_expected(jobs: Sequence[Job], sessions: Mapping[str, Session], reporter: Reporter) -> None:
+    """Tell what each run will compute; a stage that several share stands with the first of them."""
+    told: set[str] = set()
+    for job in jobs:
+        session = sessions[job.label]
+        due = [name for name in session.executor.missing() if session.keys[name] not in told]
+        told |= {session.keys[name] for name in due}
+        reporter.of(job.label).expected(due)
+
+
 def run_all(
     jobs: Sequence[Job],
+    waiting: Waiting,
     *,
     workers: int,
     reporter: Reporter,
     on_done: Callable[[Job, Outcome], None] = lambda job, outcome: None,
 ) -> Swept:
-    """Run all jobs.
+    """Run all jobs; several processes take them in the order of ``waiting``.
 
     A run that fails (a loss that diverges) does not stop the others. Bad input or an interrupt ends the sweep at once.
     What was computed is in the store: the same call again goes on from there.
@@ -109,17 +126,19 @@ def run_all(
         if error.exit_code != RunError.exit_code:
             raise error
         failures[job.label] = error
+        reporter.of(job.label).ended(printable(error, line=True))
         reporter.message(f"{job.label} failed: {error}")
 
     if workers <= 1:
         outcomes, sources = {}, Sources()
         for job in jobs:
+            reporter.of(job.label).begun()
             try:
-                outcomes[job.label] = job.run(Labelled(reporter, job.label), sources)
+                outcomes[job.label] = job.run(reporter.of(job.label), sources)
             except KdrunError as error:
                 failed(job, error)
             else:
                 on_done(job, outcomes[job.label])
     else:
-        outcomes = spread(jobs, workers, reporter, on_done, failed)
+        outcomes = spread(jobs, waiting, workers, reporter, on_done, failed)
     return outcomes, failures

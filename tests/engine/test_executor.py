@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from kdrun.engine.sources import entry
+from kdrun.errors import InputError
 from kdrun.grammar.nodes import Ref
 from kdrun.runtime.progress import Reporter
 from support.recipes import CHAIN, QUICK, write_recipe
@@ -95,3 +97,17 @@ graph:
     again.store.discard(again.keys["test"])
     again.store.discard(again.keys["fit_student"])
     assert again.run().metrics == metrics
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("parts.7.train", "no field '7'.*entries 0 to 1"),
+        ("parts.first.train", "no field 'first'.*entries 0 to 1"),
+        ("parts.0.trian", "no field 'trian' .did you mean 'train'"),
+    ],
+)
+def test_an_entry_that_is_not_there_is_named(field, message) -> None:
+    split = {"train": 1, "test": 2}
+    with pytest.raises(InputError, match=message):
+        entry({"parts": [split, split]}, field.split("."))

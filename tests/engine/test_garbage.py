@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -71,6 +72,20 @@ def test_what_a_wrong_clock_dated_ahead_is_a_leftover_too(store) -> None:
         assert not lease.exists()
 
 
+@pytest.mark.parametrize("name", ["tmp", "checkpoints", "leases", "corrupt", "objects", "objects/zz"])
+def test_what_a_link_leads_to_is_not_the_stores_to_delete(store, tmp_path_factory, name) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "letter.txt").write_text("dear friend")
+    aged(elsewhere, 400)
+    place = store.root / name
+    if place.exists():
+        place.rename(store.root / "was")
+    place.symlink_to(elsewhere)
+    with contextlib.suppress(StoreError):  # which names a link in the place of a folder
+        delete(store, plan(store, Wish(older_than_days=0)).items)
+    assert [path.name for path in elsewhere.iterdir()] == ["letter.txt"]
+
+
 def test_a_folder_that_is_still_written_into_is_no_leftover(store) -> None:
     folder = store.root / "tmp" / "theirs"
     folder.mkdir()
@@ -78,6 +93,22 @@ def test_a_folder_that_is_still_written_into_is_no_leftover(store) -> None:
     (folder / "0.safetensors").write_bytes(b"more")
     tidy(store)
     assert folder.is_dir()
+
+
+def test_a_folder_that_another_process_moves_away_meanwhile_stops_nobody(store, monkeypatch) -> None:
+    folder = store.root / "tmp" / "theirs"
+    (folder / "inner").mkdir(parents=True)
+    aged(folder, 2)
+    scan = os.scandir
+
+    def scandir(place: str | Path | int = ".") -> object:
+        if place in (folder, str(folder)) and folder.is_dir():
+            folder.rename(store.root / "theirs")
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    tidy(store)
+    assert (store.root / "theirs" / "inner").is_dir()
 
 
 def test_locks_and_checkpoints_of_finished_stages_go_and_held_locks_stay(store) -> None:
@@ -93,6 +124,30 @@ def test_locks_and_checkpoints_of_finished_stages_go_and_held_locks_stay(store) 
         tidy(store)
     assert [p.name for p in (store.root / "checkpoints").iterdir() if p.name != "tmp"] == ["ff" * 20]
     assert [p.stem for p in (store.root / "locks").iterdir()] == [KEYS[2]]
+
+
+def test_to_try_a_lock_is_not_to_use_it(store, monkeypatch) -> None:
+    """Whether or not taking it empties the file, as filelock does up to some version."""
+    import filelock
+
+    acquire = filelock.FileLock.acquire
+
+    def emptying(self, *given, **named):
+        found = acquire(self, *given, **named)
+        os.truncate(self.lock_file, 0)
+        os.utime(self.lock_file)
+        return found
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", emptying)
+    with store.lock(KEYS[1]):
+        pass
+    path = store.root / "locks" / f"{KEYS[1]}.lock"
+    aged(path, 2)
+    before = path.stat().st_mtime_ns
+    assert store.is_free(KEYS[1])
+    assert path.stat().st_mtime_ns == before
+    tidy(store)
+    assert not path.exists()
 
 
 def test_results_go_by_the_time_since_they_were_read(store) -> None:
@@ -217,6 +272,30 @@ def test_the_command_says_first_what_it_would_do_and_doctor_explains_what_is_the
     assert kdrun("doctor").code == 0
     assert kdrun("gc", "--older-than", "-1").code == 2
     assert kdrun("gc", "--run", "nowhere").code == 2
+
+
+def test_the_doctor_compares_checkpoints_too(kdrun, tmp_path) -> None:
+    saved = Checkpoints(tmp_path / "store" / "checkpoints", KEYS[0])
+    saved.save(1, {"w": torch.zeros(3)}, {})
+    saved.save(2, {"w": torch.ones(3)}, {})
+    assert kdrun("doctor", "--verify").code == 0
+    (saved.folder / "000000000002" / "meta.json").unlink()
+    said = kdrun("doctor", "--verify")
+    assert said.code == 1
+    assert f"meta.json of the checkpoint 000000000002 of {KEYS[0][:10]}" in said.out
+    assert len(list(saved.folder.iterdir())) == 2  # who goes on deletes it, not who looks
+
+
+def test_a_damaged_note_is_let_go_and_written_again_by_the_next_run(store) -> None:
+    for _ in range(2):
+        with store.leases.held("some/recipe", KEYS[:1]):
+            pass
+        (note,) = store.leases.notes()
+        note.path.write_bytes(note.path.read_bytes()[:-9])
+    (item,) = plan(store).items
+    assert item.why == "a damaged note of a run"
+    delete(store, [item])
+    assert not note.path.exists()
 
 
 def left_keys(store: Store) -> list[str]:

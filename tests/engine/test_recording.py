@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
 from kdrun.engine.recording import _Record, run_recorded
-from kdrun.engine.records import write_record
+from kdrun.engine.records import RECORDS, recorded_whole, write_record
 from support.recipes import QUICK
 
 STOPPING = '''
@@ -155,3 +158,66 @@ def test_each_run_of_a_reproduction_has_its_record_and_curves(kdrun, tmp_path) -
     assert len(kdrun("runs", "arm=kd", "--json").out.splitlines()) == 2
     assert kdrun(*words).code == 0
     assert [(record_of(f), steps(f)) for f in folders] == before
+
+
+def damaged(path: Path, way: str) -> None:
+    """Put something else in the place of a file or folder."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if way == "file":
+        path.write_text("something else")
+    elif way == "folder":
+        path.mkdir()
+        (path / "something").write_text("else")
+    elif way == "link":
+        path.symlink_to(path.parent / "nowhere")
+
+
+@pytest.fixture
+def recorded(session, tmp_path):
+    """Runs of a study: each call records the same one in the same folder, and gives that."""
+    folder = tmp_path / "runs" / "distillation-kd" / "study" / "kd-seed0"
+    return lambda: run_recorded(session("kd", *QUICK, f"runs={tmp_path / 'runs'}"), folder)[1]
+
+
+def test_what_stands_where_a_folder_of_records_is_expected_is_set_aside(recorded, tmp_path) -> None:
+    folder = recorded()
+    places = [place for place in (folder, *folder.parents) if place.is_relative_to(tmp_path / "runs")][:-1]
+    for place in places:
+        for way in ("gone", "file", "link"):
+            damaged(place, way)
+            recorded()
+            assert record_of(folder)["state"] == "finished"
+            assert steps(folder)
+    reasons = [p.read_text() for p in tmp_path.glob("runs/corrupt/*.reason.txt")]
+    assert len(reasons) == 2 * len(places)
+    assert all(": a folder is expected here" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize("way", ["gone", "file", "folder", "link"])
+def test_any_record_that_was_damaged_is_written_again(recorded, way) -> None:
+    folder = recorded()
+    for name in RECORDS:
+        damaged(folder / name, way)
+        recorded()
+        assert recorded_whole(folder)
+        assert record_of(folder)["state"] == "finished"
+
+
+def test_a_file_in_the_place_of_runs_itself_stays_and_is_told(kdrun, tmp_path) -> None:
+    (tmp_path / "runs").write_text("mine")
+    answer = kdrun("run", "kd", *QUICK)
+    assert answer.code == 2
+    assert "cannot write runs" in answer.err
+    assert (tmp_path / "runs").read_text() == "mine"
+
+
+def test_what_writers_left_a_day_ago_is_tidied_away(session, tmp_path) -> None:
+    words = (*QUICK, f"runs={tmp_path / 'runs'}")
+    folder = run_recorded(session("kd", *words))[1]
+    left = {f"result.json.{'1' * 32}.part": 23, f"result.json.{'2' * 32}.part": 25, f"curves.json.{'3' * 32}.part": -25}
+    for name, hours in {**left, "mine.part": 100}.items():
+        (folder / name).write_text("{")
+        then = time.time() - hours * 3600
+        os.utime(folder / name, (then, then))
+    run_recorded(session("kd", *words))
+    assert sorted(path.name for path in folder.glob("*.part")) == ["mine.part", f"result.json.{'1' * 32}.part"]

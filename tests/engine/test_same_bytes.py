@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from kdrun.engine.store import Store
 from support.recipes import QUICK
@@ -46,6 +49,25 @@ def test_workers_launchers_order_and_what_was_there_leave_the_same_bytes(kdrun, 
     warm = stored(tmp_path / "one worker")  # without what nothing read that was missing
     assert len(cold) >= len(warm) > len(cold) // 2
     assert warm.items() <= cold.items()
+
+
+def test_processes_that_decode_images_leave_the_same_bytes(session, tmp_path) -> None:
+    """Cut and turned at random in each epoch, by none, one and two of them, in batches that two do not share evenly."""
+    chance = np.random.default_rng(0)
+    for split, label in itertools.product(("train", "valid", "test"), ("cat", "dog")):
+        (tmp_path / "images" / split / label).mkdir(parents=True)
+        for i in range(7):
+            pixels = chance.integers(0, 255, (9, 11, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / split / label / f"{i}.png")
+    images = ("data=folder", f"data.root={tmp_path / 'images'}", "data.size=8", "epochs=2", "batch_size=5")
+    found = []
+    for workers in (0, 1, 2):
+        place = f"store={tmp_path / str(workers)}"
+        ready = session("kd", "transfer=none", *images, f"hardware.workers={workers}", place)
+        assert ready.run().counts["cached"] == 0
+        found.append(stored(tmp_path / str(workers)))
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) > 3
 
 
 NAN = '''from kdrun.registry import op
