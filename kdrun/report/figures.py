@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kdrun.claims import Verdict, mean_interval
+from kdrun.errors import printable
 
-__all__ = ["claims_plot", "curves_plot", "metric_plot"]
+__all__ = ["claims_plot", "curves_plot", "metric_plot", "trade_plot"]
 
 Curves = Mapping[str, Mapping[int, Sequence[Mapping[str, Any]]]]
 COLORS = ("#3b6fb6", "#d1702d", "#4f9a5b", "#b04a5a", "#7b5ea7", "#8c6d46", "#3f9aa8", "#888888")
@@ -53,6 +54,12 @@ def _svg(figure: Any) -> str:
     return text[text.index("<svg") :]
 
 
+def _plain(name: str) -> str:
+    """A name as it reads: what matplotlib would take for mathematics, or for a line that is left out of the legend, is none."""
+    shown = printable(name, line=True).replace("$", r"\$")
+    return f"\u200a{shown}" if shown.startswith("_") else shown
+
+
 @_own_style()
 def metric_plot(metric: str, values: Mapping[str, Sequence[float]]) -> str:
     """Every seed's value as a dot, the mean and its 95 % interval, one row an arm."""
@@ -74,9 +81,9 @@ def metric_plot(metric: str, values: Mapping[str, Sequence[float]]) -> str:
         lw=1.4,
     )
     axes.scatter(means, rows, s=25, marker="D", c=colors)
-    axes.set_yticks(range(len(values)), list(values))
+    axes.set_yticks(range(len(values)), [_plain(name) for name in values])
     axes.set_ylim(len(values) - 0.5, -0.5)
-    axes.set_xlabel(metric)
+    axes.set_xlabel(_plain(metric))
     axes.grid(axis="x", alpha=0.25)
     return _svg(figure)
 
@@ -94,7 +101,7 @@ def claims_plot(verdicts: Sequence[Verdict]) -> str:
         axes.plot(v.distances, [i] * len(v.distances), "o", ms=3.5, alpha=0.35, color=color, mew=0)
         axes.errorbar([v.distance.mean], [i], xerr=half, fmt="D", ms=5, color=color, capsize=3, lw=1.4)
     axes.axvline(0.0, color="#444", lw=0.9, ls="--")
-    axes.set_yticks(range(len(verdicts)), [v.name for v in verdicts])
+    axes.set_yticks(range(len(verdicts)), [_plain(v.name) for v in verdicts])
     axes.set_ylim(len(verdicts) - 0.5, -0.5)
     axes.set_xlabel("distance beyond the threshold, with its interval: above 0 as claimed")
     axes.grid(axis="x", alpha=0.25)
@@ -102,8 +109,11 @@ def claims_plot(verdicts: Sequence[Verdict]) -> str:
 
 
 @_own_style()
-def curves_plot(stage: str, curves: Curves) -> str:
-    """Loss terms of one stage over epochs: mean over seeds, and the range as a band, one panel a term."""
+def curves_plot(stage: str, curves: Curves, *, log: bool = False) -> str:
+    """Loss terms of one stage, and its validation, over epochs: mean over seeds, and the range as a band, one panel a term.
+
+    ``log``: on a logarithmic axis, where all values are above 0.
+    """
     terms = sorted(
         {k for runs in curves.values() for rows in runs.values() for r in rows if r["stage"] == stage for k in r}
         - {"stage", "epoch", "step"}
@@ -120,25 +130,49 @@ def curves_plot(stage: str, curves: Curves) -> str:
             series = [s for s in series if s]
             if not series:
                 continue
-            epochs = [e for e, _ in series[0]]
-            columns = [[v for _, v in s] for s in series if len(s) == len(epochs)]
-            means = [sum(c) / len(c) for c in zip(*columns, strict=True)]
+            epochs = sorted({e for s in series for e, _ in s})  # a seed that ended earlier has fewer
+            columns = [[v for s in series for at, v in s if at == e] for e in epochs]
+            means = [sum(c) / len(c) for c in columns]
             axes.plot(
-                epochs, means, color=COLORS[i % len(COLORS)], lw=1.5, label=arm, marker="o" if len(epochs) == 1 else ""
+                epochs,
+                means,
+                color=COLORS[i % len(COLORS)],
+                lw=1.5,
+                label=_plain(arm),
+                marker="o" if len(epochs) == 1 else "",
             )
             axes.fill_between(
                 epochs,
-                [min(c) for c in zip(*columns, strict=True)],
-                [max(c) for c in zip(*columns, strict=True)],
+                [min(c) for c in columns],
+                [max(c) for c in columns],
                 color=COLORS[i % len(COLORS)],
                 alpha=0.15,
                 lw=0,
             )
-        axes.set_title(term, fontsize=9)
+        axes.set_title(_plain(term), fontsize=9)
+        if log and axes.dataLim.y0 > 0:
+            axes.set_yscale("log")
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.2)
     shown = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(shown.values(), shown, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     for axes in panels[len(terms) :]:
         axes.set_visible(False)
+    return _svg(figure)
+
+
+@_own_style()
+def trade_plot(metric: str, cost: str, points: Mapping[str, tuple[float, Sequence[float]]]) -> str:
+    """A metric over a cost (logarithmic), a point an arm with its 95 % interval. ``points``: arm → cost, values over seeds."""
+    figure = _figure(6.4, 3.6)
+    axes = figure.subplots()
+    for i, (arm, (x, values)) in enumerate(points.items()):
+        found = mean_interval(list(values))
+        half = 0.0 if math.isnan(found.half_width) else found.half_width
+        axes.errorbar([x], [found.mean], yerr=[half], fmt="o", ms=6, color=COLORS[i % len(COLORS)], capsize=3)
+        axes.annotate(_plain(arm), (x, found.mean), xytext=(6, 4), textcoords="offset points", fontsize=8)
+    axes.set_xscale("log")
+    axes.set_xlabel(_plain(cost))
+    axes.set_ylabel(_plain(metric))
+    axes.grid(alpha=0.25)
     return _svg(figure)

@@ -7,15 +7,16 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kdrun.claims import Rival, Verdict
+from kdrun.claims import Verdict
 from kdrun.claims.values import Results
 from kdrun.config.experiment import Experiment
+from kdrun.config.writing import yaml_text
 from kdrun.report.figures import Curves, claims_plot, curves_plot, metric_plot
-from kdrun.report.tables import MARKS, arm_table, figures, metrics_of, rival_lines, tally
+from kdrun.report.tables import MARKS, arm_table, figures, metrics_of, tally
 
 __all__ = ["Page", "write_page"]
 
@@ -36,7 +37,10 @@ class Page:
     overrides: Sequence[str] = ()
     ranking: tuple[list[str], list[list[str]]] | None = None
     notes: Sequence[str] = ()
-    rivals: Sequence[Rival] = ()
+    exploratory: Mapping[str, str] = field(default_factory=dict)
+    flags: Sequence[str] = ()
+    budgets: tuple[list[str], list[list[str]]] | None = None
+    agreements: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -48,10 +52,11 @@ class Page:
         verdicts: Sequence[Verdict],
         curves: Curves,
         ranking: tuple[list[str], list[list[str]]] | None = None,
-        rivals: Sequence[Rival] = (),
+        flags: Sequence[str] = (),
+        budgets: tuple[list[str], list[list[str]]] | None = None,
+        agreements: Sequence[str] = (),
     ) -> Page:
         """Collect a page from a recipe's experiment and its results."""
-        import yaml
 
         from kdrun.engine.records import environment
         from kdrun.graph.check import check
@@ -65,12 +70,15 @@ class Page:
             verdicts=verdicts,
             curves=curves,
             graph=as_svg(check(base.config)),
-            config=yaml.safe_dump(base.config, sort_keys=False, width=100),
+            config=yaml_text(base.config),
             environment=environment(),
             overrides=base.changes,
             ranking=ranking,
             notes=base.config.get("notes") or (),
-            rivals=rivals,
+            exploratory=base.exploratory,
+            flags=flags,
+            budgets=budgets,
+            agreements=agreements,
         )
 
 
@@ -99,7 +107,7 @@ def write_page(path: Path, page: Page) -> None:
         header=header,
         rows=rows,
         marks=MARKS,
-        tally=[*tally(page.verdicts), *rival_lines(page.rivals)],
+        tally=[*tally(page.verdicts), *page.flags],
         plots=plots,
         claims=claims_plot(page.verdicts) if page.verdicts else "",
         curves={stage: curves_plot(stage, page.curves) for stage in stages},

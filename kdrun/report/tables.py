@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from kdrun.claims import Rival, Verdict, mean_interval
+from kdrun.claims import Agreement, Rival, Verdict, mean_interval
 from kdrun.claims.values import Results
 from kdrun.engine.reached import Reached
+from kdrun.errors import written_out
 
 __all__ = [
+    "agreement_lines",
     "arm_table",
     "best_arm_line",
     "figures",
@@ -27,6 +29,8 @@ __all__ = [
 ]
 
 MARKS = {"reproduced": "✓", "contradicted": "✗", "equal": "=", "undecided": "?", "not testable here": "–"}
+
+AGREEMENT = {"agrees": "=", "differs": "≠", "too few seeds": "?"}
 
 
 def metrics_of(results: Results) -> list[str]:
@@ -69,9 +73,10 @@ def arm_table(results: Results, metrics: Sequence[str] = ()) -> tuple[list[str],
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns padded to their widest entry."""
-    widths = [max(len(str(r[i])) for r in [header, *rows]) for i in range(len(header))]
-    lines = ["  ".join(str(c).ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in [header, *rows]]
+    """Columns padded to their widest entry; each entry stays in its line."""
+    cells = [[written_out(cell, line=True) for cell in row] for row in [header, *rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
     return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
 
 
@@ -136,13 +141,32 @@ def tally(verdicts: Sequence[Verdict]) -> list[str]:
     return [*lines, f"a control helps that must not: {', '.join(helping)}"] if helping else lines
 
 
-def rival_lines(rivals: Sequence[Rival]) -> list[str]:
-    """Arms that are ahead of the method and that no claim reads, a line each."""
+def agreement_lines(found: Sequence[Agreement]) -> list[str]:
+    """A line for each reported number: the verdict, both numbers, their difference with its interval, and the tolerance."""
+    lines = []
+    for one in found:
+        spread = "" if one.spread is None else f" ± {number(one.spread)}"
+        said = [f"measured {number(one.measured)}, reported {number(one.value)}{spread}"]
+        ends = ""
+        if not math.isnan(one.difference.low):
+            ends = f", {100 * one.confidence:g} % interval [{number(one.difference.low, '+')}, {number(one.difference.high, '+')}]"
+        said.append(f"difference {number(one.difference.mean, '+')}{ends}, tolerance {number(one.tolerance)}")
+        said += [f"p {one.p:.2g}"] if not math.isnan(one.p) else []
+        said += [f"{one.seeds_needed} seeds would decide"] if one.seeds_needed else []
+        said += [one.note] if one.note else []
+        table = f" ({one.table})" if one.table else ""
+        lines.append(f"{AGREEMENT[one.outcome]} {one.outcome:<17} {one.metric}{table}: {'; '.join(said)}")
+    return lines
+
+
+def rival_lines(rivals: Sequence[Rival], reasons: Mapping[str, str] | None = None) -> list[str]:
+    """Arms that are ahead of the method and that no claim reads, a line each, with why they are there (``reasons``, by arm)."""
     lines = []
     for r in rivals:
         half = "" if math.isnan(r.lead.half_width) else f" ± {number(r.lead.half_width)}"
         lead = f"{number(r.lead.mean)}{half}"
-        lines.append(f"! no claim reads {r.arm}, ahead of {r.method} by {lead} in {r.metric} ({r.claim})")
+        why = f"; exploratory: {reasons[r.arm]}" if reasons and r.arm in reasons else ""
+        lines.append(f"! no claim reads {r.arm}, ahead of {r.method} by {lead} in {r.metric} ({r.claim}{why})")
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import matplotlib as mpl
+import pytest
 
 from kdrun.report.figures import curves_plot, metric_plot
 
@@ -28,3 +29,11 @@ def test_a_curve_of_one_epoch_is_a_dot() -> None:
     marked = 'style="fill: #3b6fb6; stroke: #3b6fb6"/>'
     assert marked in drawn(1)
     assert marked not in drawn(2)
+
+
+@pytest.mark.parametrize("name", ["$\\frac{$", "$x", "a$b$c", "_hidden", "\\alpha", "{", "a\nb", "%", "^_^"])
+def test_names_are_no_mathematics(name) -> None:
+    drawing = metric_plot(name, {name: [0.1, 0.2], "other": [0.3]})
+    assert drawing.startswith("<svg")
+    rows = [{"stage": "fit", "epoch": 1, "step": 1, name: 0.5}]
+    assert curves_plot("fit", {name: {0: rows}}).startswith("<svg")

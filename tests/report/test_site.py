@@ -1,0 +1,114 @@
+"""The site of all records: what its pages say, what they weigh, and that they ask for nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from support.site import write_records
+
+EVIL = "</script><script>alert(1)</script><img src=http://example.org/x>"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of a site of hand-made records, in which a text tries to be code."""
+    from kdrun.report.site import write_site
+
+    top = tmp_path_factory.mktemp("site")
+    study = write_records(top / "runs", says=f"a teacher helps {EVIL}")
+    result = json.loads((study / "kd-seed0" / "result.json").read_text())
+    (study / "kd-seed0" / "result.json").write_text(json.dumps({**result, "error": EVIL, "state": "failed"}))
+    page, count = write_site(top / "runs", top / "out")
+    assert (page, count) == (top / "out" / "index.html", 10)
+    return top / "out"
+
+
+def data_of(page: str, name: str):
+    return json.loads(re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def test_the_index_names_verdicts_and_what_the_paper_reports(site) -> None:
+    text = (site / "index.html").read_text()
+    assert "distillation/kd" in text
+    assert "reproduced" in text
+    assert "1 of 1 hold" in text
+    assert "kd.test.accuracy 0.91" in text
+    assert "kd 0.93" in text
+    assert "2 ended badly" in text
+
+
+def test_two_methods_have_two_graphs_and_what_is_a_methods_own_is_marked(site) -> None:
+    (path,) = (site / "papers").iterdir()
+    graphs = data_of(path.read_text(), "graph-data")
+    steps = {arm: next(d for d in found if d["title"] == "step of fit_student") for arm, found in graphs.items()}
+    own = {arm: {n["id"] for n in d["nodes"] if n["own"]} for arm, d in steps.items()}
+    assert {"t", "kd"} <= own["kd"]
+    assert not {"t", "kd"} & {n["id"] for n in steps["scratch"]["nodes"]}
+    kinds = {n["id"]: n["kind"] for n in steps["kd"]["nodes"]}
+    assert (kinds["t"], kinds["kd"], kinds["s"], kinds["update main"]) == ("frozen", "loss", "call", "update")
+    assert {"from": "kd", "to": "update main", "label": "× 0.9"} in steps["kd"]["edges"]
+    assert {"from": "batch", "to": "s", "label": "image"} in steps["kd"]["edges"]
+
+
+def test_a_recipes_page_has_its_own_configuration_and_the_arms_differences(site) -> None:
+    (path,) = (site / "papers").iterdir()
+    text = path.read_text()
+    assert "transfer.temperature" in text
+    shown = text[text.index("Configuration of this recipe") :]
+    assert "temperature: 4.0" in shown
+    assert "scales:" not in shown
+    assert "kdrun reproduce kd" in text
+    assert text.count('class="plot log"') == 1
+
+
+def test_a_recipes_runs_stand_together(site) -> None:
+    sweep = data_of((site / "runs" / "distillation-kd.html").read_text(), "sweep-data")
+    assert sweep["keys"] == ["arm", "seed"]
+    assert (sweep["metrics"], sweep["lowest"]) == (["test.accuracy", "test.nll"], ["test.nll"])
+    assert len(sweep["runs"]) == 7
+    assert sweep["runs"][0]["name"] == "alone"
+    assert (site / "runs" / sweep["runs"][0]["href"].removeprefix("../runs/")).is_file()
+
+
+def test_no_text_of_a_record_becomes_part_of_a_page(site) -> None:
+    for path in site.rglob("*.html"):
+        text = path.read_text()
+        assert "<script>alert" not in text
+        assert "<img" not in text
+        links = set(re.findall(r'(?:src|href)="([^"#]+)"', text)) - {"data:,"}
+        outside = {link for link in links if "://" in link}
+        assert all(link.startswith("https://arxiv.org/abs/") for link in outside)
+        assert all((path.parent / link).resolve().is_file() for link in links - outside)
+
+
+def test_a_page_is_light_and_is_left_as_it_is_where_nothing_changed(site) -> None:
+    from kdrun.report.site import write_site
+
+    weights = {path: path.stat().st_size for path in site.rglob("*") if path.is_file()}
+    page, shared = max(weights.values()), sum(w for p, w in weights.items() if p.parent.name == "assets")
+    assert page + shared < 1_000_000
+    before = {path: path.stat().st_mtime_ns for path in site.rglob("*.html")}
+    write_site(site.parent / "runs", site)
+    assert {path: path.stat().st_mtime_ns for path in site.rglob("*.html")} == before
+
+
+def test_broken_records_leave_the_rest_of_the_site(kdrun, tmp_path) -> None:
+    study = write_records(tmp_path / "runs")
+    (study / "curves.json").write_text("[1]")
+    (study / "kd-seed1" / "config.yaml").write_text("[")
+    (study / "scratch-seed0" / "config.yaml").write_text("graph: 3")
+    other = tmp_path / "runs" / "other" / "reproduce-small"
+    other.mkdir(parents=True)
+    (other / "results.json").write_text('{"results": {"a": {"x": {}}}}')
+    answer = kdrun("report")
+    assert (answer.code, answer.out) == (0, "report/index.html  (10 pages)\n"), answer.err
+    assert kdrun("report", "--runs", "nowhere").code == 2
+
+
+def test_assets_say_whose_they_are() -> None:
+    from kdrun.report.site import ASSETS
+
+    assert "dagre.LICENSE.txt" in ASSETS

@@ -1,0 +1,126 @@
+"""The site in a real browser: by clicks and keys, without a request that leaves the folder, and as a screen reader has it."""
+
+from __future__ import annotations
+
+import importlib.resources
+import shutil
+
+import pytest
+
+from support.site import write_records
+
+pytestmark = pytest.mark.slow
+
+PAPER = "papers/distillation-kd-reproduce-small.html"
+RUNS = "runs/distillation-kd.html"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    from kdrun.report.site import write_site
+
+    top = tmp_path_factory.mktemp("site")
+    write_records(top / "runs")
+    write_site(top / "runs", top / "out")
+    return top / "out"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium is installed")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser, site):
+    """Open a page of the site; what it asks for outside of the folder, or complains of, fails the test."""
+    asked, contexts = [], []
+
+    def go(path: str, **options):
+        context = browser.new_context(bypass_csp=options.pop("bypass_csp", False), **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: asked.append(f"error: {error}"))
+        page.goto((site / path).as_uri())
+        page.wait_for_selector("html[data-ready=yes]", state="attached")
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert [url for url in asked if not url.startswith(("data:", site.as_uri()))] == []
+
+
+def test_a_graph_is_drawn_for_each_arm_and_a_node_shows_its_path(visit) -> None:
+    page = visit(PAPER)
+    page.select_option("#graph-which", "step of fit_student")
+    names = lambda: set(page.locator("g.node").evaluate_all("all => all.map(n => n.dataset.id)"))  # noqa: E731
+    assert {"t", "kd", "update main"} <= names()
+    assert page.locator("g.loss rect").count() == 2
+    assert page.locator(".edge[marker-end]").count() == page.locator(".edge").count() > 5
+    page.click('g.node[data-id="kd"]')
+    near = page.locator("g.node.near").evaluate_all("all => all.map(n => n.dataset.id)")
+    assert {"kd", "t", "s", "update main"} <= set(near)
+    assert "ce" not in near
+    page.focus('g.node[data-id="ce"]')
+    page.keyboard.press("Enter")
+    assert page.locator('g.node[data-id="ce"]').get_attribute("aria-pressed") == "true"
+    page.select_option("#graph-arm", "scratch")
+    assert "kd" not in names()
+
+
+def test_curves_turn_logarithmic_by_a_click(visit) -> None:
+    page = visit(PAPER)
+    assert page.locator(".plot.lin").is_visible()
+    page.get_by_role("radio", name="logarithmic").check()
+    assert page.locator(".plot.log").is_visible()
+    assert not page.locator(".plot.lin").is_visible()
+
+
+def test_runs_are_sorted_filtered_and_compared(visit) -> None:
+    page = visit(RUNS)
+    first = page.locator("#runs-table tbody tr:visible td:first-child").first
+    page.get_by_role("button", name="test.nll").click()
+    assert "kd-seed0" in first.inner_text()
+    page.get_by_role("button", name="test.nll").click()
+    assert "scratch" in first.inner_text()
+    assert page.locator('th[aria-sort="descending"]').inner_text() == "test.nll"
+    page.fill("#runs-filter", "scratch finished")
+    assert page.locator("#runs-count").inner_text() == "2 of 7"
+    assert page.locator("#parallel .line").count() == 2
+    page.fill("#runs-filter", "")
+    page.select_option("#mean-metric", "test.accuracy")
+    page.select_option("#mean-key", "arm")
+    assert [row.split("\t")[:2] for row in page.locator("#means tbody").inner_text().splitlines()] == [
+        ["kd", "4"],
+        ["scratch", "2"],
+    ]
+    page.select_option("#diff-one", label="reproduce-small/kd-seed0")
+    page.select_option("#diff-other", label="reproduce-small/scratch-seed0")
+    told = page.locator("#diff tbody").inner_text()
+    assert "transfer.temperature" in told
+    assert "worse" in told
+
+
+def test_a_phone_shows_a_page_without_moving_it_sideways(visit) -> None:
+    for path in ("index.html", PAPER, RUNS):
+        page = visit(path, viewport={"width": 360, "height": 740})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_serious_hinders_those_who_hear_a_page(visit, scheme: str) -> None:
+    pytest.importorskip("axe_playwright_python")
+    axe = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text()
+    for path in ("index.html", PAPER, RUNS, "runs/distillation-kd-alone.html"):
+        page = visit(path, color_scheme=scheme, bypass_csp=True)
+        page.evaluate(axe)
+        found = page.evaluate("axe.run()")["violations"]
+        assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")] == []
