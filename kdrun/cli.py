@@ -9,16 +9,21 @@ import _thread
 import contextlib
 import importlib
 import os
+import re
+import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import Any
 
 from kdrun import __version__
 from kdrun.commands.table import COMMANDS
 from kdrun.errors import KdrunError, nearest, printable
+from kdrun.runtime import spinner
 
-__all__ = ["main"]
+__all__ = ["main", "no_interrupt_lost"]
 
 USAGE = """usage: kdrun COMMAND [RECIPE] [key=value ...] [flags]
 
@@ -29,6 +34,21 @@ commands:
 {commands}
 
 kdrun COMMAND --help tells more.  kdrun list papers is a good start."""
+
+SILENT = (
+    "--cfg",
+    "-c",
+    "--info",
+    "-i",
+    "--help",
+    "-h",
+    "--hydra-help",
+    "--version",
+    "--shell-completion",
+    "-sc",
+    "--quiet",
+)
+"""Flags with which a run prints something else, or nothing, so that nothing turns before."""
 
 
 def usage() -> str:
@@ -49,11 +69,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _dispatch(command: str, arguments: list[str]) -> int:
-    if command in ("-sc", "--shell-completion"):
-        from kdrun.commands import completion
-
-        return completion.main(arguments)
-    if command not in COMMANDS:
+    completes = command in ("-sc", "--shell-completion")
+    if not completes and command not in COMMANDS:
         print(
             f"kdrun: there is no command '{printable(command)}'{nearest(command, COMMANDS)}; see kdrun --help",
             file=sys.stderr,
@@ -64,40 +81,103 @@ def _dispatch(command: str, arguments: list[str]) -> int:
 
         serve()
         return 0
-    module = importlib.import_module(f"kdrun.commands.{command}_")
+    if command in ("run", "reproduce") and not any(a.startswith(SILENT) for a in arguments):
+        spinner.begin(f"kdrun {command} {printable(' '.join(arguments[:1]), line=True)}")
     try:
-        with _no_interrupt_lost():
+        with no_interrupt_lost():
+            module = importlib.import_module(f"kdrun.commands.{'completion' if completes else command + '_'}")
             return int(module.main(arguments) or 0)
     except KdrunError as error:
-        print(f"kdrun: {printable(error)}", file=sys.stderr)
+        spinner.end()
+        from kdrun.commands.failure import in_a_line
+
+        print(f"kdrun: {in_a_line(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
+        spinner.end()
         print(
-            f"\nkdrun: interrupted; the same command goes on where this stopped: {_again(command, arguments)}",
+            f"\nkdrun: interrupted; the same command goes on where this stopped: {printable(_again(command, arguments), line=True)}",
             file=sys.stderr,
         )
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        spinner.end()
+        from kdrun.commands.failure import unexpected
+
+        return unexpected(error)
+    finally:
+        spinner.end()
 
 
 @contextlib.contextmanager
-def _no_interrupt_lost() -> Iterator[None]:
-    """Python drops a Ctrl-C that comes while it tidies up an object; within the block it is raised a moment later."""
+def no_interrupt_lost() -> Iterator[None]:
+    """Within the block a Ctrl-C that comes at a bad moment is raised a moment later.
+
+    One that comes while Python tidies up an object would be dropped; one in what torch's dispatcher calls back would abort the process.
+    """
     before = sys.unraisablehook
 
     def hook(dropped: Any) -> None:
         if issubclass(dropped.exc_type, KeyboardInterrupt):
-            threading.Timer(0.01, _thread.interrupt_main).start()
+            _interrupt_soon()
         else:
             before(dropped)
 
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        if _is_bad_moment(frame):
+            _interrupt_soon()
+        else:
+            signal.default_int_handler(number, frame)
+
+    own = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is (
+        signal.default_int_handler
+    )
     sys.unraisablehook = hook
+    if own:
+        signal.signal(signal.SIGINT, interrupted)
     try:
         yield
     finally:
         sys.unraisablehook = before
+        if own:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_putting_off: list[None] = []
+"""An entry for each interrupt that is being put off: until that is done, the next one would come too early."""
+
+
+def _interrupt_soon() -> None:
+    _putting_off.append(None)
+    try:
+        _thread.start_new_thread(_interrupt_later, ())
+    finally:
+        _putting_off.pop()
+
+
+def _interrupt_later() -> None:
+    time.sleep(0.01)
+    while _putting_off:
+        time.sleep(0.01)
+    _thread.interrupt_main()
+
+
+def _is_bad_moment(frame: FrameType | None) -> bool:
+    """Whether a frame is inside of what lets no exception through.
+
+    That is a function which torch's dispatcher, written in C++, calls back, and the hook above, which another Ctrl-C has called.
+    """
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename == __file__ and code.co_name in ("hook", "interrupted"):
+            return True
+        if re.search(r"[\\/]torch[\\/](_library|_subclasses|_ops\.py)", code.co_filename):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _again(command: str, arguments: Sequence[str]) -> str:

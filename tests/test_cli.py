@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
 from PIL import Image
+
+from kdrun.cli import no_interrupt_lost
 
 MISTAKES = [
     (["rum", "kd"], "there is no command 'rum' (did you mean 'run'?)"),
@@ -123,6 +126,97 @@ def test_an_interrupt_that_comes_while_an_object_is_tidied_up_is_not_lost(kdrun,
         return 0
 
     monkeypatch.setattr(list_, "main", main)
-    answer = kdrun("list", "papers")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        answer = kdrun("list", "papers")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert answer.code == 130
     assert "goes on where this stopped" in answer.err
+
+
+PRESSED_IN_TORCH = '''
+import os, signal, time
+
+import torch
+from torch._library import simple_registry
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from kdrun.cli import no_interrupt_lost
+
+asked, pressed = simple_registry.find_torch_dispatch_rule, []
+
+# A function of that file, so that it stands where torch's own does.
+exec(compile("""
+def find_torch_dispatch_rule(*given):
+    if pressed == ["soon"]:
+        pressed.append("now")
+        os.kill(os.getpid(), signal.SIGINT)
+        sum(range(1000))
+    return asked(*given)
+""", simple_registry.__file__, "exec"))
+simple_registry.find_torch_dispatch_rule = find_torch_dispatch_rule
+with no_interrupt_lost(), FakeTensorMode():
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3, 3), torch.nn.ReLU())
+    rows = torch.zeros(2, 3)
+    pressed.append("soon")
+    try:
+        for _ in range(1000):
+            network(rows)
+            time.sleep(0.001)
+    except KeyboardInterrupt:
+        print("interrupted", len(pressed))
+'''
+
+
+@pytest.mark.slow
+def test_ctrl_c_inside_of_what_torch_calls_back_ends_no_process() -> None:
+    """Raised there, it would end in std::terminate: torch's dispatcher lets no exception through."""
+    ended = subprocess.run([sys.executable, "-c", PRESSED_IN_TORCH], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "interrupted 2\n"), ended.stderr
+
+
+def test_ctrl_c_is_raised_at_once_in_any_other_code() -> None:
+    with no_interrupt_lost(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+class Untidy:
+    """What interrupts the program while Python tidies it up."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def waited() -> None:
+    Untidy()
+    for _ in range(300):
+        time.sleep(0.01)
+
+
+def test_ctrl_c_is_not_lost_while_another_one_is_put_off(monkeypatch) -> None:
+    """A machine may be so busy that the second comes while the first is still being put off."""
+    from kdrun import cli
+
+    start, started = cli._thread.start_new_thread, []
+
+    def slowly(*given) -> None:
+        start(*given)
+        if not started:
+            started.append(True)
+            time.sleep(0.1)
+
+    monkeypatch.setattr(cli._thread, "start_new_thread", slowly)
+    with no_interrupt_lost(), pytest.raises(KeyboardInterrupt):
+        waited()
+    assert started
+
+
+def test_a_handler_of_the_programs_own_stays() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with no_interrupt_lost():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -22,13 +22,15 @@ from kdrun.api.composition import Composition
 
 if TYPE_CHECKING:
     from kdrun.api.finished import Run
+    from kdrun.api.prediction import Evaluation, Predictions
     from kdrun.api.reproduction import Reproduction
+    from kdrun.api.student import Student
     from kdrun.api.study import Study, StudyOutcome
     from kdrun.config.compose import Composer
     from kdrun.config.experiment import Experiment, Selection
     from kdrun.runtime.progress import Reporter
 
-__all__ = ["Composition", "compose", "reproduce", "run"]
+__all__ = ["Composition", "compose", "evaluate", "predict", "reproduce", "run"]
 
 Folder = str | Path
 Plugins = Sequence[Folder]
@@ -129,6 +131,75 @@ def reproduce(
     return found if folder is None else found.written(folder)
 
 
+def predict(
+    source: Folder,
+    folder: Folder,
+    *,
+    top: int = 1,
+    skip_broken: bool = False,
+    stage: str = "fit_student",
+    role: str | None = None,
+    plugins: Plugins = (),
+    trusted: bool = False,
+    device: str = "cpu",
+    batch_size: int = 64,
+) -> Predictions:
+    """Ask a trained student about an image, or about all at any depth below ``folder``, as ``kdrun predict`` would.
+
+    ``source`` is what ``kdrun export`` wrote (a ``.pt2`` file is a program: it needs ``trusted``), or the folder of a run, of whose
+    ``stage`` and ``role`` the model is taken. Images are prepared as the training data were. Each gets its ``top`` classes; a broken
+    one raises ``DataError``, or is left out with ``skip_broken`` and named in ``broken``. Raises ``InputError`` for a model that
+    reads no images, or does not give an entry a class.
+    """
+    from kdrun.api import prediction
+
+    with _student(source, plugins, stage=stage, role=role, device=device, trusted=trusted) as student:
+        place = Path(folder).expanduser()
+        return prediction.predicted(student, place, top=top, skip_broken=skip_broken, batch_size=batch_size)
+
+
+def evaluate(
+    source: Folder,
+    folder: Folder,
+    *,
+    metrics: Sequence[str] | None = None,
+    top: int = 1,
+    skip_broken: bool = False,
+    stage: str = "fit_student",
+    role: str | None = None,
+    plugins: Plugins = (),
+    trusted: bool = False,
+    device: str = "cpu",
+    batch_size: int = 64,
+) -> Evaluation:
+    """Score a trained student on the images of ``folder/CLASS/*.png``, as ``kdrun evaluate`` would.
+
+    Arguments are those of ``predict``; ``metrics`` are names of registered ones that read logits and labels. Raises what ``predict``
+    raises, and ``InputError`` for a folder that is no class of the model.
+    """
+    from kdrun.api import prediction
+
+    with _student(source, plugins, stage=stage, role=role, device=device, trusted=trusted) as student:
+        return prediction.evaluated(
+            student,
+            Path(folder).expanduser(),
+            metrics=prediction.METRICS if metrics is None else metrics,
+            top=top,
+            skip_broken=skip_broken,
+            batch_size=batch_size,
+        )
+
+
+@contextlib.contextmanager
+def _student(source: Folder, plugins: Plugins, **wanted: Any) -> Iterator[Student]:
+    """A trained student, while the plug-ins that hold its code are in use."""
+    from kdrun.api.student import Student
+    from kdrun.registry import catalog_with
+
+    with catalog_with([str(plugin) for plugin in plugins]):
+        yield Student.of(Path(source).expanduser(), **wanted)
+
+
 def _studied(
     composer: Composer,
     selection: Selection,
@@ -145,8 +216,8 @@ def _studied(
         return study.run(reporter, jobs, _records_of(study.base))
 
     if max_seeds is not None:
-        return until_decided(composer, selection, max_seeds, reporter, run_all)
-    study = Study.of(composer, selection, arms)
+        return until_decided(composer, selection, max_seeds, reporter, run_all, jobs)
+    study = Study.of(composer, selection, arms).tuned(reporter, jobs)
     return study, run_all(study)
 
 
@@ -162,7 +233,7 @@ def _surroundings(plugins: Sequence[Any], progress: bool) -> Iterator[Reporter]:
     from kdrun.registry import catalog_with
     from kdrun.runtime.process_state import restored_afterwards
     from kdrun.runtime.processes import dismiss, launched
-    from kdrun.runtime.progress import make_reporter
+    from kdrun.runtime.reporters import make_reporter
 
     if (launched() or (0, 1))[1] > 1:
         raise InputError(

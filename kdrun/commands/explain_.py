@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kdrun.commands.arguments import Parser
+from kdrun.commands.output import say
 from kdrun.config.files import read, short
 from kdrun.config.methods import methods
 from kdrun.config.paths import group_options, groups, recipe_files
 from kdrun.config.usage import Source, Usage, usage
+from kdrun.config.writing import yaml_text
 from kdrun.errors import InputError, nearest
 from kdrun.registry import BY_KINDS, KINDS, Catalog, Part, catalog
 from kdrun.registry.describe import node_text, place, signature_text
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     found = _found(options.subject, parts)
     users, most = usage(), 10**6 if options.all else SHOWN
     pages = [_part(s, users, most) if isinstance(s, Part) else _option(s, users, most) for s in found]
-    print("\n\n".join("\n".join(page).rstrip() for page in pages))
+    say("\n\n".join("\n".join(page).rstrip() for page in pages))
     return 0
 
 
@@ -137,7 +137,7 @@ def _example(part: Part, users: Usage) -> list[str]:
 
 def _block(content: Any) -> list[str]:
     """YAML over several lines, the innermost mappings and lists in flow style."""
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=WIDTH - 12)
+    text = yaml_text(content, default_flow_style=None, width=WIDTH - 12)
     return text.rstrip().split("\n")
 
 

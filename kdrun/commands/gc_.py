@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from kdrun.commands.arguments import Parser
+from kdrun.commands.output import say
 from kdrun.engine.garbage import Item, Plan, Wish, delete, plan
+from kdrun.engine.records import read_json
 from kdrun.engine.store import Store, default_root
 from kdrun.errors import InputError
 
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
             raise InputError(f"{name} is a number from 0; got {value}")
     store = Store(options.store or default_root())
     if not store.root.is_dir():
-        print(f"there is no store {store.root}")
+        say(f"there is no store {store.root}")
         return 0
     kept_bytes = None if options.size is None else options.size * 2**30
     run = _keys_of(Path(options.run)) if options.run else None
@@ -51,35 +52,35 @@ def main(arguments: Sequence[str]) -> int:
             if freed < found.bytes
             else ""
         )
-        print(f"freed {_mebibytes(freed)}{left}")
+        say(f"freed {_mebibytes(freed)}{left}")
     elif found.items:
-        print("nothing is deleted yet: the same command with --yes does it")
+        say("nothing is deleted yet: the same command with --yes does it")
     return 0
 
 
 def _keys_of(folder: Path) -> frozenset[str]:
     """The keys of a recorded run."""
     try:
-        keys = json.loads((folder / "keys.json").read_text())
+        keys = read_json(folder / "keys.json")
         return frozenset(str(key) for key in keys.values())
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         raise InputError(f"{folder} is no folder of a finished run; `kdrun runs` lists them") from None
 
 
 def _tell(store: Store, found: Plan) -> None:
     free = shutil.disk_usage(store.root).free
-    print(f"store {store.root}, {free / 2**30:.1f} GiB free")
+    say(f"store {store.root}, {free / 2**30:.1f} GiB free")
     if found.kept:
         size = _mebibytes(sum(entry.bytes for entry in found.kept))
-        print(f"  stay: {len(found.kept)} results ({size}) that are in use, or that an unfinished run names")
+        say(f"  stay: {len(found.kept)} results ({size}) that are in use, or that an unfinished run names")
     if not found.items:
-        print("  nothing to delete")
+        say("  nothing to delete")
         return
-    print(f"  to delete: {len(found.items)}, {_mebibytes(found.bytes)}")
+    say(f"  to delete: {len(found.items)}, {_mebibytes(found.bytes)}")
     for item in sorted(found.items, key=lambda i: -i.bytes)[:SHOWN]:
-        print(f"    {_line(item)}")
+        say(f"    {_line(item)}")
     if len(found.items) > SHOWN:
-        print(f"    … and {len(found.items) - SHOWN} more")
+        say(f"    … and {len(found.items) - SHOWN} more")
 
 
 def _line(item: Item) -> str:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from kdrun.commands.arguments import Parser
+from kdrun.commands.output import say
 from kdrun.commands.table import TOPICS
 from kdrun.config.files import read
 from kdrun.config.methods import comments, methods
 from kdrun.config.paths import group_options, groups, recipe_files
-from kdrun.errors import InputError, nearest
+from kdrun.errors import InputError, nearest, printable
 from kdrun.grammar.measurements import in_table
 from kdrun.registry import KINDS, catalog
 
@@ -53,22 +54,26 @@ def main(arguments: Sequence[str]) -> int:
         "groups": _groups,
         "runs": lambda: _runs(Path(options.runs)),
     }[options.topic]()
-    shown = [row for row in rows if all(w.lower() in " ".join(row).lower() for w in options.words)]
+    shown = [
+        tuple(printable(cell, line=True) for cell in row)
+        for row in rows
+        if all(w.lower() in " ".join(row).lower() for w in options.words)
+    ]
     if options.topic == "methods" and shown:
-        print("\n\n".join("\n    ".join(filter(None, row)) for row in shown))
+        say("\n\n".join("\n    ".join(filter(None, row)) for row in shown))
         return _told(options.topic)
     widths = [max((len(r[i]) for r in shown), default=0) for i in range(len(shown[0]) - 1)] if shown else []
     for row in shown:
-        print("  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip())
+        say("  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip())
     if not shown:
-        print(f"no {options.topic} match" if options.words else f"no {options.topic} yet")
+        say(f"no {options.topic} match" if options.words else f"no {options.topic} yet")
     return _told(options.topic)
 
 
 def _told(topic: str) -> int:
     """Say below a list where one's own go, beside what can be piped."""
     if topic in OWN:
-        print(f"your own: {OWN[topic]}; kdrun new NAME begins a project", file=sys.stderr)
+        say(f"your own: {OWN[topic]}; kdrun new NAME begins a project", file=sys.stderr)
     return 0
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from kdrun.commands.arguments import Parser
+from kdrun.commands.output import say
 from kdrun.config.paths import template_dir
-from kdrun.errors import InputError
+from kdrun.errors import InputError, steers_a_terminal
 
 __all__ = ["files_of_template", "main"]
 
@@ -22,9 +24,12 @@ README.md there says what to change."""
 def main(arguments: Sequence[str]) -> int:
     parser = Parser(prog="kdrun new", description="Begin a project of your own: a folder with all that a study needs.")
     parser.add_argument("name", help="the folder to make")
-    folder = Path(parser.parse_args(list(arguments)).name).expanduser()
+    name = parser.parse_args(list(arguments)).name
+    if not name.strip() or steers_a_terminal(name):
+        raise InputError(f"a project has a name that can be read, got '{name}'")
+    folder = Path(os.path.normpath(Path(name).expanduser()))
     _copy(template_dir() / "project", folder)
-    print(NEXT.format(folder=folder, quoted=shlex.quote(str(folder))))
+    say(NEXT.format(folder=folder, quoted=shlex.quote(str(folder))))
     return 0
 
 

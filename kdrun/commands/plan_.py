@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from kdrun.commands.arguments import chosen, parse, recipe_parser
 from kdrun.commands.check_ import check_statements
+from kdrun.commands.output import say
 from kdrun.config.miniature import still_small
+from kdrun.errors import printable
 from kdrun.report.plan_table import plan_lines, plan_table, plan_total
 
 if TYPE_CHECKING:
@@ -37,13 +39,13 @@ def main(arguments: Sequence[str]) -> int:
 
 def _print_small(values: Sequence[tuple[str, Any, str]], scale: str) -> None:
     """Values that the scale leaves as they are in the miniature, with the place where each stands."""
-    print(
+    say(
         f"as in the miniature, not set by scale {scale}:"
         if values
         else f"scale {scale} sets all that the miniature sets"
     )
     for key, value, where in values:
-        print(f"  {key}: {value}  ({where})")
+        say(f"  {key}: {value}  ({where})")
 
 
 def _print(session: Session, found: Plan, *, shapes: bool) -> None:
@@ -56,9 +58,9 @@ def _print(session: Session, found: Plan, *, shapes: bool) -> None:
     for title in header:
         table.add_column(title, justify="left" if title in ("stage", "kind", "key", "stored") else "right")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(printable(cell, line=True)) for cell in row))
     console = Console(width=None if Console().is_terminal else 160)
     console.print(table)
     for line in plan_lines(found, shapes=shapes):
-        console.print(line, highlight=False, markup=False)
-    console.print(plan_total(found), markup=False)
+        console.print(printable(line, line=True), highlight=False, markup=False)
+    console.print(printable(plan_total(found)), markup=False)

@@ -9,32 +9,35 @@ from collections.abc import Sequence
 from kdrun.api.looks import until_decided
 from kdrun.api.reproduction import Reproduction
 from kdrun.api.study import Study, StudyOutcome
-from kdrun.commands.arguments import chosen, parse, recipe_parser
+from kdrun.commands.arguments import chosen, count, parse, recipe_parser
+from kdrun.commands.output import say
 from kdrun.errors import InputError, KdrunError, RunError
 from kdrun.report.tables import arm_table, text_table
-from kdrun.runtime.progress import make_reporter
+from kdrun.runtime.reporters import make_reporter
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = recipe_parser("reproduce", "Run all arms of a recipe over several seeds and judge its claims.")
-    parser.add_argument("--jobs", type=int, help="processes to use (default: processors / hardware.threads)")
+    parser.add_argument("--jobs", type=count, help="processes to use (default: processors / hardware.threads)")
     parser.add_argument("--arms", help="only these arms, comma-separated; arm=NAME for one")
     parser.add_argument("--strict", action="store_true", help="exit with 3 if a claim is contradicted")
     parser.add_argument("--quiet", action="store_true", help="print only the result")
     parser.add_argument("--until-decided", action="store_true", help="add seeds until the main claims are decided")
-    parser.add_argument("--max-seeds", type=int, metavar="N", help="with --until-decided: the most seeds to run")
+    parser.add_argument("--max-seeds", type=count, metavar="N", help="with --until-decided: the most seeds to run")
     options = parse(parser, arguments)
     if options.until_decided != (options.max_seeds is not None) or (options.until_decided and options.arms):
         raise InputError("--until-decided and --max-seeds N go together, and with all arms")
     study, outcome = _run(options)
     found = _judged(study, outcome)
-    print(found)
+    say(found)
+    if late := study.late(_records_of(study)):
+        say(f"\n{late}")
     page = found.written(_records_of(study)).page
-    print(f"\nreport: {page.resolve() if page and sys.stdout.isatty() else page}")
+    say(f"\nreport: {page.resolve() if page and sys.stdout.isatty() else page}")
     for label, failure in found.failures.items():
-        print(f"kdrun: {label} failed: {failure}", file=sys.stderr)
+        say(f"kdrun: {label} failed: {failure}", file=sys.stderr)
     if found.failures:
         return RunError.exit_code
     return 3 if options.strict and any(v.outcome == "contradicted" for v in found.verdicts) else 0
@@ -53,8 +56,9 @@ def _run(options: argparse.Namespace) -> tuple[Study, StudyOutcome]:
 
     try:
         if options.until_decided:
-            return until_decided(composer, selection, options.max_seeds, reporter, run)
-        study = Study.of(composer, selection, options.arms.split(",") if options.arms else None)
+            return until_decided(composer, selection, options.max_seeds, reporter, run, options.jobs)
+        study = Study.of(composer, selection, options.arms.split(",") if options.arms is not None else None)
+        study = study.tuned(reporter, options.jobs)
         return study, run(study)
     finally:
         reporter.close()
@@ -66,7 +70,7 @@ def _records_of(study: Study) -> str:
 
 def _tell_left_out(study: Study) -> None:
     for text, without in study.left_out.items():
-        print(f"kdrun: {text} means nothing in arm {', '.join(without)}", file=sys.stderr)
+        say(f"kdrun: {text} means nothing in arm {', '.join(without)}", file=sys.stderr)
 
 
 def _judged(study: Study, outcome: StudyOutcome) -> Reproduction:
@@ -74,5 +78,5 @@ def _judged(study: Study, outcome: StudyOutcome) -> Reproduction:
     try:
         return Reproduction.of(study, outcome)
     except KdrunError:
-        print(text_table(*arm_table(outcome.results)))
+        say(text_table(*arm_table(outcome.results)))
         raise

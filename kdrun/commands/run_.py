@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from kdrun.commands.failure import unexpected
+from kdrun.commands.output import say
 from kdrun.config.experiment import Experiment
 from kdrun.config.layers import parse_text
 from kdrun.config.paths import find_recipe
 from kdrun.errors import KdrunError
 from kdrun.grammar.measurements import in_table
 from kdrun.report.tables import arm_table, number, objective_line, text_table
-from kdrun.runtime.progress import make_reporter
+from kdrun.runtime.reporters import make_reporter
 
 if TYPE_CHECKING:
     from kdrun.engine.session import Outcome
@@ -38,44 +41,83 @@ tab completion: eval "$(kdrun -sc install=bash)". store=FOLDER chooses the store
 
 def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(HELP)
+        say(HELP)
         return 0
     recipe = find_recipe(arguments[0])
     from kdrun.config.hydra_app import app, experiment_of
 
-    failures: list[KdrunError] = []
-    swept: Swept = {}
+    failures: list[Exception] = []
+    here: list[Told] = []
     fixed = {o for argument in arguments[1:] for o in _meant(argument)}
-    jobs = 0
 
-    def task(config: Any) -> float | None:
-        nonlocal jobs
+    def task(config: Any) -> Told | Value:
         from hydra.core.hydra_config import HydraConfig
 
-        jobs += 1
         job = HydraConfig.get()
         given = list(job.overrides.task)
         multirun = str(job.mode).endswith("MULTIRUN")
-        words = [o for o in given if not fixed.issuperset(_meant(o))] or given  # what this job has of its own
+        own = [o for o in given if not fixed.issuperset(_meant(o))] or given  # what this job has of its own
+        words, told, value = " ".join(own), Told(own), None
         try:
-            outcome = run_experiment(experiment_of(recipe, given), label=f"[{' '.join(words)}] " if multirun else "")
-            keep(swept, words, outcome.metrics)
-        except KdrunError as error:
+            outcome = run_experiment(experiment_of(recipe, given), label=f"[{words}] " if multirun else "")
+            told.metrics, value = dict(outcome.metrics), outcome.reached.value if outcome.reached else None
+        except BrokenPipeError:
+            raise
+        except Exception as error:  # Hydra would add lines of its own
             failures.append(error)
-            if multirun:
-                print(f"kdrun: {' '.join(words)}: {error}", file=sys.stderr)
-            return math.nan
-        return outcome.reached.value if outcome.reached is not None else None
+            told.code, value = error.exit_code if isinstance(error, KdrunError) else 1, math.nan
+            if multirun and isinstance(error, KdrunError):
+                say(f"kdrun: {words}: {error}", file=sys.stderr)
+            elif multirun:
+                unexpected(error)
+        here.append(told)
+        return told if value is None else Value(value, told)
 
     returned = app(recipe, arguments[1:], task)
-    if jobs > 1 and swept:
-        print(f"\n{sweep_table(swept)}")
-    elif not jobs and len(returned) > 1:
-        print("\nkdrun runs shows these side by side")
-    if jobs == 1 and failures:
+    if len(here) == 1 and failures:
         raise failures[0]
-    failed_elsewhere = any(isinstance(value, float) and math.isnan(value) for value in returned)
-    return max((e.exit_code for e in failures), default=1 if failed_elsewhere else 0)
+    elsewhere = [getattr(value, "told", value) for value in returned]
+    return _summed_up(here or [told for told in elsewhere if isinstance(told, Told)])
+
+
+@dataclass
+class Told:
+    """What a job of a multirun says of itself, also from another process: what was swept, its figures, its exit code."""
+
+    words: list[str]
+    metrics: dict[str, float] = field(default_factory=dict)
+    code: int = 0
+
+
+class Value(float):
+    """A job's objective, NaN of one that failed, as sweepers read it, with all that the job says."""
+
+    told: Told
+
+    def __new__(cls, value: float, told: Told) -> Value:
+        made = super().__new__(cls, value)
+        made.told = told
+        return made
+
+    def __getnewargs__(self) -> tuple[float, Told]:  # type: ignore[override]
+        return float(self), self.told
+
+
+def _summed_up(jobs: Sequence[Told]) -> int:
+    """Say of several jobs what they gave, and which failed; return the exit code of all."""
+    failed = [job for job in jobs if job.code]
+    if len(jobs) > 1 and len(failed) < len(jobs):
+        swept: Swept = {}
+        for job in jobs:
+            if not job.code:
+                keep(swept, job.words, job.metrics)
+        say(f"\n{sweep_table(swept)}")
+    if len(jobs) > 1 and failed:
+        say(
+            f"kdrun: {len(failed)} of {len(jobs)} jobs failed: {'; '.join(' '.join(job.words) for job in failed)}",
+            file=sys.stderr,
+        )
+    return max((job.code for job in jobs), default=0)
 
 
 def _meant(text: str) -> list[tuple[str, str]]:
@@ -112,9 +154,9 @@ def run_experiment(experiment: Experiment, *, label: str = "") -> Outcome:
     finally:
         reporter.close()
     for name, value in sorted(outcome.metrics.items()):
-        print(f"{label}{name:<32} {number(value)}")
+        say(f"{label}{name:<32} {number(value)}")
     if outcome.reached is not None:
-        print(f"{label}{objective_line(outcome.reached)}")
+        say(f"{label}{objective_line(outcome.reached)}")
     counts = f"stages computed: {outcome.counts['computed']}, from the store: {outcome.counts['cached']}"
-    print(f"{label}records: {folder}  ({counts})")
+    say(f"{label}records: {folder}  ({counts})")
     return outcome

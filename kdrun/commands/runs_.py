@@ -2,74 +2,90 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kdrun.commands.arguments import Parser
-from kdrun.engine.records import recorded_runs
-from kdrun.grammar.measurements import look_up
-from kdrun.report.tables import number, text_table
+from kdrun.commands.arguments import Parser, count, write_output
+from kdrun.commands.output import say
+from kdrun.engine.query import RecordedRun, best_first, chosen_runs
+from kdrun.errors import InputError
+from kdrun.report.run_tables import FORMATS, arrow_text, as_csv, as_json_lines, as_parquet, as_text, queried
 
 __all__ = ["main"]
 
-Found = list[tuple[Path, dict[str, Any]]]
+SQL = """an SQL statement for DuckDB over the tables runs (a row a run), settings (folder, name, value), curves (folder, stage,
+epoch, step, name, value) and stages (folder, stage, seconds)"""
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = Parser(prog="kdrun runs", description="Query the records of runs.")
     parser.add_argument(
-        "words", nargs="*", help="only runs whose recipe, overrides, state or folder contain all of these words"
+        "words",
+        nargs="*",
+        help="only runs of which all of these hold: text in their recipe, overrides, state or folder, or a condition on a metric, a "
+        "setting or what a record says: arm=kd, 'test.accuracy>0.9', optimizer.lr=0.05, 'state!=finished'",
     )
     parser.add_argument("--runs", type=os.path.expanduser, default="runs", help="the folder of records")
-    parser.add_argument(
-        "--sort", help="sort by this metric, best first: highest, or lowest where it is an objective to minimize"
-    )
-    parser.add_argument("--json", action="store_true", help="print the records as JSON lines")
+    parser.add_argument("--sort", metavar="METRIC", help="best first: highest, or lowest where less of it is better")
+    parser.add_argument("--limit", type=count, metavar="N", help="only the first N")
+    parser.add_argument("--format", choices=FORMATS, help="how they are shown (default: table)")
+    parser.add_argument("--json", action="store_true", help="the same as --format json: a record a line, whole")
+    parser.add_argument("--sql", metavar="STATEMENT", help=SQL)
+    parser.add_argument("--output", metavar="FILE", help="write there instead of printing")
     options = parser.parse_intermixed_args(list(arguments))
-    found = [
-        (folder, record)
-        for folder, record in recorded_runs(options.runs)
-        if all(
-            word in " ".join([str(folder), str(record["recipe"]), record["state"], *record["overrides"]])
-            for word in options.words
-        )
-    ]
+    kind = options.format or ("json" if options.json else "table")
+    if kind == "parquet" and not options.output:
+        raise InputError("Parquet is written to a file: add --output FILE", key="--format")
+    found = chosen_runs(options.runs, options.words)
     if options.sort and found:
-        found = _sorted(found, options.sort)
-    if options.json:
-        for folder, record in found:
-            print(json.dumps({"folder": str(folder), **record}, sort_keys=True))
-    elif not found:
-        print("no runs match" if options.words else f"no runs under {options.runs}/ yet")
+        found = best_first(found, options.sort)
+    found = found[: options.limit]
+    if options.sql:
+        _answer(found, options.sql, kind, options.output)
+    elif kind == "parquet":
+        as_parquet(found, Path(options.output).expanduser())
+        say(options.output)
     else:
-        print(_table(found))
+        _show(found, kind, options)
     return 0
 
 
-def _sorted(found: Found, metric: str) -> Found:
-    """Best first; runs that did not measure it come last. Raises ``InputError`` if none did."""
-    look_up(metric, _metrics(found), what="no run measured")
-    objectives = [record.get("objective") or {} for _, record in found]
-    lowest = any(o.get("metric") == metric and o.get("goal") == "minimize" for o in objectives)
-    sign = 1 if lowest else -1
-    return sorted(found, key=lambda run: sign * run[1]["metrics"][metric] if metric in run[1]["metrics"] else math.inf)
+def _show(found: Sequence[RecordedRun], kind: str, options: Any) -> None:
+    if kind == "table" and not found:
+        say("no runs match" if options.words else f"no runs under {options.runs}/ yet")
+        return
+    text = {"table": as_text, "csv": as_csv, "json": as_json_lines}[kind](found)
+    _tell(text, options.output)
 
 
-def _metrics(found: Found) -> list[str]:
-    return sorted({metric for _, record in found for metric in record["metrics"]})
+def _tell(text: str, output: str | None) -> None:
+    if output:
+        write_output(output, text if text.endswith("\n") or not text else f"{text}\n")
+        say(output)
+    elif text:
+        say(text.removesuffix("\n"))
 
 
-def _table(found: Found) -> str:
-    metrics = _metrics(found)
-    ended_badly = any(record["state"] != "finished" for _, record in found)
-    rows = []
-    for folder, record in found:
-        said = [o for o in record["overrides"] if not o.startswith(("recipes=", "store="))]
-        values = [number(record["metrics"][m]) if m in record["metrics"] else "" for m in metrics]
-        state = [" ".join(filter(None, (record["state"], record.get("error"))))] if ended_badly else []
-        rows.append([str(folder), str(record["seed"]), " ".join(said), *state, *values])
-    return text_table(["run", "seed", "overrides", *(["state"] if ended_badly else []), *metrics], rows)
+def _answer(found: Sequence[RecordedRun], statement: str, kind: str, output: str | None) -> None:
+    """Print or write what an SQL statement gives."""
+    import io
+    import json
+
+    table = queried(found, statement)
+    if kind == "parquet":
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(table, str(Path(str(output)).expanduser()))
+        say(output)
+    elif kind == "csv":
+        import pyarrow.csv
+
+        written = io.BytesIO()
+        pyarrow.csv.write_csv(table, written)
+        _tell(written.getvalue().decode(), output)
+    elif kind == "json":
+        _tell("\n".join(json.dumps(row, default=str) for row in table.to_pylist()), output)
+    else:
+        _tell(arrow_text(table), output)

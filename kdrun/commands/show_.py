@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from kdrun.commands.arguments import experiment, parse, recipe_parser
+from kdrun.commands.arguments import experiment, parse, recipe_parser, write_output
+from kdrun.commands.output import say
 from kdrun.errors import KdrunError
 from kdrun.graph.check import check
 from kdrun.graph.show import as_mermaid, as_svg, as_text, as_yaml
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     except KdrunError as error:
         raise found.explain(error) from None
     if options.output:
-        Path(options.output).write_text(text + "\n", encoding="utf-8")
+        write_output(options.output, text + "\n")
     else:
-        print(text)
+        say(text)
     return 0

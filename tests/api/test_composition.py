@@ -21,6 +21,11 @@ def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_the_command_that_checks_imports_no_torch() -> None:
+    code = "import sys; from kdrun.cli import main; main(['check', 'kd']); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_overrides_as_text_and_as_a_mapping_say_the_same() -> None:
     text = [
         "epochs=2",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 import torch
@@ -82,3 +83,16 @@ def test_resolvers_that_the_program_registered_go_on_working(tmp_path, monkeypat
             kdrun.compose("kd", {"epochs": "${twice:4}"})
     finally:
         OmegaConf.clear_resolver("twice")
+
+
+def test_a_process_holds_no_more_after_the_tenth_call_than_after_the_third(shared_store, finished, tmp_path) -> None:
+    def objects_after(calls: int) -> int:
+        for _ in range(calls):
+            composed = kdrun.compose("kd", arm="kd", scale="smoke", store=shared_store)
+            kdrun.run(composed, runs=tmp_path).model("fit_student")
+        del composed
+        gc.collect()
+        return len(gc.get_objects())
+
+    first = objects_after(3)
+    assert objects_after(7) - first < 200

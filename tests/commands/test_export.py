@@ -8,7 +8,9 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
+from kdrun import __version__
 from support.recipes import QUICK
 
 OWN_OP = '''
@@ -96,6 +98,8 @@ KNOWN = {
     "classes": ["cat", "dog"],
     "mean": [0.5, 0.25, 0.125],
     "std": [0.25, 0.25, 0.25],
+    "resize": 8,
+    "background": 1.0,
     "column": "image",
     "shape": [3, 8, 8],
     "dtype": "float32",
@@ -122,6 +126,7 @@ def test_a_run_is_exported_from_anywhere_after_data_and_parts_have_changed(
     with safe_open(files[0], "pt") as opened:
         told = json.loads(opened.metadata()["kdrun"])
     assert told.pop("model")["num_classes"] == 2
+    assert told.pop("kdrun") == __version__
     assert told == KNOWN
 
 
@@ -191,3 +196,55 @@ def test_any_arm_and_seed_of_a_reproduction_is_exported(kdrun, tmp_path) -> None
         written.append((run / "fit_student.safetensors").read_bytes())
     assert len(set(written)) == 4
     assert "has no stage" in kdrun("export", str(run), "--stage", "fit_techer").err
+    study = str(run.parent)
+    assert kdrun("export", study, "arm=scratch", "seed=1", "--output", "chosen.safetensors").code == 0
+    assert (tmp_path / "chosen.safetensors").read_bytes() == (run / "fit_student.safetensors").read_bytes()
+    assert run.name == "scratch-seed1"
+    assert "add arm=kd or arm=scratch" in kdrun("export", study).err
+    assert "has no seed 7" in kdrun("export", study, "arm=kd", "seed=7").err
+    card = (tmp_path / "chosen.card.md").read_text()
+    assert "| arm | scratch |" in card
+    assert "test.accuracy" in card
+    assert yaml.safe_load(card.split("---")[1])["library_name"] == "kdrun"
+
+
+def test_a_program_that_answers_otherwise_than_its_model_is_refused(kdrun, pictures, tmp_path, monkeypatch) -> None:
+    import copy
+
+    import torch
+
+    save = torch.export.save
+
+    def broken(program, path, **options) -> None:
+        program = copy.deepcopy(program)  # it shares the model's weights
+        with torch.no_grad():
+            next(iter(program.state_dict.values())).mul_(2)
+        save(program, path, **options)
+
+    monkeypatch.setattr(torch.export, "save", broken)
+    answer = kdrun("export", str(pictures), "--format", "torch", "--output", "out/student.pt2")
+    assert answer.code == 2
+    assert "answers otherwise than the model" in answer.err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        "[]",
+        '{"fit_student": 3}',
+        '{"fit_student": {}}',
+        '{"fit_student": {"key": "../../elsewhere", "models": [""], "main": "", "input": {}}}',
+        '{"fit_student": {"key": "ab", "models": [], "main": "", "input": {}}}',
+    ],
+)
+def test_models_of_a_folder_that_no_run_wrote_are_refused_in_a_line(kdrun, tmp_path, text) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "result.json").write_text('{"state": "finished", "store": "store"}')
+    (tmp_path / "run" / "models.json").write_text(text)
+    answer = kdrun("export", "run")
+    assert (answer.code, answer.err) == (
+        2,
+        "kdrun: run is no folder of a finished run; `kdrun runs` lists them\n",
+    )

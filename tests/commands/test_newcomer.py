@@ -1,7 +1,8 @@
-"""What a newcomer does first, from README and ``--help`` alone: own images of odd kinds, a big teacher's checkpoint, methods, an export."""
+"""What a newcomer does first, from README and ``--help`` alone: own images of odd kinds, a big teacher's checkpoint, methods, an export, its use."""
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -74,6 +75,16 @@ def test_a_newcomers_walk(kdrun, pictures, tmp_path) -> None:
     with safe_open(Path(listed[0]["folder"]) / "fit_student.safetensors", "pt") as file:
         about = json.loads(file.metadata()["kdrun"])
     assert about["classes"] == ["dark", "light"]
+
+    exported = f"{listed[0]['folder']}/fit_student.safetensors"
+    answers = kdrun("predict", exported, str(pictures / "test"), "--output", "answers.csv")
+    assert answers.code == 0, answers.err
+    rows = list(csv.DictReader((tmp_path / "answers.csv").read_text().splitlines()))
+    assert {Path(row["file"]).parent.name for row in rows} == {"dark", "light"}
+    right = sum(Path(row["file"]).parent.name == row["class"] for row in rows) / len(rows)
+    assert right == listed[0]["metrics"]["test.accuracy"]
+    scored = kdrun("evaluate", exported, str(pictures / "test"), "--json")
+    assert json.loads(scored.out)["metrics"]["accuracy"] == right
 
     again = kdrun("run", "kd", "transfer=none", f"student.weights={listed[0]['folder']}/fit_student.safetensors", *own)
     assert again.code == 0, again.err

@@ -131,14 +131,31 @@ def test_what_cannot_be_decided_is_refused(kdrun) -> None:
         assert message in answer.err
 
 
-def test_an_arm_that_beats_the_method_without_a_claim_is_named(kdrun, tmp_path) -> None:
+def test_an_arm_is_claimed_of_or_says_why_it_is_there_and_is_named_where_it_beats_the_method(kdrun, tmp_path) -> None:
     body = (
-        "data: {limit: 128}\nepochs: 1\nseeds: 2\n"
+        "data: {limit: 128}\nepochs: 1\nseeds: 2\nlooked_at: [7]\n"
         "arms: {method: {epochs: 1}, still: {optimizer.lr: 1.0e-9}, longer: {epochs: 12}}\nclaims:\n"
         "  learns: {says: b, test: method.test.nll < still.test.nll, kind: main}\n"
     )
     recipe = write_recipe(tmp_path, body, NO_TRANSFER, name="unclaimed")
+    for command in ("check", "plan", "reproduce"):
+        answer = kdrun(command, recipe)
+        assert (answer.code, answer.err.count("\n")) == (2, 1)
+        assert "no claim reads arm 'longer'" in answer.err
+    told = body.replace("{epochs: 12}", "{exploratory: to its end, epochs: 12}")
+    recipe = write_recipe(tmp_path, told, NO_TRANSFER, name="unclaimed")
+    answer = kdrun("reproduce", recipe, "seeds=[6,7]")
+    assert answer.code == 2
+    assert "looking at seeds 7" in answer.err
     answer = kdrun("reproduce", recipe, "--jobs", "1")
     assert "! no claim reads longer, ahead of method by " in answer.out
+    assert "(learns; exploratory: to its end)" in answer.out
     assert "still, ahead" not in answer.out
-    assert "no claim reads longer" in (tmp_path / "runs/unclaimed/reproduce-small/report.html").read_text()
+    page = (tmp_path / "runs/unclaimed/reproduce-small/report.html").read_text()
+    assert "no claim reads longer" in page
+    assert "<b>longer</b> (to its end)" in page
+    frozen = (tmp_path / "runs/unclaimed/reproduce-small/claims.json").read_text()
+    write_recipe(tmp_path, told.replace("still.test.nll,", "still.test.nll + 0.5,"), NO_TRANSFER, name="unclaimed")
+    later = kdrun("reproduce", recipe, "--jobs", "1").out
+    assert "! claims were changed after seeds 0, 1 had been run" in later
+    assert frozen != (tmp_path / "runs/unclaimed/reproduce-small/claims.json").read_text()
