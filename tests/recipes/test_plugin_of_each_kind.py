@@ -254,7 +254,6 @@ RECIPE = """
 data: {data: TwoClouds, augment: [{transform: shaken}]}
 student: {model: ScaledLinear, num_classes: 2, in_features: 4}
 optimizer: {optimizer: plain_descent, lr: 0.1, schedule: {schedule: halving}}
-tracker: {tracker: counting}
 graph:
   mean: {stage: reduce, by: column_mean, from: {data: data.train}}
   unit: {stage: solve, by: least_norm, from: [mean]}
@@ -306,7 +305,7 @@ def mine(tmp_path: Path) -> Path:
 def ready(tmp_path, session, mine):
     """Make a session of the recipe with the plug-in."""
     recipe = write_recipe(tmp_path, RECIPE)
-    return lambda *overrides: session(recipe, f"plugins=[{mine}]", *overrides)
+    return lambda *overrides: session(recipe, f"plugins=[{mine}]", "tracker.tracker=counting", *overrides)
 
 
 def test_the_file_has_a_part_of_each_kind(mine) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdrun.claims import check_claims, check_measured
+from kdrun.claims import check_claims, check_measured, check_read
 from kdrun.config.compose import Composer
 from kdrun.config.paths import conf_dir, group_options, recipe_files
 from kdrun.errors import InputError
@@ -52,6 +52,10 @@ def test_every_arm_at_every_scale_composes_and_checks(recipe) -> None:
     """
     composer = Composer.named(recipe)
     config = composer.base().config
+    first = int(config.get("seed", 0))
+    assert not any(map(composer.base().was_looked_at, range(first, first + config["seeds"]))), (
+        "seeds that judge claims are fresh"
+    )
     for scale in (None, *config["scales"]):
         measured = {}
         for arm in config["arms"]:
@@ -64,6 +68,8 @@ def test_every_arm_at_every_scale_composes_and_checks(recipe) -> None:
             measured[arm] = labels(graph)
         base = composer.compose(scale=scale)
         check_claims(base.claims, list(measured))
+        if not scale and not base.config.get("leaderboard"):
+            check_read(base.claims, base.config["arms"])
         check_measured(base.claims, measured)
         if base.config.get("leaderboard"):
             check_leaderboard(base.config["leaderboard"], list(measured))
