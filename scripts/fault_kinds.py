@@ -32,16 +32,28 @@ def _killed(which: int) -> Callable[[Trial], str]:
         if trial.number % 12 == 11:
             return _command_killed(trial, which)
         told = [trial.begin("", "", "", "half")]
-        for _ in range(trial.chance.choice([1, 1, 2])):
-            process = trial.start()
-            moment = trial.chance.uniform(0.1, trial.seconds * 0.95)
-            time.sleep(moment)
-            process.signal(which)
-            ended = trial.close(process, -which, 0, 130)
-            told.append(f"after {moment:.2f} s, ended with {ended.code}")
+        told += [_struck(trial, which) for _ in range(trial.chance.choice([1, 1, 2]))]
         return ", ".join(told)
 
     return fault
+
+
+def _struck(trial: Trial, which: int) -> str:
+    """Send the signal at some moment of the work; a sweep that has ended before is begun anew, and struck sooner."""
+    within = trial.seconds
+    while True:
+        process, started = trial.start(), time.monotonic()
+        moment = trial.chance.uniform(0.1, within * 0.95)
+        while time.monotonic() - started < moment and not process.ended():
+            time.sleep(0.01)
+        late = process.ended()
+        process.signal(which)
+        ended = trial.close(process, -which, 0, 130)
+        if not late:
+            return f"after {moment:.2f} s, ended with {ended.code}"
+        within = min(within, time.monotonic() - started)
+        shutil.rmtree(trial.place)
+        trial.begin("")
 
 
 def _command_killed(trial: Trial, which: int) -> str:
@@ -89,6 +101,8 @@ def _together(count: int) -> Callable[[Trial], str]:
         if victim:
             time.sleep(trial.chance.uniform(0, trial.seconds))
             processes[0].signal(signal.SIGKILL)
+        for process in processes:  # all of them, before one is found to have misbehaved
+            process.wait()
         for i, process in enumerate(processes):
             trial.close(process, 0, *([-signal.SIGKILL] if victim and not i else []))
         return f"{told}, {count} at once{', the first one killed' if victim else ''}"
@@ -130,6 +144,8 @@ def moved_clock(trial: Trial) -> str:
         return f"{told}, files moved by {shift / DAY:g} days"
     others = [trial.start()] if way == 2 else []
     process = trial.start(lambda: _move_clock(shift))
+    for one in (process, *others):
+        one.wait()
     for one in (process, *others):
         trial.close(one, 0, 1, 2)
     return f"{told}, a clock moved by {shift / DAY:g} days{', another process with the right one' if others else ''}"
@@ -187,10 +203,11 @@ def _results(place: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fault, and how many of it the campaign has."""
+    """A kind of fault, and how many of it the campaign has. ``judged``: by a rerun of the sweep, not by a run of its own."""
 
     count: int
     cause: Callable[[Trial], str]
+    judged: bool = True
 
 
 KINDS = {
@@ -205,5 +222,5 @@ KINDS = {
     "eight_processes": Kind(10, _together(8)),
     "dead_holder": Kind(5, dead_holder),
     "moved_clock": Kind(8, moved_clock),
-    "lost_worker": Kind(4, lost_worker),
+    "lost_worker": Kind(4, lost_worker, judged=False),
 }

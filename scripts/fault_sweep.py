@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kdrun.api.study import Study
-from kdrun.cli import _no_interrupt_lost
+from kdrun.cli import no_interrupt_lost
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Selection
 from kdrun.engine import garbage
@@ -46,6 +46,7 @@ arms:
 seeds: 4
 claims:
   listens: {test: kd.test.accuracy > scratch.test.accuracy, says: a soft answer helps}
+  softens: {test: hot.test.accuracy > scratch.test.accuracy, says: a softer one helps as well}
 """
 
 SETTINGS = ("store=store", "runs=runs", "checkpoint_seconds=0.05", "hardware.threads=1")
@@ -111,7 +112,7 @@ def _become(folder: Path, log: Path, work: Callable[[], None]) -> None:
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         os.chdir(folder)
-        with _no_interrupt_lost():
+        with no_interrupt_lost():
             work()
         code = 0
     except KdrunError as error:

@@ -1,6 +1,7 @@
 """A real sweep under 200 faults: killed, damaged, without room, crowded; after each, a rerun has to end with the same bytes.
 
 python scripts/faults.py --output faults                 # all of them; as root, full and read-only disks too
+python scripts/faults.py --output faults --go-on         # those that were not reached, or went wrong, the last time
 python scripts/faults.py --only damage --count 10 --seed 3
 """
 
@@ -23,6 +24,8 @@ from fault_kinds import KINDS
 from fault_sweep import Sweep, copied
 from fault_trial import Misbehaved, Trial
 
+from kdrun.engine.git_state import git_state
+
 NEED_ROOT = ("full_disk", "read_only")
 WORDS = ("set aside", "going on from", "waiting")
 """What is counted in the logs of reruns."""
@@ -37,17 +40,39 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="faults of each kind (default: 200 in all)")
     parser.add_argument("--case", type=int, help="only the fault of this number, of each kind")
     parser.add_argument("--jobs", type=int, default=1, help="how many faults at a time")
-    parser.add_argument("--output", type=Path, help="write OUTPUT.json and OUTPUT.txt, and keep folders of what failed")
+    parser.add_argument(
+        "--output", type=Path, help="write OUTPUT.jsonl and OUTPUT.txt, and keep folders of what failed"
+    )
+    parser.add_argument("--go-on", action="store_true", help="leave out what OUTPUT.jsonl says ended well at this seed")
     options = parser.parse_args()
-    options.output = options.output and options.output.absolute()
+    options.commit = (git_state() or {}).get("commit")
     with tempfile.TemporaryDirectory(prefix="kdrun-faults-") as folder:
-        results = campaign(_wanted(options), Path(folder), options)
-    text = table(results)
-    print(text)
-    if options.output:
-        options.output.with_suffix(".json").write_text(json.dumps(results, indent=1))
+        options.output = (options.output or Path(folder) / "told").absolute()
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        if not options.go_on:
+            _told(options).unlink(missing_ok=True)
+        campaign([one for one in _wanted(options) if one not in _ended_well(options)], Path(folder), options)
+        results = _results(options)
+        text = table(results)
         options.output.with_suffix(".txt").write_text(text + "\n")
+    print(text)
     sys.exit(any(result["problem"] for result in results))
+
+
+def _told(options: argparse.Namespace) -> Path:
+    """Where a line is written as each fault ends."""
+    return Path(options.output).with_suffix(".jsonl")
+
+
+def _results(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The last result of each fault at this seed, in the order of kinds."""
+    lines = _told(options).read_text().splitlines() if _told(options).is_file() else []
+    found = {(r["kind"], r["number"]): r for r in map(json.loads, lines) if r["seed"] == options.seed}
+    return [found[key] for key in sorted(found, key=lambda k: (list(KINDS).index(k[0]), k[1]))]
+
+
+def _ended_well(options: argparse.Namespace) -> set[tuple[str, int]]:
+    return {(r["kind"], r["number"]) for r in _results(options) if not r["problem"]}
 
 
 def _wanted(options: argparse.Namespace) -> list[tuple[str, int]]:
@@ -62,8 +87,8 @@ def _wanted(options: argparse.Namespace) -> list[tuple[str, int]]:
     return [(kind, number) for _, kind, number in sorted(wanted)]
 
 
-def campaign(wanted: list[tuple[str, int]], folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Bring about the faults in ``jobs`` processes; return a result each."""
+def campaign(wanted: list[tuple[str, int]], folder: Path, options: argparse.Namespace) -> None:
+    """Bring about the faults in ``jobs`` processes; write a line each."""
     sweep = Sweep(folder / "home")
     seconds = prepared(sweep, folder / "bases")
     print(f"the undisturbed sweep takes {seconds:.1f} s; {len(wanted)} faults", flush=True)
@@ -75,8 +100,6 @@ def campaign(wanted: list[tuple[str, int]], folder: Path, options: argparse.Name
         lanes.append(pid)
     for pid in lanes:
         os.waitpid(pid, 0)
-    told = [line for path in sorted(folder.glob("lane*.jsonl")) for line in path.read_text().splitlines()]
-    return sorted(map(json.loads, told), key=lambda r: (list(KINDS).index(r["kind"]), r["number"]))
 
 
 def prepared(sweep: Sweep, bases: Path) -> float:
@@ -106,7 +129,7 @@ def prepared(sweep: Sweep, bases: Path) -> float:
 def _lane(
     sweep: Sweep, wanted: Iterable[tuple[str, int]], folder: Path, seconds: float, options: argparse.Namespace
 ) -> None:
-    with folder.with_suffix(".jsonl").open("w") as told:
+    with _told(options).open("a") as told:
         for kind, number in wanted:
             result = judged(sweep, kind, number, folder, seconds, options)
             print(json.dumps(result), file=told, flush=True)
@@ -126,20 +149,20 @@ def judged(
     started, did, problem, said = time.monotonic(), "", "", ""
     try:
         did = KINDS[kind].cause(trial)
-        if kind != "lost_worker":  # which compares a run of its own
+        if KINDS[kind].judged:
             said = rerun(trial)
     except Misbehaved as error:
         problem = str(error)
     except Exception:
         problem = traceback.format_exc()
-    if problem and options.output:
-        shutil.copytree(
-            folder, options.output.parent / f"{options.output.name}-{kind}-{number}", symlinks=True, dirs_exist_ok=True
-        )
+    if problem:
+        kept = options.output.parent / f"{options.output.name}-{kind}-{number}"
+        shutil.copytree(folder, kept, symlinks=True, dirs_exist_ok=True)
     taken = round(time.monotonic() - started, 1)
     heard = {word: said.count(word) for word in WORDS}
     codes = [ended.code for ended in trial.ended]
-    return {"kind": kind, "number": number, "did": did, "codes": codes, **heard, "problem": problem, "seconds": taken}
+    told = {"kind": kind, "number": number, "seed": options.seed, "commit": options.commit, "did": did, "codes": codes}
+    return {**told, **heard, "problem": problem, "seconds": taken}
 
 
 def rerun(trial: Trial) -> str:

@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent.parent / "results"
 def recorded() -> dict[str, Any]:
     """By recipe: the number of ``seeds``, the ``leaderboard`` (header and rows, or None) and the ``verdicts``.
 
-    Where they were recorded: the means of ``arms`` (header and rows), and lines on ``unclaimed`` arms ahead of the method.
+    Where they were recorded: the means of ``arms`` and their ``budgets`` (header and rows each), and lines on ``unclaimed`` arms ahead of the method.
     """
     files = sorted(FOLDER.rglob("*.json"))
     found = {path.relative_to(FOLDER).with_suffix("").as_posix(): json.loads(path.read_text()) for path in files}
@@ -61,6 +61,7 @@ def summary(content: dict[str, Any]) -> dict[str, Any]:
         "seeds": max(len(rows) for rows in content["results"].values()),
         "leaderboard": content.get("leaderboard"),
         "arms": content.get("arms"),
+        "budgets": content.get("budget_table"),
         "unclaimed": content.get("unclaimed") or [],
         "verdicts": [_shown(verdict) for verdict in content["verdicts"]],
     }
@@ -97,9 +98,10 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     board = found["leaderboard"]
     if board is not None:
         yield f'"leaderboard": [\n{_text(board[0])},\n[\n' + ",\n".join(map(_text, board[1])) + "\n]]"
-    if found.get("arms"):
-        header, rows = found["arms"]
-        yield f'"arms": [\n{_text(header)},\n[\n' + ",\n".join(map(_text, rows)) + "\n]]"
+    for word in ("arms", "budgets"):
+        if found.get(word):
+            header, rows = found[word]
+            yield f'"{word}": [\n{_text(header)},\n[\n' + ",\n".join(map(_text, rows)) + "\n]]"
     if found.get("unclaimed"):
         yield '"unclaimed": [\n' + ",\n".join(map(_text, found["unclaimed"])) + "\n]"
     yield '"verdicts": [\n' + ",\n".join(_text(v) for v in found["verdicts"]) + "\n]"

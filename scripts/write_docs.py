@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from write_reference import pages as reference_pages
 from kdrun.config.files import read
 from kdrun.config.methods import Method, comments, methods
 from kdrun.config.paths import group_options, recipe_files
+from kdrun.grammar.sentences import Sentence, parse
 from kdrun.registry import Catalog
 from kdrun.report.tables import MARKS, number
 
@@ -192,8 +194,11 @@ INDEX = """# Papers
 
 Verdicts are those of `kdrun reproduce RECIPE` at `scale=small`. The distance is how far what a claim speaks of lies beyond its threshold, above 0 as
 claimed, with its 95 % interval over seeds: of differences paired by seed, or of a ratio of means. [Verdicts](grammar.md#verdicts) says how they come about.
-✓ reproduced, ✗ contradicted, = equal within the stated margin, ? undecided, – not testable here.
+✓ reproduced, ✗ contradicted, = equal within the stated margin, ? undecided, – not testable here; · not judged as it now reads. A verdict stands here only
+under the sentence that it was found for.
 """
+
+UNJUDGED = "·"
 
 
 def paper_index(results: dict[str, Any]) -> str:
@@ -208,9 +213,9 @@ def paper_index(results: dict[str, Any]) -> str:
         content = read(path).content
         paper, claims = content.get("paper") or {}, content.get("claims") or {}
         found = results.get(name)
-        verdicts = [_told(v, claims) for v in found["verdicts"]] if found else []
+        verdicts = _judged(claims, found["verdicts"] if found else [])
         counts = [str(sum(v["outcome"] == o for v in verdicts)) if found else "" for o in MARKS]
-        main = " ".join(MARKS[v["outcome"]] for v in verdicts if v["kind"] == "main")
+        main = " ".join(MARKS.get(v["outcome"], UNJUDGED) for v in verdicts if v["kind"] == "main")
         title = _paper(paper) if paper else _sentence(comments(path)[0])
         lines.append(f"| `{name}` | {title} | {paper.get('fidelity', '')} | {main} | {' | '.join(counts)} |")
         if found:
@@ -229,16 +234,17 @@ def paper_index(results: dict[str, Any]) -> str:
 
 
 def _arms(found: dict[str, Any]) -> list[str]:
-    """Every arm's means, and the arms ahead of the method that no claim reads, where they were recorded."""
+    """Every arm's means and budget, and the arms ahead of the method that no claim reads, where they were recorded."""
     lines: list[str] = []
-    if found.get("arms"):
-        header, rows = found["arms"]
-        lines += [
-            "",
-            f"| {' | '.join(header)} |",
-            "|---" * len(header) + "|",
-            *(f"| {' | '.join(row)} |" for row in rows),
-        ]
+    for word in ("arms", "budgets"):
+        if found.get(word):
+            header, rows = found[word]
+            lines += [
+                "",
+                f"| {' | '.join(header)} |",
+                "|---" * len(header) + "|",
+                *(f"| {' | '.join(row)} |" for row in rows),
+            ]
     if found.get("unclaimed"):
         lines += ["", *(f"- {line}" for line in found["unclaimed"])]
     return lines
@@ -249,15 +255,26 @@ def _paper(paper: dict[str, Any]) -> str:
     return f"{paper['title']} ({paper.get('year', '')}, [{arxiv}](https://arxiv.org/abs/{arxiv}))"
 
 
-def _told(verdict: dict[str, Any], claims: dict[str, Any]) -> dict[str, Any]:
-    """A recorded verdict in the recipe's present words."""
-    claim = claims.get(verdict["name"]) or {}
-    words = {word: claim.get(word, verdict.get(word)) for word in ("says", "test")}
-    return {**verdict, **words, "kind": verdict.get("kind") or claim.get("kind", "secondary")}
+def _judged(claims: dict[str, Any], verdicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The recipe's claims, in order, each with the recorded verdict on its very sentence, if there is one."""
+    recorded = {(v["name"], _meaning(v["name"], v["test"])): v for v in verdicts}
+    rows = []
+    for name, claim in claims.items():
+        found = recorded.get((name, _meaning(name, claim["test"])), {"outcome": "not judged"})
+        words = {"says": claim["says"], "test": claim["test"], "kind": claim.get("kind", "secondary")}
+        rows.append({**found, **words})
+    return rows
+
+
+def _meaning(name: str, test: str) -> Sentence:
+    """A sentence without its wording. Strictness changes no distance, and older results do not tell it."""
+    return replace(parse(test, key=name), text="", loose=False)
 
 
 def _claim_row(v: dict[str, Any]) -> str:
     """A line of a recipe's table. Results of before there were p-values have no last entry."""
+    if v["outcome"] not in MARKS:
+        return f"| {UNJUDGED} | {v['kind']} | {v['says']} (`{v['test']}`) | | | |"
     numbers = [v["distance"], v["low"], v["high"]]
     distance, low, high = ("" if x is None else number(x, "+") for x in numbers)
     said = []

@@ -1,0 +1,70 @@
+"""Records of a reproduction as a finished one leaves them, without anything being trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+__all__ = ["ARMS", "write_records"]
+
+ARMS = ("kd", "scratch")
+SEEDS = (0, 1, 2)
+
+
+def write_records(runs: Path, *, says: str = "a teacher helps") -> Path:
+    """Write a study of two arms of ``kd`` at three seeds, one of whose runs failed, and a run by itself; return the study's folder."""
+    from kdrun.config.compose import Composer
+
+    folder = runs / "distillation-kd" / "reproduce-small"
+    composer = Composer.named("kd", [])
+    configs = {arm: composer.compose(arm=arm).config for arm in ARMS}
+    results: dict[str, dict[str, dict[str, float]]] = {arm: {} for arm in ARMS}
+    curves: dict[str, dict[str, list[dict[str, Any]]]] = {arm: {} for arm in ARMS}
+    for number, arm in enumerate(ARMS):
+        for seed in SEEDS:
+            failed = (arm, seed) == ("scratch", 2)
+            metrics = (
+                {} if failed else {"test.accuracy": 0.9 - 0.1 * number + 0.01 * seed, "test.nll": 0.3 + 0.1 * number}
+            )
+            said = {"state": "failed", "error": "the loss became nan"} if failed else {"state": "finished"}
+            content = {**configs[arm], "seed": seed}
+            _run(folder / f"{arm}-seed{seed}", arm, seed, metrics, content, said)
+            if not failed:
+                results[arm][str(seed)] = metrics
+                rows = [{"stage": "fit_student", "epoch": e, "step": e, "ce": 1.0 / e + seed} for e in (1, 2, 3)]
+                curves[arm][str(seed)] = rows
+    _run(runs / "distillation-kd" / "alone", "kd", 7, {"test.accuracy": 0.5}, configs["kd"], {"state": "finished"})
+    distance = {"mean": 0.1, "low": 0.05, "high": 0.15, "n": 2}
+    verdict = {
+        "name": "helps",
+        "says": says,
+        "kind": "main",
+        "outcome": "reproduced",
+        "test": "kd.test.accuracy > scratch.test.accuracy",
+    }
+    verdict |= {"distance": distance, "distances": [0.1, 0.1], "reported": {"kd": 0.93}, "note": ""}
+    verdict |= {"means": {"kd.test.accuracy": 0.91, "scratch.test.accuracy": 0.805}}
+    sizes = {"kd": {"parameters": 6274.0, "flops": 2e8}, "scratch": {"parameters": 12000.0, "flops": 1e8}}
+    record = {
+        "recipe": "distillation/kd",
+        "scale": "small",
+        "results": results,
+        "verdicts": [verdict],
+        "budgets": sizes,
+    }
+    (folder / "results.json").write_text(json.dumps(record))
+    (folder / "curves.json").write_text(json.dumps(curves))
+    (folder / "environment.json").write_text(json.dumps({"python": "3.11", "command": ["kdrun", "reproduce", "kd"]}))
+    (folder / "config.yaml").write_text(yaml.safe_dump(composer.compose(scale="small").config, sort_keys=False))
+    return folder
+
+
+def _run(folder: Path, arm: str, seed: int, metrics: dict[str, float], config: Any, said: dict[str, str]) -> None:
+    folder.mkdir(parents=True)
+    record = {"recipe": "distillation/kd", "arm": arm, "scale": "small", "seed": seed, "metrics": metrics, **said}
+    record |= {"overrides": [f"arm={arm}", "scale=small"], "lowest": ["test.nll"], "seconds": {"fit_student": 1.5}}
+    (folder / "result.json").write_text(json.dumps(record))
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
