@@ -21,7 +21,7 @@ test: $(VENV)/.dev      # the fast tier
 	$(BIN)/python -m pytest -n 2
 
 slow: $(VENV)/.dev      # what CI runs once
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 -m slow --durations=25
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
