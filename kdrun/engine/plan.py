@@ -12,7 +12,7 @@ import gc
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -57,8 +57,15 @@ class Plan:
         return sum((s.flops or 0) * (s.steps or 0) for s in self.stages)
 
 
-Known = dict[str, StagePlan]
-"""Plans by a stage's key: arms that share a stage plan it once."""
+@dataclass
+class Known:
+    """What was planned before: stages by key, and what was found of steps by what is in them.
+
+    Arms that share a stage plan it once; stages whose steps differ in nothing but names and values trace one of them.
+    """
+
+    stages: dict[str, StagePlan] = field(default_factory=dict)
+    memo: dict[str, Any] = field(default_factory=dict)
 
 
 def plan(graph: Graph, keys: Keys, before: Known | None = None) -> Plan:
@@ -66,7 +73,7 @@ def plan(graph: Graph, keys: Keys, before: Known | None = None) -> Plan:
 
     ``before`` is read and added to: the stages of other graphs that were planned before.
     """
-    return _Planner(graph, keys, {} if before is None else before).run()
+    return _Planner(graph, keys, Known() if before is None else before).run()
 
 
 class _Planner:
@@ -74,7 +81,6 @@ class _Planner:
         self.graph, self.keys, self.before = graph, keys, before
         self.plans: dict[str, StagePlan] = {}
         self.infos: dict[str, Mapping[str, Any]] = {}
-        self.memo: dict[str, Any] = {}
         self.narrow: set[str] = set()
         self.hidden: dict[str, Ref] = {}
 
@@ -85,14 +91,14 @@ class _Planner:
             key = self.keys[node.name]
             label = self._label(node, key)
             try:
-                if label not in self.before:
+                if label not in self.before.stages:
                     with _uncollected():
-                        self.before[label] = self._stage(node, key)
+                        self.before.stages[label] = self._stage(node, key)
             except KdrunError as error:
                 error.key = at_its_source(error, node, self.graph).key or node.key
                 explain(error, self.hidden)
                 raise
-            self.plans[node.name] = self.before[label]
+            self.plans[node.name] = self.before.stages[label]
         return Plan(tuple(self.plans.values()))
 
     def _label(self, node: Node, key: str) -> str:
@@ -112,7 +118,7 @@ class _Planner:
         own = said("plan_of", node)
         if own is not None:
             try:
-                found = own(node, values, self.memo)
+                found = own(node, values, self.before.memo)
             except (RuntimeError, OverflowError, ValueError) as error:
                 _refuse_overflow(error, node)
                 raise

@@ -57,6 +57,20 @@ def class_conditional(
     return MemoryDataset(columns, replace(_info(**columns), classes=classes))
 
 
+@shape_of("generate", "class_conditional")
+def class_conditional_shape(
+    model: Module, *, classes: Count, per_class: Count, latent: Count, context: Context, **options: Any
+) -> Dataset:
+    """One sample of each class stands for all."""
+    one = class_conditional(
+        model, classes=classes, per_class=1, latent=latent, context=context, generator=torch.Generator()
+    )
+    rows = classes * per_class
+    columns = {name: one.column(name) for name in one.info.columns}
+    many = {name: value.new_empty(rows, *value.shape[1:]) for name, value in columns.items()}
+    return MemoryDataset(many, replace(_info(**many), classes=classes))
+
+
 @generate
 def class_requests(*, classes: Count, per_class: Count) -> Dataset:
     """Rows that only say which class is wanted: column ``label`` (int64), ``per_class`` rows of each, one class after the other.
