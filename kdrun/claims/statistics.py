@@ -78,9 +78,13 @@ def seeds_needed(effect: float, level: float, power: float = 0.8) -> int | None:
     By the noncentral t distribution (Cohen, Statistical power analysis, 1988). None where it is above ten thousand.
     """
     effect = abs(effect)
-    if not effect or not math.isfinite(effect) or _power(effect, MOST_SEEDS, level) < power:
+    if not effect or not math.isfinite(effect):
         return None
-    low, high = 1, MOST_SEEDS
+    low, high = 1, 2  # doubled from below: far above the power that is asked for, the distribution's tail may come as NaN
+    while _power(effect, high, level) < power:
+        if high == MOST_SEEDS:
+            return None
+        low, high = high, min(2 * high, MOST_SEEDS)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if _power(effect, middle, level) >= power else (middle, high)
