@@ -80,7 +80,10 @@ def seeds_needed(effect: float, level: float, power: float = 0.8) -> int | None:
     effect = abs(effect)
     if not effect or not math.isfinite(effect):
         return None
-    low, high = 1, 2  # doubled from below: far above the power that is asked for, the distribution's tail may come as NaN
+    low, high = (
+        1,
+        2,
+    )  # doubled from below: far above the power that is asked for, the distribution's tail may come as NaN
     while _power(effect, high, level) < power:
         if high == MOST_SEEDS:
             return None

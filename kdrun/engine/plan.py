@@ -12,7 +12,7 @@ import gc
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -57,15 +57,8 @@ class Plan:
         return sum((s.flops or 0) * (s.steps or 0) for s in self.stages)
 
 
-@dataclass
-class Known:
-    """What was planned before: stages by key, and what was found of steps by what is in them.
-
-    Arms that share a stage plan it once; stages whose steps differ in nothing but names and values trace one of them.
-    """
-
-    stages: dict[str, StagePlan] = field(default_factory=dict)
-    memo: dict[str, Any] = field(default_factory=dict)
+Known = dict[str, StagePlan]
+"""Plans by a stage's key: arms that share a stage plan it once."""
 
 
 def plan(graph: Graph, keys: Keys, before: Known | None = None) -> Plan:
@@ -73,7 +66,7 @@ def plan(graph: Graph, keys: Keys, before: Known | None = None) -> Plan:
 
     ``before`` is read and added to: the stages of other graphs that were planned before.
     """
-    return _Planner(graph, keys, Known() if before is None else before).run()
+    return _Planner(graph, keys, {} if before is None else before).run()
 
 
 class _Planner:
@@ -91,14 +84,14 @@ class _Planner:
             key = self.keys[node.name]
             label = self._label(node, key)
             try:
-                if label not in self.before.stages:
+                if label not in self.before:
                     with _uncollected():
-                        self.before.stages[label] = self._stage(node, key)
+                        self.before[label] = self._stage(node, key)
             except KdrunError as error:
                 error.key = at_its_source(error, node, self.graph).key or node.key
                 explain(error, self.hidden)
                 raise
-            self.plans[node.name] = self.before.stages[label]
+            self.plans[node.name] = self.before[label]
         return Plan(tuple(self.plans.values()))
 
     def _label(self, node: Node, key: str) -> str:
@@ -118,7 +111,7 @@ class _Planner:
         own = said("plan_of", node)
         if own is not None:
             try:
-                found = own(node, values, self.before.memo)
+                found = own(node, values)
             except (RuntimeError, OverflowError, ValueError) as error:
                 _refuse_overflow(error, node)
                 raise

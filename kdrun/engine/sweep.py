@@ -92,9 +92,7 @@ def sweep(jobs: Sequence[Job], sessions: Mapping[str, Session], *, workers: int 
 def _plan_each_arm(jobs: Sequence[Job], sessions: Mapping[str, Session]) -> None:
     """Plan the first job of each arm; stages that arms share are planned once."""
     first = {job.experiment.arm: sessions[job.label] for job in reversed(jobs)}
-    from kdrun.engine.plan import Known
-
-    known = Known()
+    known: dict[str, Any] = {}
     for session in first.values():
         session.prepare(known=known)
 

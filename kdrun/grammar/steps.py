@@ -94,7 +94,7 @@ class Update:
 class Step:
     """A step graph: nodes by name, updates in the order in which they run, and tensors that live across steps.
 
-    ``alternate``: phases in which only some of the updates run.
+    ``alternate``: phases in which only some of the updates run. ``content``: all of it as it was written.
     """
 
     nodes: Mapping[str, StepNode]
@@ -102,6 +102,7 @@ class Step:
     key: str
     state: Mapping[str, Node] = field(default_factory=dict)
     alternate: tuple[Phase, ...] = ()
+    content: Mapping[str, Any] = field(default_factory=dict)
 
     def trained(self) -> tuple[str, ...]:
         """Roles that some update trains, in order of first mention."""
@@ -174,7 +175,7 @@ def parse_step(content: Any, *, key: str) -> Step:
     phases: tuple[Phase, ...] = ()
     if content.get("alternate") is not None:
         phases = parse_phases(content["alternate"], {u.name: u.minimize for u in parsed}, key=f"{key}.alternate")
-    step = Step(nodes, parsed, key, state, phases)
+    step = Step(nodes, parsed, key, state, phases, content)
     return replace(step, updates=tuple(_without_silent(u, step) for u in step.updates))
 
 

@@ -24,13 +24,17 @@ PACKAGES = ("ops", "models", "data", "metrics", "optim", "parts", "stages", "ste
 
 
 class Catalog:
-    """All parts of the shipped packages and of the plugins that the user named."""
+    """All parts of the shipped packages and of the plugins that the user named.
+
+    ``memo`` is for what follows from parts alone, such as the shapes that steps give: it lasts as long as the parts are these.
+    """
 
     def __init__(self, plugins: Iterable[str] = ()) -> None:
         self.plugins = {str(plugin): _stamps_of(str(plugin)) for plugin in plugins}
         self._parts: dict[tuple[str, str], Part] = {}
         self._hooks: dict[tuple[str, str], Part] = {}
         self._digests: dict[tuple[str, str], str] = {}
+        self.memo: dict[str, Any] = {}
         root = Path(__file__).parent.parent
         for package in PACKAGES:
             for file in sorted((root / package).rglob("*.py")):

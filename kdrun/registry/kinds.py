@@ -23,7 +23,7 @@ that is read (``HOOKS``). They change no stored result, so they are in no key.
 - ``@fields_of("train")``: ``(node) -> Fields``, the fields of a stage's value and their types;
 - ``@check_of("train")``: ``(node, graph) -> None``, raises ``InputError`` for what is wrong before anything is imported;
 - ``@parts_of("refresh")``: ``(content, key) -> [(kind, name)]``, the parts that a parameter of stages names;
-- ``@plan_of("train")``: ``(node, values, memo) -> Planned``, what is known of the result before it runs;
+- ``@plan_of("train")``: ``(node, values) -> Planned``, what is known of the result before it runs;
 - ``@columns_of("evaluate")``: ``(node) -> [(row, column)]``, the numbers in a stage's table, ``row`` None where it has one
   (``graph.columns``); of a stage that says nothing, only running tells;
 - ``@shape_of("select", "top_k")``: what a part gives on fake tensors, for one that reads their values. It takes what the part takes,

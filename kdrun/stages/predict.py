@@ -56,7 +56,7 @@ def predict(
 
 
 @plan_of("predict")
-def plan(node: Node, values: Mapping[str, Any], memo: dict[str, Any]) -> Planned:
+def plan(node: Node, values: Mapping[str, Any]) -> Planned:
     """Two fake rows tell what is said of a row; there are as many as the data has."""
     data, models = values.get("data"), values.get("model")
     known = not any(isinstance(v, Unknown) for v in (models if isinstance(models, list) else [models]))

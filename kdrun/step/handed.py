@@ -23,7 +23,7 @@ from kdrun.step.compiler import Compiler
 from kdrun.step.layout import Bindings
 from kdrun.step.remembered import Lasting
 from kdrun.step.supply import Supply
-from kdrun.step.trace import Trace, trace
+from kdrun.step.trace import Trace, trace_once
 
 __all__ = ["Handed", "compiler_for", "modules_for"]
 
@@ -45,8 +45,8 @@ class Handed:
         return cls(models, loaders, {n: _to_device(v, context) for n, v in tensors.items()})
 
     def trace(self, step: Step, extra: Mapping[str, Any], batch_size: int) -> Trace:
-        """The shape pass over these inputs."""
-        return trace(
+        """The shape pass over these inputs; the step may have passed over like ones before."""
+        return trace_once(
             step,
             specs={n: m.spec for n, m in self.models.items()},
             extra=extra,

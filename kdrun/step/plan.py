@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,25 +13,25 @@ from kdrun.registry import plan_of
 from kdrun.runtime.artifacts import Model
 from kdrun.runtime.known import UNKNOWN, Planned, Unknown
 from kdrun.step.classes import check_classes, check_tokens
-from kdrun.step.trace import Trace, trace
+from kdrun.step.trace import Trace, trace_once
 
 __all__ = ["plan_step", "planned", "trace_of", "traced"]
 
 
 @plan_of("step")
-def plan_step(node: Node, values: Mapping[str, Any], memo: dict[str, Any]) -> Planned:
+def plan_step(node: Node, values: Mapping[str, Any]) -> Planned:
     """Trace the step of a stage of any kind. The fields are those of trained models, or unknown where nothing is trained."""
-    return planned(node, values, trace_of(node, values, memo))
+    return planned(node, values, trace_of(node, values))
 
 
-def trace_of(node: Node, values: Mapping[str, Any], memo: dict[str, Any], read: Sequence[Ref] = ()) -> Trace | None:
+def trace_of(node: Node, values: Mapping[str, Any], read: Sequence[Ref] = ()) -> Trace | None:
     """The trace of a stage's step, None if it waits for what is known later; ``read`` reads its nodes from outside."""
     if "data" not in values or any(isinstance(v, Unknown) for v in values.values()):
         return None
     step = parse_step(node.params["step"], key=f"{node.key}.step")
     extra = dict(node.params.get("models") or {})
     size = int(node.params.get("batch_size", 64))
-    return traced(step, values, memo, content=node.params["step"], extra=extra, batch_size=size, read=read)
+    return traced(step, values, extra=extra, batch_size=size, read=read)
 
 
 def planned(node: Node, values: Mapping[str, Any], found: Trace | None) -> Planned:
@@ -57,14 +56,12 @@ def planned(node: Node, values: Mapping[str, Any], found: Trace | None) -> Plann
 def traced(
     step: Step,
     values: Mapping[str, Any],
-    memo: dict[str, Any],
     *,
-    content: Any,
     extra: Mapping[str, Any],
     batch_size: int,
     read: Sequence[Ref] = (),
 ) -> Trace:
-    """Trace a step with what is known of its inputs; once for steps that differ in name alone (those of a loop)."""
+    """Trace a step with what is known of its inputs."""
     infos = {n: v for n, v in values.items() if isinstance(v, DataInfo)}
     given: dict[str, Any] = {
         "specs": {n: m.spec for n, m in values.items() if isinstance(m, Model)},
@@ -76,11 +73,8 @@ def traced(
         "rows": infos["data"].size,
         "read": list(read),
     }
-    label = json.dumps([content, given], sort_keys=True, default=str)
     check_tokens(step, {role: resolve(spec, given["sizes"]) for role, spec in given["specs"].items()}, infos)
-    if label not in memo:
-        memo[label] = trace(step, **given)
-    found: Trace = memo[label]
+    found = trace_once(step, **given)
     check_classes(step, found.shapes, infos)
     return found
 

@@ -33,7 +33,8 @@ def test_a_ratio_to_what_may_be_nothing_has_no_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    ("effect", "level", "expected"), [(0.2, 0.05, 199), (0.5, 0.05, 34), (0.8, 0.05, 15), (0.5, 0.01, 51), (0.559, 0.025, 33)]
+    ("effect", "level", "expected"),
+    [(0.2, 0.05, 199), (0.5, 0.05, 34), (0.8, 0.05, 15), (0.5, 0.01, 51), (0.559, 0.025, 33)],
 )
 def test_seeds_needed_are_those_of_cohens_tables_for_paired_tests(effect, level, expected) -> None:
     assert seeds_needed(effect, level) == seeds_needed(-effect, level) == expected

@@ -246,7 +246,7 @@ def walk_parts(content: Any, key: str) -> Any:
 
 
 @plan_of("walk")
-def walk_plan(node: Any, values: Any, memo: Any) -> Planned:
+def walk_plan(node: Any, values: Any) -> Planned:
     return Planned({"place": Column((4,)), "log": UNKNOWN}, steps=node.params["turns"])
 '''
 

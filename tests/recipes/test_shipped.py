@@ -29,13 +29,12 @@ def test_every_arm_plans_at_every_scale(recipe, tmp_path) -> None:
 
     A train stage without figures says that it is not planned; it has 0 FLOPs only where no update ever runs.
     """
-    from kdrun.engine.plan import Known
     from kdrun.engine.session import Session
 
     composer = Composer.named(recipe, [f"store={tmp_path / 'store'}"])
     config = composer.base().config
     for scale in (None, *(scale for scale in config["scales"] if scale != "smoke")):
-        known = Known()
+        known: dict = {}
         for arm in config["arms"]:
             session = Session(composer.compose(arm=arm, scale=scale))
             for stage in session.plan(known).stages:

@@ -17,19 +17,19 @@ __all__ = ["plan_compute", "plan_measure"]
 
 
 @plan_of("measure")
-def plan_measure(node: Node, values: Mapping[str, Any], memo: dict[str, Any]) -> Planned:
+def plan_measure(node: Node, values: Mapping[str, Any]) -> Planned:
     """The step, if there is one, and that metrics can read its nodes."""
     if not isinstance(node.params.get("step"), dict):
         return Planned()
     read = [ref for refs, _ in read_by_metrics(node) for ref in refs]
-    return planned(node, values, trace_of(node, values, memo, read))
+    return planned(node, values, trace_of(node, values, read))
 
 
 @plan_of("compute")
-def plan_compute(node: Node, values: Mapping[str, Any], memo: dict[str, Any]) -> Planned:
+def plan_compute(node: Node, values: Mapping[str, Any]) -> Planned:
     """Values of nodes over all rows; one without a batch axis keeps its shape."""
     read, _ = reader(node.params["of"], key=f"{node.key}.of")
-    found = trace_of(node, values, memo, read)
+    found = trace_of(node, values, read)
     one = planned(node, values, found)
     if found is None:
         return one

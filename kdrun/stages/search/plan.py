@@ -20,7 +20,7 @@ __all__ = ["plan"]
 
 
 @plan_of("search")
-def plan(node: Node, values: Mapping[str, Any], memo: dict[str, Any]) -> Planned:
+def plan(node: Node, values: Mapping[str, Any]) -> Planned:
     """Any candidate stands for the best: its scores are traced, and later stages are planned with it."""
     space = dict(node.params["space"])
     part = catalog().get("space", space.pop("space"), key=f"{node.key}.space")
@@ -33,7 +33,7 @@ def plan(node: Node, values: Mapping[str, Any], memo: dict[str, Any]) -> Planned
                 step = parse_step({"nodes": content["nodes"]}, key=f"{node.key}.scores.{name}")
                 size = int(node.params.get("batch_size", 64))
                 given = {**values, "candidate": example}
-                found = traced(step, given, memo, content=content["nodes"], extra={}, batch_size=size)
+                found = traced(step, given, extra={}, batch_size=size)
                 parameters.update(found.parameters)
         example = Model(resolve(example.spec, sizes_from_data(data)), None)
     fields = {"": UNKNOWN, "best": example, "candidates": [example] * int(node.params.get("keep") or 0)}

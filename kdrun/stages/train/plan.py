@@ -21,11 +21,11 @@ __all__ = ["plan"]
 
 
 @plan_of("train")
-def plan(node: Node, values: Mapping[str, Any], memo: dict[str, Any]) -> Planned:
+def plan(node: Node, values: Mapping[str, Any]) -> Planned:
     """The step, how many of them there are, and the rows that a refresh counts."""
     refresh = node.params.get("refresh")
     read = reader(refresh.get("from"), key=f"{node.key}.refresh.from")[0] if refresh else []
-    found = trace_of(node, values, memo, [*read, *_read_by_validation(node)])
+    found = trace_of(node, values, [*read, *_read_by_validation(node)])
     one = planned(node, values, found)
     if found is None:
         return one
