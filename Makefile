@@ -18,10 +18,10 @@ demo: $(VENV)/.base     # temperature distillation on real handwriting: arms, se
 	$(BIN)/kdrun reproduce kd
 
 test: $(VENV)/.dev      # the fast tier
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 slow: $(VENV)/.dev      # what CI runs once
-	$(BIN)/python -m pytest -n 2 -m slow --durations=25
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow --durations=25
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
