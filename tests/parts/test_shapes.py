@@ -52,6 +52,10 @@ def denoiser() -> torch.nn.Module:
     return make("residual_denoiser", image_size=8)
 
 
+def generating() -> torch.nn.Module:
+    return make("conditional_generator", latent=4, width=4, classes=3)
+
+
 CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("select of_classes", [IMAGES], {"classes": [3, 1], "renumber": True}),
     ("select of_classes", [IMAGES], {"classes": 3, "renumber": True}),
@@ -76,6 +80,7 @@ CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("generate decoding", [writer(), WORDS], {"max_tokens": 3}),
     ("generate fused_decoding", [writer(), writer(), [writer(), writer()], WORDS], {"max_tokens": 3}),
     ("generate fused_decoding", [writer(), writer(), [writer()], WORDS], {"max_tokens": 2, "weights": [0.5]}),
+    ("generate class_conditional", [generating()], {"classes": 3, "per_class": 2, "latent": 4, "batch_size": 4}),
     ("generate ddim", [denoiser(), NOISE], {"steps": 5}),
     ("generate ddim", [denoiser(), NOISE], {"steps": 5, "record": [0.98, 0.5, 0.12, 0.1], "column": "found"}),
 ]
