@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from support.recipes import NO_TRANSFER, write_recipe
 
 
@@ -31,6 +33,7 @@ def test_settings_and_some_arms_have_pages_of_their_own(kdrun, tmp_path) -> None
     assert (tmp_path / "runs/study/reproduce-small/report.html").read_text() == whole
 
 
+@pytest.mark.slow
 def test_reproduce_in_two_processes_gives_the_same_table(kdrun, monkeypatch, tmp_path) -> None:
     one = kdrun("reproduce", "kd", "scale=smoke", "seeds=2", "--jobs", "1")
     two = kdrun("reproduce", "kd", "scale=smoke", "seeds=2", "--jobs", "2", f"store={tmp_path / 'other'}")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import ClassVar
 
+import pytest
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
@@ -100,6 +101,7 @@ def test_no_library_that_composes_warns_a_user() -> None:
     assert (answer.returncode, answer.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_jobs_that_fail_in_other_processes_fail_the_multirun(kdrun) -> None:
     """They are named, and what the others gave stands in the same table as under the basic launcher."""
     words = ("run", "kd", "-m", "arm=scratch", "optimizer.lr=1e30,0.05", *QUICK)

@@ -131,6 +131,7 @@ def test_the_lock_of_a_process_that_is_killed_is_free(tmp_path) -> None:
     holder.wait()
 
 
+@pytest.mark.slow
 def test_processes_that_find_the_same_damage_compute_it_once(tmp_path) -> None:
     command = [sys.executable, "-m", "kdrun", "run", "kd", f"store={tmp_path / 'store'}", f"runs={tmp_path / 'runs'}"]
     subprocess.run([*command, *QUICK], check=True, capture_output=True)

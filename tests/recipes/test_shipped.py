@@ -84,6 +84,7 @@ ELSEWHERE = {
 """Methods of distillation that stand in their papers' recipes and not in the leaderboard of torchdistill's toolbox."""
 
 
+@pytest.mark.slow
 def test_every_protocol_with_three_methods_has_a_leaderboard_of_all_of_them() -> None:
     methods = list(group_options("transfer"))
     on_board: dict[str, set[str]] = {}

@@ -40,7 +40,13 @@ def assert_same(ones: dict[str, Tensor], others: dict[str, Tensor], **tolerance:
         torch.testing.assert_close(others[name], value, **tolerance, msg=lambda text, name=name: f"{name}: {text}")
 
 
-@pytest.mark.parametrize("method", ["attention", "relational", "contrastive", "hint_joint"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "attention",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("relational", "contrastive", "hint_joint")),
+    ],
+)
 def test_two_processes_end_as_one_does(session, method) -> None:
     """Taps, relations between rows, memories of all rows, adapters, batch statistics, batches that two do not divide."""
     alone = weights(session, "kd", f"transfer={method}", *SHORT, processes=1)
@@ -88,6 +94,7 @@ def test_a_loss_that_diverges_is_told_once_and_the_group_goes_on(session) -> Non
     assert weights(session, "kd", *SHORT)
 
 
+@pytest.mark.slow
 def test_an_interrupted_group_resumes_with_the_same_bytes(session, tmp_path, interrupted) -> None:
     expected = weights(session, "kd", *SHORT)
     elsewhere = (*SHORT, f"store={tmp_path / 'other'}")
