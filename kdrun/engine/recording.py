@@ -19,6 +19,7 @@ from kdrun.engine.models import models_of
 from kdrun.engine.records import (
     PARTS,
     RECORDS,
+    SHOWN,
     environment,
     new_run_folder,
     read_json,
@@ -185,11 +186,11 @@ class _Record:
     def begin(self) -> None:
         """Write what is known before the first stage. What another run has left in the folder is taken away."""
         runs = _runs_of(self.session)
-        ready_folder(self.path, runs.parent, [*RECORDS, OF_TRACKERS[0], JOURNAL])
+        ready_folder(self.path, runs.parent, [*RECORDS, SHOWN, OF_TRACKERS[0], JOURNAL])
         for link in _links_in(self.path):
             link.unlink()
         if not self.goes_on:
-            for name in OF_TRACKERS:
+            for name in (*OF_TRACKERS, SHOWN):
                 left = self.path / name
                 shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
         write_record(self.path / "config.yaml", yaml_text(self.experiment.config))
@@ -203,6 +204,8 @@ class _Record:
     def close(self, outcome: Outcome) -> None:
         """Write what a run gave that ended well."""
         write_record(self.path / "curves.json", outcome.curves)
+        if outcome.shown:
+            write_record(self.path / SHOWN, outcome.shown)
         objective = outcome.reached and dataclasses.asdict(outcome.reached.objective)
         self._end(
             "finished",

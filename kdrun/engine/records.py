@@ -24,6 +24,7 @@ from kdrun.runtime.files import ensure_file, ensure_folder
 __all__ = [
     "PARTS",
     "RECORDS",
+    "SHOWN",
     "environment",
     "new_run_folder",
     "read_json",
@@ -40,6 +41,9 @@ PARTS = "parts.json"
 
 RECORDS = ("config.yaml", "environment.json", "keys.json", PARTS, "curves.json", "models.json", "result.json")
 """What a run that has ended well leaves in its folder, beside what trackers do."""
+
+SHOWN = "shown.json"
+"""What stages give to be shown on pages, by stage; there where any does."""
 
 PART_SECONDS = 86400.0
 """After so long, nobody writes a temporary file of a record any more, on whatever machine it was."""

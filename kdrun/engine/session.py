@@ -19,9 +19,10 @@ from kdrun.grammar.measurements import Measurements
 from kdrun.grammar.nodes import Graph
 from kdrun.graph.check import check
 from kdrun.graph.keys import Keys
-from kdrun.graph.types import fields_of_node
+from kdrun.graph.types import fields_of_node, is_shown
 from kdrun.registry import catalog
 from kdrun.registry.blame import in_plugin, place_in_plugin
+from kdrun.runtime.artifacts import Value
 from kdrun.runtime.progress import Reporter
 
 __all__ = ["Outcome", "Session", "explained"]
@@ -40,6 +41,8 @@ class Outcome:
     """The objective that the configuration states, and its value."""
     budget: Budget | None = None
     """What the models were given that the run is judged by."""
+    shown: dict[str, Any] = field(default_factory=dict)
+    """By stage, what it gives to be shown on pages."""
 
 
 class Session:
@@ -119,7 +122,9 @@ class Session:
             found = reached(self.config, metrics)
         counts, seconds = dict(self.executor.counts), dict(self.executor.seconds)
         costs = {name: rows[0] for name, rows in self._tables("cost").items()}
-        return Outcome(metrics, curves, counts, seconds, self._costs(costs), found, budget_of(self, costs))
+        return Outcome(
+            metrics, curves, counts, seconds, self._costs(costs), found, budget_of(self, costs), self._shown()
+        )
 
     def _costs(self, costs: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
         """FLOPs of one epoch of every stage that trains, and under "" those of all training."""
@@ -134,6 +139,16 @@ class Session:
             for name, rows in self._tables("log").items()
             for row in rows
         ]
+
+    def _shown(self) -> dict[str, Any]:
+        """By stage, its field ``shown``: plain values that say how they are drawn (``kind``)."""
+        found = {}
+        for node in self.graph.stages():
+            if is_shown(node):
+                artifact = self.executor.result(node.name)["shown"]
+                assert isinstance(artifact, Value)
+                found[node.name] = artifact.value
+        return found
 
     def _tables(self, field: str) -> dict[str, list[dict[str, Any]]]:
         """The rows of a table that stages of a kind give beside their value, by stage, of those in the store."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from kdrun.errors import InputError, nearest
 from kdrun.grammar.nodes import SOURCES, Graph, Node, Ref
-from kdrun.graph.types import value_type
+from kdrun.graph.types import is_shown, value_type
 
 __all__ = ["in_order", "needed", "wanted"]
 
@@ -35,7 +35,7 @@ def in_order(graph: Graph) -> Graph:
 
 
 def wanted(graph: Graph, config: Mapping[str, Any]) -> list[str]:
-    """The names of the nodes whose results are wanted: final tables and what ``results`` names, else all final stages."""
+    """The nodes whose results are wanted: final tables, what is made to be shown, and what ``results`` names; else all final stages."""
     named = config.get("results") or []
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         raise InputError("results lists nodes to compute beside the tables", key="results")
@@ -44,7 +44,8 @@ def wanted(graph: Graph, config: Mapping[str, Any]) -> list[str]:
             raise InputError(f"there is no node '{name}'{nearest(name, graph.nodes)}", key="results")
     sinks = [node.name for node in graph.sinks()]
     tables = [name for name in sinks if value_type(Ref(name), graph, key="results") == "table"]
-    return [*tables, *named] or sinks
+    shown = [name for name in sinks if name not in named and is_shown(graph.nodes[name])]
+    return [*tables, *shown, *named] if tables or named else sinks
 
 
 def needed(graph: Graph, targets: Sequence[str]) -> Graph:

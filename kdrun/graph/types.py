@@ -10,7 +10,7 @@ from kdrun.errors import InputError, nearest
 from kdrun.grammar.nodes import Graph, Node, Ref
 from kdrun.registry import Part, catalog
 
-__all__ = ["ANNOTATIONS", "Fields", "expected", "fields_of_node", "part_of", "said", "value_type"]
+__all__ = ["ANNOTATIONS", "Fields", "expected", "fields_of_node", "is_shown", "part_of", "said", "value_type"]
 
 ANNOTATIONS = {
     "Module": "model",
@@ -82,6 +82,11 @@ def fields_of_node(node: Node) -> Fields:
     kind = ANNOTATIONS.get(part.returns, "tensor")
     named = dict.fromkeys(part.options.get("fields", ()), kind)
     return Fields(kind, named, open=kind in ("tensor", "data") and not named)
+
+
+def is_shown(node: Node) -> bool:
+    """Whether a stage makes something for pages: a field ``shown`` that is a plain value and says how it is drawn (``kind``)."""
+    return node.verb == "stage" and fields_of_node(node).named.get("shown") == "value"
 
 
 def value_type(ref: Ref, graph: Graph, *, key: str) -> str:

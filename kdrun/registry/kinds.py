@@ -7,7 +7,8 @@ A decorator may carry literal options, read from the text as well:
 - ``requires``: packages whose version belongs into the key of a stage that uses the part;
 - ``outputs``: names of a model's outputs (default ``logits``);
 - ``fields``: for data, the names of its splits; for a stage part, the fields of its result;
-- ``types``: for a stage, what fields of its result are (``model``, ``data``, ``tensor``, ``table``);
+- ``types``: for a stage, what fields of its result are (``model``, ``data``, ``tensor``, ``table``, ``value``); a value
+  called ``shown`` is kept in the run's record for pages, and says by ``kind`` how it is drawn;
 - ``items``: the parameter that tells how many parts a value has: for data by field, for a partition of the whole;
 - ``random``: whether a stage's result depends on the run's seed, or the parameter that makes it so (default: whether the part
   takes a generator or a context);

@@ -15,6 +15,7 @@ from kdrun.config.writing import yaml_text
 from kdrun.engine.query import RecordedRun, is_lowest_best, metrics_of_runs
 from kdrun.engine.records import read_json
 from kdrun.errors import concealed
+from kdrun.report.confusion import confusions_of
 from kdrun.report.figures import claims_plot, curves_plot, metric_plot, trade_plot
 from kdrun.report.graph_data import drawings
 from kdrun.report.records_read import OF_THE_PLACE, OF_THE_WHOLE, StudyRecord, differences
@@ -112,6 +113,8 @@ def recipe_page(study: StudyRecord) -> dict[str, Any]:
         "pareto_metric": metric,
         "plots": {m: metric_plot(m, _values(results, m)) for m in metrics_of(results)},
         "curves": _curves(study.curves),
+        "confusions": {arm: found for arm, run in first.items() if (found := confusions_of(run))},
+        "confusion_seeds": {arm: run.record.get("seed") for arm, run in first.items()},
         "graphs": stripped,
         "apart": differences(first),
         "command": concealed(_command(study.environment)),
@@ -257,6 +260,7 @@ def run_page(run: RecordedRun) -> dict[str, Any]:
         "run": run,
         "metrics": [[name, number(value)] for name, value in sorted(run.metrics.items())],
         "curves": {stage: both[0] for stage, both in _own_curves(run).items()} if alone else {},
+        "confusions": confusions_of(run),
         "stages": [[str(n), f"{s:.1f}"] for n, s in spent if isinstance(s, int | float)],
         "settings": [[n, str(v)] for n, v in _settings(run).items()],
         "command": concealed(_again(run)),

@@ -112,3 +112,31 @@ def test_assets_say_whose_they_are() -> None:
     from kdrun.report.site import ASSETS
 
     assert "dagre.LICENSE.txt" in ASSETS
+
+
+COUNTED = {
+    "kind": "confusion",
+    "names": ["cat", f"dog{EVIL}"],
+    "rows": [10, 4],
+    "answers": [9, 5],
+    "right": [8, 3],
+    "counts": [[8, 2], [1, 3]],
+}
+
+
+def test_a_classifiers_confusion_stands_on_both_its_pages(tmp_path) -> None:
+    from kdrun.report.site import write_site
+
+    study = write_records(tmp_path / "runs")
+    (study / "kd-seed0" / "shown.json").write_text(json.dumps({"confusion": COUNTED}))
+    write_site(tmp_path / "runs", tmp_path / "out")
+    (paper,) = (tmp_path / "out" / "papers").iterdir()
+    own = tmp_path / "out" / "runs" / "distillation-kd-reproduce-small-kd-seed0.html"
+    for text in (paper.read_text(), own.read_text()):
+        shown = text[text.index("What is taken for what") :]
+        assert "11 of 14 rows are right" in shown
+        assert re.findall(r'<td class="h(\d+)">(\d+)</td>', shown) == [("8", "8"), ("2", "2"), ("2", "1"), ("8", "3")]
+        assert "<td>cat</td><td>10</td><td>80.0 %</td><td>88.9 %</td>" in shown
+        assert "<script>alert" not in text
+    assert "kd, seed 0</summary>" in paper.read_text()
+    assert "scratch, seed 0</summary>" not in paper.read_text()

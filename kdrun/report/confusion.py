@@ -1,0 +1,73 @@
+"""What pages show of a classifier's answers: its confusion matrix or most confused pairs, and recall and precision by class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kdrun.engine.query import RecordedRun
+from kdrun.engine.records import SHOWN, read_json
+
+__all__ = ["confusions_of"]
+
+SHADES = 10
+"""How many colours a matrix has beside none; ``site.css`` has a class for each."""
+
+
+def confusions_of(run: RecordedRun | None) -> dict[str, dict[str, Any]]:
+    """By stage, what a run's record says of confusion, ready to be drawn; what cannot be read is left out."""
+    if run is None:
+        return {}
+    try:
+        content = read_json(run.folder / SHOWN)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    found = {}
+    for stage, told in content.items() if isinstance(content, Mapping) else ():
+        if isinstance(told, Mapping) and told.get("kind") == "confusion":
+            try:
+                found[str(stage)] = _drawn(told)
+            except (KeyError, TypeError, ValueError, IndexError):
+                continue
+    return found
+
+
+def _drawn(told: Mapping[str, Any]) -> dict[str, Any]:
+    """A header and rows of cells, or of pairs, and a line a class. Raises what a content of another form leads to."""
+    names = [str(name) for name in told["names"]]
+    rows, answers, right = ([int(v) for v in told[word]] for word in ("rows", "answers", "right"))
+    classes = [
+        [name, str(n), _share(good, n), _share(good, said)]
+        for name, n, said, good in zip(names, rows, answers, right, strict=True)
+    ]
+    counts = [[int(v) for v in line] for line in told.get("counts") or ()]
+    matrix = (
+        [
+            {"name": name, "cells": [{"count": v, "shade": _shade(v, n)} for v in line]}
+            for name, n, line in zip(names, rows, counts, strict=True)
+        ]
+        if counts
+        else []
+    )
+    pairs = [
+        [names[int(label)], names[int(answer)], str(int(n)), _share(int(n), rows[int(label)])]
+        for label, answer, n in told.get("pairs") or ()
+    ]
+    return {
+        "names": names,
+        "matrix": matrix,
+        "pairs": pairs,
+        "classes": classes,
+        "rows": sum(rows),
+        "right": sum(right),
+    }
+
+
+def _share(part: int, whole: int) -> str:
+    """A share in percent; nothing where there is nothing to share."""
+    return f"{100 * part / whole:.1f} %" if whole else ""
+
+
+def _shade(count: int, rows: int) -> int:
+    """The colour of a cell by its share of the label's rows: 0 for none, else 1 to ``SHADES``."""
+    return max(1, round(SHADES * count / rows)) if count and rows else 0

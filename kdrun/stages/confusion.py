@@ -1,0 +1,73 @@
+"""The ``confusion`` stage: which class a model takes for which."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kdrun.data.dataset import Dataset
+from kdrun.errors import InputError
+from kdrun.registry import stage
+from kdrun.runtime.artifacts import Artifact, Model, Tensors, Value
+from kdrun.runtime.context import Context
+from kdrun.runtime.outputs import outputs_over
+from kdrun.types import Count
+
+__all__ = ["confusion"]
+
+
+@stage(value="tensor", types={"shown": "value"}, random=False)
+def confusion(
+    model: Model,
+    data: Dataset,
+    *,
+    input: str = "image",
+    largest: Count = 30,
+    batch_size: Count = 512,
+    context: Context,
+) -> dict[str, Artifact]:
+    """Count the rows of each class [classes] by the class that a classifier answers: [classes, classes], int64, a row a label.
+
+    The field ``shown`` is what pages show: the matrix up to ``largest`` classes, else as many of its most confused pairs, and
+    recall and precision of each class. Raises ``InputError`` for labels or answers that are not of one class a row.
+    """
+    module = context.module(model, role="model")
+    columns = outputs_over(module, data, {}, input=input, batch_size=batch_size, context=context)
+    logits, label = _of_classes(columns, context.config_key)
+    classes = logits.shape[1]
+    counts = (label * classes + logits.argmax(1)).bincount(minlength=classes * classes).reshape(classes, classes)
+    names = data.info.class_names
+    told = list(names) if names is not None and len(names) == classes else [str(i) for i in range(classes)]
+    return {"": Tensors({"": counts}), "shown": Value(_shown(counts, told, largest))}
+
+
+def _of_classes(columns: dict[str, Tensor], key: str) -> tuple[Tensor, Tensor]:
+    """Logits [rows, classes] and labels [rows] (int64). Raises ``InputError`` where there are none such."""
+    logits, label = columns.get("logits"), columns.get("label")
+    if logits is None or logits.dim() != 2:
+        raise InputError("confusion counts answers [rows, classes]; this model gives none", key=f"{key}.from")
+    if label is None or label.dim() != 1 or label.is_floating_point():
+        raise InputError("confusion counts one class a row; the data have no such column 'label'", key=f"{key}.from")
+    if len(label) and not 0 <= int(label.min()) <= int(label.max()) < logits.shape[1]:
+        found = f"{int(label.min())} to {int(label.max())}"
+        raise InputError(f"the model knows {logits.shape[1]} classes, the labels are {found}", key=f"{key}.from")
+    return logits, label.long()
+
+
+def _shown(counts: Tensor, names: list[str], largest: int) -> dict[str, Any]:
+    """Counts [classes, classes] as JSON: names, rows and answers and right ones by class, and the matrix or its worst pairs."""
+    found: dict[str, Any] = {
+        "kind": "confusion",
+        "names": names,
+        "rows": counts.sum(1).tolist(),
+        "answers": counts.sum(0).tolist(),
+        "right": counts.diagonal().tolist(),
+    }
+    if len(names) <= largest:
+        return {**found, "counts": counts.tolist()}
+    wrong = counts - torch.diag(counts.diagonal())
+    order = wrong.flatten().argsort(descending=True, stable=True)[:largest].tolist()
+    pairs = [[i // len(names), i % len(names), int(wrong.flatten()[i])] for i in order]
+    return {**found, "pairs": [pair for pair in pairs if pair[2]]}

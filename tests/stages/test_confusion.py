@@ -1,0 +1,77 @@
+"""``confusion``: which class a model takes for which, as counts, as a record and on pages."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from kdrun.engine.query import RecordedRun
+from kdrun.engine.recording import run_recorded
+from kdrun.engine.records import read_record
+from kdrun.errors import InputError
+from kdrun.grammar.nodes import Ref
+from kdrun.report.confusion import confusions_of
+from support.recipes import QUICK
+
+
+@pytest.fixture
+def counted(session):
+    """A quick run of distillation with its confusion, and the labels and answers of the same student."""
+    said = "+graph.said={stage: predict, from: [fit_student, data.test]}"
+    ready = session("kd", *QUICK, "+add=confusion", said, "results=[said]")
+    _, folder = run_recorded(ready)
+    label = ready.executor.value(Ref("data", ("test",))).rows()["label"]
+    return ready, folder, label, ready.executor.value(Ref("said", ())).argmax(1)
+
+
+def test_counts_are_those_of_the_same_answers(counted) -> None:
+    ready, folder, label, answer = counted
+    counts = ready.executor.value(Ref("confusion", ()))
+    expected = confusion_matrix(label, answer, labels=range(10))
+    assert counts.tolist() == expected.tolist()
+    assert 0 < counts.diagonal().sum() < counts.sum()
+    (shown,) = json.loads((folder / "shown.json").read_text()).values()
+    assert shown["counts"] == expected.tolist()
+
+    page = confusions_of(RecordedRun(folder, read_record(folder)))["confusion"]
+    assert [[c["count"] for c in line["cells"]] for line in page["matrix"]] == expected.tolist()
+    precision, recall, _, rows = precision_recall_fscore_support(label, answer, labels=range(10), zero_division=0)
+    for line, p, r, n in zip(page["classes"], precision, recall, rows, strict=True):
+        assert line[1:3] == [str(n), f"{100 * r:.1f} %"]
+        assert line[3] in (f"{100 * p:.1f} %", "")
+
+
+def test_asking_for_it_leaves_every_other_result_as_it_was(session) -> None:
+    plain, asked = session("kd", *QUICK), session("kd", *QUICK, "+add=confusion")
+    others = [n.name for n in plain.graph.stages()]
+    assert [n.name for n in asked.graph.stages() if n.name not in others] == ["confusion"]
+    assert {n: plain.keys[n] for n in others} == {n: asked.keys[n] for n in others}
+
+
+def test_of_many_classes_the_most_confused_pairs_are_shown(session) -> None:
+    ready = session("kd", *QUICK, "+add=confusion", "+graph.confusion.largest=3")
+    _, folder = run_recorded(ready)
+    counts = ready.executor.value(Ref("confusion", ()))
+    wrong = counts - torch.diag(counts.diagonal())
+    page = confusions_of(RecordedRun(folder, read_record(folder)))["confusion"]
+    assert page["matrix"] == []
+    found = [wrong[int(label), int(answer)].item() for label, answer, *_ in page["pairs"]]
+    assert found == wrong.flatten().sort(descending=True).values[:3].tolist()
+    assert [int(n) for _, _, n, _ in page["pairs"]] == found
+
+
+def test_what_is_no_class_is_refused(session, tmp_path) -> None:
+    from kdrun.stages.confusion import _of_classes
+
+    with pytest.raises(InputError, match="the model knows 2 classes, the labels are 0 to 2"):
+        _of_classes({"logits": torch.zeros(2, 2), "label": torch.tensor([0, 2])}, "graph.c")
+    with pytest.raises(InputError, match="one class a row"):
+        _of_classes({"logits": torch.zeros(2, 2), "label": torch.zeros(2, 2)}, "graph.c")
+
+
+def test_a_record_of_another_form_is_left_out(tmp_path) -> None:
+    (tmp_path / "shown.json").write_text('{"a": {"kind": "confusion", "names": ["x"]}, "b": 3}')
+    assert confusions_of(RecordedRun(tmp_path, {"metrics": {}})) == {}
