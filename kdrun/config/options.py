@@ -74,7 +74,7 @@ class Options:
             own = ("defaults", "hydra") if package else ("defaults", "hydra", "skip")
             content = {k: v for k, v in file.content.items() if k not in own}
             if file.path == self.recipe.path:
-                content = {k: v for k, v in content.items() if k not in dropped or not isinstance(v, Mapping)}
+                content = {k: v for k, v in content.items() if not _of(k, v, dropped)}
             target = config
             for piece in filter(None, package.split(".")):
                 target = target.setdefault(piece, {})
@@ -84,6 +84,12 @@ class Options:
                     raise InputError("skip lists nodes: skip: [name, ...]", key="skip", where=str(file.path))
                 config["skip"] = [*config.get("skip", []), *file.content["skip"]]
         return config
+
+
+def _of(key: Any, value: Any, groups: frozenset[str]) -> bool:
+    """Whether an entry of a file says something inside one of the groups, as a mapping or under a dotted name."""
+    first, dot, _ = str(key).partition(".")
+    return first in groups and (bool(dot) or isinstance(value, Mapping))
 
 
 def _problems(protocol: str | None) -> list[str]:

@@ -149,3 +149,10 @@ def test_a_whole_node_takes_the_place_of_the_old_one(session, tmp_path) -> None:
     assert not any(name.startswith("counted[") for name in ready.graph.nodes)
     other = session("hard", "fit_student.models.augmentor={model: mask_mixer}", arm="kd")
     assert other.config["graph"]["fit_student"]["models"]["augmentor"] == {"model": "mask_mixer"}
+
+
+@pytest.mark.parametrize("written", ["data: {data: digits, limit: 64}\n", "data.data: digits\ndata.limit: 64\n"])
+def test_an_option_that_the_user_chooses_leaves_nothing_of_what_a_recipe_says_of_its_group(tmp_path, written) -> None:
+    assert composed(tmp_path, written)["data"]["limit"] == 64
+    chosen = composed(tmp_path, written, "data=glyphs")["data"]
+    assert (chosen["data"], chosen["limit"]) == ("glyphs", None)

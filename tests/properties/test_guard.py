@@ -100,7 +100,7 @@ def test_a_folder_outside_is_read_where_the_user_names_it_and_nowhere_else(place
         "above": [f"data.root={outside.parent}"],
     }[user]
     os.environ.pop("KDRUN_READ", None)
-    if layer == "recipe" and "option" in said:  # the user chose an option, which takes the recipe's place
+    if layer != "option" and "option" in said:  # the user chose an option, which takes the place of what a recipe says
         assert composed(place, said, dotted, words)["data"]["data"] == "digits"
         return
     if user == "nothing":
