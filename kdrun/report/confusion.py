@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,9 @@ from kdrun.engine.query import RecordedRun
 from kdrun.engine.records import SHOWN, read_json
 
 __all__ = ["confusions_of"]
+
+PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/]+={0,2}")
+"""What a page takes for a picture."""
 
 SHADES = 10
 """How many colours a matrix has beside none; ``site.css`` has a class for each."""
@@ -53,7 +57,18 @@ def _drawn(told: Mapping[str, Any]) -> dict[str, Any]:
         [names[int(label)], names[int(answer)], str(int(n)), _share(int(n), rows[int(label)])]
         for label, answer, n in told.get("pairs") or ()
     ]
+    wrong = [
+        {
+            "row": int(one["row"]),
+            "label": names[int(one["label"])],
+            "answer": names[int(one["answer"])],
+            "probability": f"{100 * float(one['probability']):.1f} %",
+            "picture": one["picture"] if PICTURE.fullmatch(str(one.get("picture", ""))) else "",
+        }
+        for one in told.get("wrong") or ()
+    ]
     return {
+        "wrong": wrong,
         "names": names,
         "matrix": matrix,
         "pairs": pairs,

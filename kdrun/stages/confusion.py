@@ -13,7 +13,8 @@ from kdrun.registry import stage
 from kdrun.runtime.artifacts import Artifact, Model, Tensors, Value
 from kdrun.runtime.context import Context
 from kdrun.runtime.outputs import outputs_over
-from kdrun.types import Count
+from kdrun.stages.pictures import picture
+from kdrun.types import Count, Unsigned
 
 __all__ = ["confusion"]
 
@@ -25,13 +26,15 @@ def confusion(
     *,
     input: str = "image",
     largest: Count = 30,
+    rows: Unsigned = 24,
     batch_size: Count = 512,
     context: Context,
 ) -> dict[str, Artifact]:
     """Count the rows of each class [classes] by the class that a classifier answers: [classes, classes], int64, a row a label.
 
     The field ``shown`` is what pages show: the matrix up to ``largest`` classes, else as many of its most confused pairs, and
-    recall and precision of each class. Raises ``InputError`` for labels or answers that are not of one class a row.
+    recall and precision of each class, and at most ``rows`` of the rows that are wrong, the surest first, small pictures where they
+    are images. Raises ``InputError`` for labels or answers that are not of one class a row.
     """
     module = context.module(model, role="model")
     columns = outputs_over(module, data, {}, input=input, batch_size=batch_size, context=context)
@@ -40,7 +43,33 @@ def confusion(
     counts = (label * classes + logits.argmax(1)).bincount(minlength=classes * classes).reshape(classes, classes)
     names = data.info.class_names
     told = list(names) if names is not None and len(names) == classes else [str(i) for i in range(classes)]
-    return {"": Tensors({"": counts}), "shown": Value(_shown(counts, told, largest))}
+    return {
+        "": Tensors({"": counts}),
+        "shown": Value({**_shown(counts, told, largest), "wrong": _wrong(logits, label, data, input, rows)}),
+    }
+
+
+def _wrong(logits: Tensor, label: Tensor, data: Dataset, input: str, most: int) -> list[dict[str, Any]]:
+    """The wrong rows of logits [rows, classes] whose answers are most probable: number in the data, label, answer, probability, picture."""
+    probability, answer = logits.double().softmax(1).max(1)
+    wrong = (answer != label).nonzero().flatten()
+    surest = wrong[probability[wrong].argsort(descending=True, stable=True)][:most]
+    if not len(surest):
+        return []
+    columns = data.select(surest).rows()
+    images = columns.get(input)
+    pictures = [picture(image) for image in images] if images is not None else [None] * len(surest)
+    index = columns.get("index", surest)
+    return [
+        {
+            "row": int(index[i]),
+            "label": int(label[row]),
+            "answer": int(answer[row]),
+            "probability": float(probability[row]),
+            **({"picture": pictures[i]} if pictures[i] is not None else {}),
+        }
+        for i, row in enumerate(surest.tolist())
+    ]
 
 
 def _of_classes(columns: dict[str, Tensor], key: str) -> tuple[Tensor, Tensor]:

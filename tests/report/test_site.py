@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from support.site import write_records
+from support.site import COUNTED, write_records
 
 EVIL = "</script><script>alert(1)</script><img src=http://example.org/x>"
 
@@ -114,21 +114,19 @@ def test_assets_say_whose_they_are() -> None:
     assert "dagre.LICENSE.txt" in ASSETS
 
 
-COUNTED = {
-    "kind": "confusion",
-    "names": ["cat", f"dog{EVIL}"],
-    "rows": [10, 4],
-    "answers": [9, 5],
-    "right": [8, 3],
-    "counts": [[8, 2], [1, 3]],
-}
+PICTURE = "data:image/png;base64,AAAA"
+WRONG = [
+    {"row": 5, "label": 1, "answer": 0, "probability": 0.97, "picture": PICTURE},
+    {"row": 6, "label": 1, "answer": 0, "probability": 0.9, "picture": "http://example.org/x.png"},
+]
 
 
 def test_a_classifiers_confusion_stands_on_both_its_pages(tmp_path) -> None:
     from kdrun.report.site import write_site
 
     study = write_records(tmp_path / "runs")
-    (study / "kd-seed0" / "shown.json").write_text(json.dumps({"confusion": COUNTED}))
+    told = {**COUNTED, "names": ["cat", f"dog{EVIL}"], "wrong": WRONG}
+    (study / "kd-seed0" / "shown.json").write_text(json.dumps({"confusion": told}))
     write_site(tmp_path / "runs", tmp_path / "out")
     (paper,) = (tmp_path / "out" / "papers").iterdir()
     own = tmp_path / "out" / "runs" / "distillation-kd-reproduce-small-kd-seed0.html"
@@ -138,5 +136,8 @@ def test_a_classifiers_confusion_stands_on_both_its_pages(tmp_path) -> None:
         assert re.findall(r'<td class="h(\d+)">(\d+)</td>', shown) == [("8", "8"), ("2", "2"), ("2", "1"), ("8", "3")]
         assert "<td>cat</td><td>10</td><td>80.0 %</td><td>88.9 %</td>" in shown
         assert "<script>alert" not in text
+    assert re.findall(r"<img ", own.read_text()) == ["<img "]
+    assert f'src="{PICTURE}"' in own.read_text()
+    assert "<b>cat</b> 97.0 %" in own.read_text()
     assert "kd, seed 0</summary>" in paper.read_text()
     assert "scratch, seed 0</summary>" not in paper.read_text()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.resources
+import json
 import shutil
 
 import pytest
+import torch
 
-from support.site import write_records
+from kdrun.stages.pictures import picture
+from support.site import COUNTED, write_records
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +23,10 @@ def site(tmp_path_factory):
     from kdrun.report.site import write_site
 
     top = tmp_path_factory.mktemp("site")
-    write_records(top / "runs")
+    study = write_records(top / "runs")
+    wrong = {"row": 5, "label": 1, "answer": 0, "probability": 0.97, "picture": picture(torch.rand(3, 8, 8))}
+    for folder in (study / "kd-seed0", study / "scratch-seed0", study.parent / "alone"):
+        (folder / "shown.json").write_text(json.dumps({"confusion": {**COUNTED, "wrong": [wrong]}}))
     write_site(top / "runs", top / "out")
     return top / "out"
 
@@ -124,3 +130,13 @@ def test_nothing_serious_hinders_those_who_hear_a_page(visit, scheme: str) -> No
         page.evaluate(axe)
         found = page.evaluate("axe.run()")["violations"]
         assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")] == []
+
+
+def test_the_confusion_of_each_arm_opens_by_the_keyboard(visit) -> None:
+    page = visit(PAPER)
+    second = page.locator("details", has=page.locator("table.confusion")).nth(1)
+    assert not second.locator("table.confusion").is_visible()
+    second.locator("summary").first.press("Enter")
+    assert second.locator("table.confusion td").all_inner_texts() == ["8", "2", "1", "3"]
+    alone = visit("runs/distillation-kd-alone.html")
+    assert alone.locator(".wrong img").evaluate("image => [image.naturalWidth, image.naturalHeight]") == [8, 8]

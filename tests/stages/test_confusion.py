@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 
 import pytest
 import torch
+from PIL import Image
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from kdrun.engine.query import RecordedRun
@@ -14,6 +17,7 @@ from kdrun.engine.records import read_record
 from kdrun.errors import InputError
 from kdrun.grammar.nodes import Ref
 from kdrun.report.confusion import confusions_of
+from kdrun.stages.pictures import picture
 from support.recipes import QUICK
 
 
@@ -42,6 +46,30 @@ def test_counts_are_those_of_the_same_answers(counted) -> None:
     for line, p, r, n in zip(page["classes"], precision, recall, rows, strict=True):
         assert line[1:3] == [str(n), f"{100 * r:.1f} %"]
         assert line[3] in (f"{100 * p:.1f} %", "")
+
+
+def test_the_rows_shown_are_the_wrong_ones_the_surest_first(counted) -> None:
+    ready, folder, label, answer = counted
+    shown = json.loads((folder / "shown.json").read_text())["confusion"]["wrong"]
+    rows = ready.executor.value(Ref("data", ("test",))).rows()
+    probability = ready.executor.value(Ref("said", ())).double().softmax(1).amax(1)
+    place = {number: i for i, number in enumerate(rows["index"].tolist())}
+    at = [place[one["row"]] for one in shown]
+    assert [one["label"] for one in shown] == label[at].tolist()
+    assert [one["answer"] for one in shown] == answer[at].tolist()
+    wrong = probability[answer != label].sort(descending=True).values[:24]
+    assert torch.allclose(torch.tensor([one["probability"] for one in shown], dtype=torch.float64), wrong)
+    assert len(set(at)) == len(wrong) == 24
+    assert [one["picture"] for one in shown] == [picture(rows["image"][i]) for i in at]
+
+
+def test_a_picture_has_the_pixels_of_its_image() -> None:
+    image = torch.tensor([[[-1.0, 0.0], [0.0, 1.0]]])
+    drawn = Image.open(io.BytesIO(base64.b64decode(picture(image).partition(",")[2])))
+    assert list(drawn.tobytes()) == [0, 128, 128, 255]
+    large = picture(torch.rand(3, 96, 64))
+    assert Image.open(io.BytesIO(base64.b64decode(large.partition(",")[2]))).size == (32, 48)
+    assert picture(torch.zeros(64)) is None
 
 
 def test_asking_for_it_leaves_every_other_result_as_it_was(session) -> None:

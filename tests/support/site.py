@@ -8,10 +8,19 @@ from typing import Any
 
 import yaml
 
-__all__ = ["ARMS", "write_records"]
+__all__ = ["ARMS", "COUNTED", "write_records"]
 
 ARMS = ("kd", "scratch")
 SEEDS = (0, 1, 2)
+COUNTED = {
+    "kind": "confusion",
+    "names": ["cat", "dog"],
+    "rows": [10, 4],
+    "answers": [9, 5],
+    "right": [8, 3],
+    "counts": [[8, 2], [1, 3]],
+}
+"""What a run may keep to be shown: two classes, eleven rows of fourteen right."""
 
 
 def write_records(runs: Path, *, says: str = "a teacher helps") -> Path:
