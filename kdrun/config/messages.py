@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-from kdrun.config.paths import group_options, groups
+from kdrun.config.paths import group_options, groups, with_folders
 from kdrun.errors import InputError, nearest
 
 __all__ = ["hydra_errors", "no_option", "plain", "unreadable"]
@@ -49,7 +49,7 @@ def unreadable(text: str) -> str:
 
 def no_option(group: str, option: str) -> str:
     """What is said of an option that a group has not, or of a group that there is not."""
-    options = group_options(group)
+    options, option = group_options(group), with_folders(option)
     if not options:
         return f"there is no group '{group}'{nearest(group, groups())}"
     if group == "data" and option.startswith(("/", ".", "~")):

@@ -175,8 +175,8 @@ class _Values:
         self.limits.refuse_beyond("expressions", self.read, "characters of computed expressions")
         seen: list[Any] = []
 
-        def name(path: str, memo: Any = None) -> Any:
-            seen.append(self.at(_pieces_of(path)))
+        def name(path: Any, memo: Any = None) -> Any:
+            seen.append(self.at(_pieces_of(getattr(path, "raw", path))))  # OmegaConf 2.4.1 hands over a key, with the text in it
             self.counted(*seen)
             return seen[-1]
 
