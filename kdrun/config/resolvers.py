@@ -176,7 +176,9 @@ class _Values:
         seen: list[Any] = []
 
         def name(path: Any, memo: Any = None) -> Any:
-            seen.append(self.at(_pieces_of(getattr(path, "raw", path))))  # OmegaConf 2.4.1 hands over a key, with the text in it
+            seen.append(
+                self.at(_pieces_of(getattr(path, "raw", path)))
+            )  # OmegaConf 2.4.1 hands over a key, with the text in it
             self.counted(*seen)
             return seen[-1]
 
