@@ -10,24 +10,9 @@ import torch
 from kdrun.data.dataset import Column, DataInfo, FileDataset, MemoryDataset
 from kdrun.data.shown import showing
 from kdrun.errors import InputError
-from support.recipes import NO_TRANSFER, write_recipe
+from support.recipes import ADAPTED_TO_TEST, NO_TRANSFER, write_recipe
 
-FREE = """
-transductive: {data.test: [image]}
-graph:
-  fit: {stage: train, from: {model: student, data: data.train, optimizer: optimizer}, step: supervised, epochs: 1}
-  asked: {stage: select, by: random_rows, from: [data.test], k: 32}
-  adapt:
-    stage: train
-    from: {model: fit, data: asked, optimizer: optimizer}
-    step:
-      nodes: {m: {call: model, from: [batch.image]}, sure: {op: information_maximization, from: [m.logits]}}
-      minimize: {sure: 1.0}
-      train: [model]
-      optimizer: optimizer
-    epochs: 1
-  test: {stage: evaluate, from: [adapt, data.test], metrics: [accuracy]}
-"""
+FREE = "transductive: {data.test: [image]}\n" + ADAPTED_TO_TEST
 
 # A part that is planned without being run, and tells which columns it was handed.
 NOSY = """

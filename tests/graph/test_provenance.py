@@ -10,7 +10,7 @@ from kdrun.config.compose import Composer
 from kdrun.errors import InputError
 from kdrun.grammar.nodes import Graph, Ref
 from kdrun.graph.check import check
-from support.recipes import ALONE, NO_TRANSFER, write_recipe
+from support.recipes import ADAPTED_TO_TEST, ALONE, NO_TRANSFER, write_recipe
 
 # The student of `distillation` also learns what is called `more`, as the teacher of `web_distillation` does.
 MIXED = (
@@ -63,24 +63,7 @@ results: [chosen]
 """
 )
 
-FREE = (
-    ALONE
-    + """
-graph:
-  fit: {stage: train, from: {model: student, data: data.train, optimizer: optimizer}, step: supervised, epochs: 1}
-  asked: {stage: select, by: first_rows, from: [data.test], k: 32}
-  adapt:
-    stage: train
-    from: {model: fit, data: asked, optimizer: optimizer}
-    step:
-      nodes: {m: {call: model, from: [batch.image]}, sure: {op: information_maximization, from: [m.logits]}}
-      minimize: {sure: 1.0}
-      train: [model]
-      optimizer: optimizer
-    epochs: 1
-  test: {stage: evaluate, from: [adapt, data.test], metrics: [accuracy]}
-"""
-)
+FREE = ALONE + ADAPTED_TO_TEST
 
 
 def checked(recipe: str, *overrides: str) -> Graph:

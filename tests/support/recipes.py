@@ -8,6 +8,7 @@ from typing import Any
 from kdrun.config.compose import Composer
 
 __all__ = [
+    "ADAPTED_TO_TEST",
     "ALONE",
     "BILEVEL",
     "CHAIN",
@@ -28,6 +29,23 @@ TINY_STUDENT = (
     "defaults: [{override /student: mlp_tiny}, {override /protocol: null}, {override /transfer: null}]\n"
 )
 NO_TRANSFER = "# @package _global_\ndefaults: [{override /transfer: distillation/none}]\n"
+
+# A model that goes on without labels on some of the rows that it is judged by.
+ADAPTED_TO_TEST = """
+graph:
+  fit: {stage: train, from: {model: student, data: data.train, optimizer: optimizer}, step: supervised, epochs: 1}
+  asked: {stage: select, by: random_rows, from: [data.test], k: 32}
+  adapt:
+    stage: train
+    from: {model: fit, data: asked, optimizer: optimizer}
+    step:
+      nodes: {m: {call: model, from: [batch.image]}, sure: {op: information_maximization, from: [m.logits]}}
+      minimize: {sure: 1.0}
+      train: [model]
+      optimizer: optimizer
+    epochs: 1
+  test: {stage: evaluate, from: [adapt, data.test], metrics: [accuracy]}
+"""
 
 # Weights of a loss learned through virtual steps of the student.
 BILEVEL = """
