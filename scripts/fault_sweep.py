@@ -26,7 +26,7 @@ from kdrun.engine.leases import LEASE_SECONDS
 from kdrun.errors import KdrunError
 from kdrun.runtime.progress import Reporter
 
-__all__ = ["RECIPE", "SETTINGS", "Ended", "Process", "Sweep", "copied"]
+__all__ = ["CHECKPOINT_SECONDS", "RECIPE", "SETTINGS", "Ended", "Process", "Sweep", "copied"]
 
 RECIPE = """# @package _global_
 # students of one teacher, at four seeds
@@ -49,7 +49,9 @@ claims:
   softens: {test: hot.test.accuracy > scratch.test.accuracy, says: a softer one helps as well}
 """
 
-SETTINGS = ("store=store", "runs=runs", "checkpoint_seconds=0.05", "hardware.threads=1")
+CHECKPOINT_SECONDS = 0.05
+
+SETTINGS = ("store=store", "runs=runs", f"checkpoint_seconds={CHECKPOINT_SECONDS}", "hardware.threads=1")
 """Paths are relative: each case has a folder of its own to work in."""
 
 UNEXPECTED = 70
