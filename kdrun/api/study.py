@@ -139,7 +139,7 @@ class Study:
         """
         if runs is not None and self.claims and self.scale != "smoke":
             freeze(self.folder(runs), self.base.config, self.seeds, WITHOUT_EFFECT)
-        jobs = self.jobs if runs is None else [replace(j, records=self._records(j, runs)) for j in self.jobs]
+        jobs = self.jobs if runs is None else [replace(j, records=self.records_of(j, runs)) for j in self.jobs]
         with _journalled(reporter, self, runs) as told:
             outcomes, failures = sweep(jobs, self.sessions, workers=workers, reporter=told)
         if not outcomes:
@@ -151,7 +151,8 @@ class Study:
         }
         return StudyOutcome(outcomes, failures, results)
 
-    def _records(self, job: Job, runs: str | Path) -> Path:
+    def records_of(self, job: Job, runs: str | Path) -> Path:
+        """The folder of a run's records inside ``runs``."""
         experiment = job.experiment
         return self.folder(runs) / f"{str(experiment.arm).replace('/', '-')}-seed{experiment.config.get('seed', 0)}"
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from kdrun.api.looks import until_decided
 from kdrun.api.reproduction import Reproduction
+from kdrun.api.retrying import to_retry
 from kdrun.api.study import Study, StudyOutcome
 from kdrun.commands.arguments import chosen, count, parse, recipe_parser
 from kdrun.commands.output import say
@@ -26,9 +27,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="print only the result")
     parser.add_argument("--until-decided", action="store_true", help="add seeds until the main claims are decided")
     parser.add_argument("--max-seeds", type=count, metavar="N", help="with --until-decided: the most seeds to run")
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="say which runs failed or were cut off, and run them"
+    )
     options = parse(parser, arguments)
     if options.until_decided != (options.max_seeds is not None) or (options.until_decided and options.arms):
         raise InputError("--until-decided and --max-seeds N go together, and with all arms")
+    if options.until_decided and options.retry_failed:
+        raise InputError("--until-decided goes on by itself: leave out --retry-failed")
     study, outcome = _run(options)
     found = _judged(study, outcome)
     say(found)
@@ -59,6 +65,8 @@ def _run(options: argparse.Namespace) -> tuple[Study, StudyOutcome]:
             return until_decided(composer, selection, options.max_seeds, reporter, run, options.jobs)
         study = Study.of(composer, selection, options.arms.split(",") if options.arms is not None else None)
         study = study.tuned(reporter, options.jobs)
+        if options.retry_failed:
+            _tell_retried(study)
         return study, run(study)
     finally:
         reporter.close()
@@ -66,6 +74,14 @@ def _run(options: argparse.Namespace) -> tuple[Study, StudyOutcome]:
 
 def _records_of(study: Study) -> str:
     return study.base.config.get("runs") or "runs"
+
+
+def _tell_retried(study: Study) -> None:
+    found = to_retry(study, _records_of(study))
+    say(
+        "\n".join([f"kdrun: {len(found)} of {len(study.jobs)} runs to do again", *(f"  {line}" for line in found)]),
+        file=sys.stderr,
+    )
 
 
 def _tell_left_out(study: Study) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
-import math
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +17,6 @@ from typing import Any
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
@@ -31,9 +29,9 @@ from kdrun.config.messages import plain
 from kdrun.config.paths import RecipeFile, group_options, groups
 from kdrun.config.places import refuse_led_away
 from kdrun.config.readable import readable
+from kdrun.config.sweeps import refuse_empty_glob, refuse_many
 from kdrun.errors import InputError
 from kdrun.grammar.objective import parse_objective
-from kdrun.limits import refuse_beyond
 
 __all__ = ["Loader", "app", "experiment_of"]
 
@@ -43,6 +41,9 @@ FOREIGN = ("config_path", "config_name", "config_dir", "experimental_rerun")
 HANDED_OVER = ".submitit"
 """Folder of what jobs of submitit are handed and give back, among the records."""
 
+Expect = Callable[[Sequence[str], str], None]
+"""Hears of each job of a multirun before the first one runs: its overrides, and the folder of records."""
+
 TRIED = 64
 """How many combinations of swept options are looked at for one that has what else is said."""
 
@@ -50,11 +51,23 @@ TRIED = 64
 class Loader(ConfigLoaderImpl):
     """Hydra's loader for one recipe. Arms and scales are offered as the options of groups of those names."""
 
-    def __init__(self, recipe: RecipeFile, *, completing: bool = False) -> None:
+    def __init__(self, recipe: RecipeFile, *, completing: bool = False, expect: Expect | None = None) -> None:
         """``completing``: nodes stand at the top, too, where a person addresses them."""
         super().__init__(config_search_path=search_path_of(recipe))
         self.recipe = recipe
         self.completing = completing
+        self.expect = expect
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process gets: it runs jobs that are known."""
+        return {**vars(self), "expect": None}
+
+    def load_sweep_config(self, *arguments: Any, **named: Any) -> Any:
+        """The configuration of a job. Sweepers ask for each one before the first is launched."""
+        config = super().load_sweep_config(*arguments, **named)
+        if self.expect is not None:
+            self.expect(list(config.hydra.overrides.task), str(config.get("runs") or "runs"))
+        return config
 
     def get_group_options(
         self,
@@ -104,7 +117,7 @@ class Loader(ConfigLoaderImpl):
                 raise InputError(
                     f"'{override.input_line}' stands for several values: add -m to run each, or write [a,b] for a list"
                 )
-            _refuse_empty_glob(override)
+            refuse_empty_glob(override)
         if validate_sweep_overrides:
             self.validate_sweep_overrides_legal(overrides=parsed, run_mode=run_mode, from_shell=from_shell)
         own = [o for o in parsed if not _is_hydras(o)]
@@ -187,18 +200,6 @@ def _is_hydras(override: Any) -> bool:
     return bool(override.is_hydra_override()) or override.key_or_group == "launcher"
 
 
-def _refuse_empty_glob(override: Any) -> None:
-    """A pattern that no option matches would run nothing, without a word."""
-    if override.is_sweep_override() and not override.is_discrete_sweep():
-        return
-    try:
-        empty = override.is_sweep_override() and next(iter(override.sweep_string_iterator()), None) is None
-    except ValueError as error:
-        raise InputError(f"cannot read '{override.input_line}': {error}", key=override.key_or_group) from None
-    if empty:
-        raise InputError(f"'{override.input_line}' matches no option", key=override.key_or_group)
-
-
 def experiment_of(recipe: RecipeFile, texts: Sequence[str]) -> Experiment:
     """The experiment that a recipe and overrides stand for, with ``arm=`` and ``scale=`` among them."""
     selection = Selection.of(texts)
@@ -208,21 +209,23 @@ def experiment_of(recipe: RecipeFile, texts: Sequence[str]) -> Experiment:
 
 
 @contextlib.contextmanager
-def _initialised(recipe: RecipeFile, *, completing: bool) -> Iterator[Any]:
+def _initialised(recipe: RecipeFile, *, completing: bool, expect: Expect | None) -> Iterator[Any]:
     from hydra._internal.hydra import Hydra
     from hydra.core.global_hydra import GlobalHydra
 
     with own_hydra(), own_resolvers(), whole_complaints():
-        hydra = Hydra(task_name="kdrun", config_loader=Loader(recipe, completing=completing))
+        hydra = Hydra(task_name="kdrun", config_loader=Loader(recipe, completing=completing, expect=expect))
         GlobalHydra.instance().initialize(hydra)
         with own_resolvers(hydras=True):  # which Hydra has registered by now, among others
             yield hydra
 
 
-def app(recipe: RecipeFile, arguments: Sequence[str], task: Callable[[Any], Any]) -> list[Any]:
+def app(
+    recipe: RecipeFile, arguments: Sequence[str], task: Callable[[Any], Any], expect: Expect | None = None
+) -> list[Any]:
     """Run ``task`` for the configuration, or the configurations, that the command line describes, or show what it asks for.
 
-    Returns what the jobs of a multirun returned, wherever they ran. Raises ``InputError`` for what cannot be composed.
+    ``expect`` hears of the jobs of a multirun before. Returns what the jobs of a multirun returned, wherever they ran. Raises ``InputError`` for what cannot be composed.
     """
     from hydra._internal.utils import get_args_parser
 
@@ -232,14 +235,14 @@ def app(recipe: RecipeFile, arguments: Sequence[str], task: Callable[[Any], Any]
     given = _parsed(parser, [a for a in arguments if a])
     given.overrides = [readable(o) for o in given.overrides]
     if given.multirun:
-        _refuse_many(given.overrides)
+        refuse_many(given.overrides)
     asked = [f for f in ("cfg", "info", "multirun", "shell_completion", "run") if getattr(given, f)]
     for flag in FOREIGN:
         if getattr(given, flag, None):
             raise InputError("kdrun's configurations stand in conf/ and recipes/", key=f"--{flag.replace('_', '-')}")
     if len(asked) > 1:
         raise InputError(f"only one of --run, --multirun, --cfg and --info at a time; got {' and '.join(asked)}")
-    with _initialised(recipe, completing=given.shell_completion) as hydra, _plain_errors():
+    with _initialised(recipe, completing=given.shell_completion, expect=expect) as hydra, _plain_errors():
         if given.hydra_help:
             hydra.hydra_help(config_name="config", args_parser=parser, args=given)
         elif given.cfg:
@@ -254,31 +257,6 @@ def app(recipe: RecipeFile, arguments: Sequence[str], task: Callable[[Any], Any]
         else:
             hydra.run("config", task, [*given.overrides, "hydra.mode=RUN"])
     return returned
-
-
-def _refuse_many(texts: Sequence[str]) -> None:
-    """Count the jobs of a multirun before any is made. Raises ``InputError``; what Hydra cannot read is told by Hydra."""
-    count = 1
-    for text in texts:
-        try:
-            sweep = OverridesParser.create().parse_override(text).value()
-        except HydraException:
-            continue
-        count *= max(_values_of(sweep), 1)
-        refuse_beyond("jobs", count, "jobs of a multirun", key=text[:60])
-
-
-def _values_of(sweep: Any) -> int:
-    """How many values a choice or a range stands for; 1 of anything else."""
-    if isinstance(sweep, ChoiceSweep):
-        return sum(_values_of(value) for value in sweep.list)
-    if isinstance(sweep, RangeSweep):
-        if not sweep.step:
-            raise InputError("a range goes by steps other than 0")
-        if not all(math.isfinite(end) for end in (sweep.start or 0, sweep.stop or 0, sweep.step)):
-            raise InputError("a range has a beginning and an end")
-        return math.ceil(abs((sweep.stop or 0) - (sweep.start or 0)) / abs(sweep.step))
-    return 1
 
 
 def _parsed(parser: Any, arguments: Sequence[str]) -> Any:

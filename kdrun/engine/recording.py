@@ -9,7 +9,7 @@ import hashlib
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +42,20 @@ OF_TRACKERS = ("metrics.jsonl", "tensorboard", "mlflow.db")
 """What trackers leave in the folder of a run, and take up again. Weights & Biases tells its runs apart by their marks."""
 
 
-def run_recorded(session: Session, folder: Path | None = None) -> tuple[Outcome, Path]:
+def run_recorded(
+    session: Session, folder: Path | None = None, begun: Callable[[Path], None] = lambda folder: None
+) -> tuple[Outcome, Path]:
     """Run with trackers; return what came of it, and the folder of its records.
 
     ``folder`` is the one to write into; by default a new one, or that of the newest run of the same stages which did not end well.
-    Nothing is written before the plan has passed. Raises what ``Session.run`` raises.
+    ``begun`` hears of it before the first stage. Nothing is written before the plan has passed. Raises what ``Session.run`` raises.
     """
     session.prepare()
     with contextlib.nullcontext() if folder else _choosing(session):
         record = _Record(session, folder)
         if not record.finished:
             record.begin()
+    begun(record.path)
     if record.finished:
         return session.run(), record.path
     tracker = start_trackers(record.told(), record.path)

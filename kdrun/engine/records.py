@@ -26,6 +26,7 @@ __all__ = [
     "RECORDS",
     "SHOWN",
     "environment",
+    "is_running",
     "new_run_folder",
     "read_json",
     "read_record",
@@ -68,14 +69,14 @@ def _is_within(path: Path, root: Path) -> bool:
 def read_record(folder: Path) -> dict[str, Any]:
     """The record of a run; ``metrics`` maps labels to numbers.
 
-    ``state`` is running, finished, failed, interrupted, or broken where it cannot be read.
+    ``state`` is running, finished, pruned, failed, interrupted, or broken where it cannot be read.
     """
     nothing: dict[str, Any] = {"recipe": folder.parent.name, "seed": "", "overrides": [], "metrics": {}}
     try:
         record = {**nothing, "state": "finished", **_sound(read_json(folder / "result.json"))}
     except (OSError, ValueError, TypeError, RecursionError) as error:
         return {**nothing, "state": "broken", "error": f"result.json cannot be read ({error or type(error).__name__})"}
-    if record["state"] == "running" and record.get("machine") == platform.node() and not _runs(record.get("process")):
+    if record["state"] == "running" and not is_running(record):
         record.update(state="interrupted", error="the process ended without a word")
     return record
 
@@ -132,6 +133,11 @@ def recorded_whole(folder: Path) -> bool:
         return config.is_file() and config.read_text(encoding="utf-8").endswith("\n")
     except (OSError, ValueError, RecursionError):
         return False
+
+
+def is_running(told: Mapping[str, Any]) -> bool:
+    """Whether the ``process`` on the ``machine`` of a record is there; one of another machine counts as there."""
+    return told.get("machine") != platform.node() or _runs(told.get("process"))
 
 
 def _runs(process: Any) -> bool:

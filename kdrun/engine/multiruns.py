@@ -1,0 +1,160 @@
+"""The record of a multirun: what was asked for, and how each job stands, in a folder that other processes write and read, too.
+
+multirun.json    recipe, words of the command line, process, and whether all is over
+jobs.jsonl       a line a job, as soon as it is known: its overrides, and those that it has of its own
+job-MARK.json    of a job that has begun: its state, why it failed, where its records lie; written by the process that runs it
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdrun.engine.records import is_running, new_run_folder, read_json, read_record, write_record
+from kdrun.errors import concealed
+
+__all__ = ["MULTIRUN", "JobState", "Multirun", "newest_multirun"]
+
+MULTIRUN = "multirun.json"
+"""Its name; a folder that has it is that of a multirun."""
+
+JOBS = "jobs.jsonl"
+
+UNREADABLE = (OSError, ValueError, TypeError, LookupError, RecursionError)
+"""What reading a damaged record raises."""
+
+BAD = ("failed", "interrupted")
+
+
+@dataclass(frozen=True)
+class JobState:
+    """How a job stands. ``words`` are the overrides that it has of its own; ``state`` is waiting, running, finished, pruned, failed
+    or interrupted; ``error`` is why it ended early, in a line; ``records`` is the folder of its run."""
+
+    words: str
+    state: str = "waiting"
+    error: str | None = None
+    records: Path | None = None
+    code: int = 0
+
+
+class Multirun:
+    """The folder of a multirun. Handed to another process, it writes into the same one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self._known: set[str] = set()
+
+    @classmethod
+    def begin(cls, runs: Path, recipe: str, given: Sequence[str]) -> Multirun:
+        """A new folder in that of the recipe's runs. Raises ``StoreError``."""
+        return cls(new_run_folder(runs / recipe.replace("/", "-"), "multirun"))._opened(recipe, given)
+
+    def again(self, recipe: str, given: Sequence[str]) -> Multirun:
+        """The same folder for those jobs once more."""
+        return Multirun(self.folder)._opened(recipe, given)
+
+    def _opened(self, recipe: str, given: Sequence[str]) -> Multirun:
+        began = datetime.datetime.now().timestamp()
+        content = {"recipe": recipe, "given": [concealed(word) for word in given], "started": began, "closed": False}
+        write_record(self.folder / MULTIRUN, {**content, **_here()})
+        self._known = {_mark(job["overrides"]) for job in self._jobs()}
+        return self
+
+    def close(self) -> None:
+        """All jobs are over, or will not be run. A folder in which no job has begun is taken away."""
+        if not any(self.folder.glob("job-*.json")):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return
+        write_record(self.folder / MULTIRUN, {**self.about(), "closed": True})
+
+    def expect(self, overrides: Sequence[str], words: str) -> None:
+        """A job that is to be run, told once."""
+        mark = _mark(overrides)
+        if mark not in self._known:
+            self._known.add(mark)
+            line = json.dumps({"overrides": list(overrides), "words": words})
+            with contextlib.suppress(OSError), (self.folder / JOBS).open("a", encoding="utf-8") as file:
+                file.write(f"{concealed(line)}\n")
+
+    def tell(self, overrides: Sequence[str], words: str, state: str, **more: Any) -> None:
+        """How a job stands. That the disk refuses it hurts no run."""
+        path = self.folder / f"job-{_mark(overrides)}.json"
+        with contextlib.suppress(*UNREADABLE):
+            before = read_json(path) if path.is_file() and state != "running" else {}
+            content = {**before, "words": words, "state": state, **_here(), **more}
+            write_record(path, content)
+
+    def about(self) -> dict[str, Any]:
+        """What ``multirun.json`` says; empty where it cannot be read."""
+        with contextlib.suppress(*UNREADABLE):
+            found = read_json(self.folder / MULTIRUN)
+            if isinstance(found, dict) and isinstance(found.get("given"), list):
+                return found
+        return {}
+
+    def _jobs(self) -> list[dict[str, Any]]:
+        found = []
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            for line in (self.folder / JOBS).read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(*UNREADABLE):
+                    job = json.loads(line)
+                    found.append({"overrides": [str(o) for o in job["overrides"]], "words": str(job["words"])})
+        return found
+
+    def states(self) -> list[JobState]:
+        """All jobs in their order."""
+        return [self.state(job["overrides"], job["words"]) for job in self._jobs()]
+
+    def state(self, overrides: Sequence[str], words: str = "") -> JobState:
+        """How a job stands; one whose process is gone was interrupted."""
+        path = self.folder / f"job-{_mark(overrides)}.json"
+        try:
+            told = read_json(path) if path.is_file() else {}
+            state, name = str(told.get("state", "waiting")), told.get("records")
+            error = None if told.get("error") is None else str(told["error"])
+            if state == "running" and not is_running(told):
+                state, error = "interrupted", "the process ended without a word"
+            records = self.folder.parent / Path(str(name)).name if name else None
+            return JobState(words, state, error, records, int(told.get("code", 0)))
+        except UNREADABLE:
+            return JobState(words)
+
+    def finished(self, overrides: Sequence[str]) -> Path | None:
+        """The folder of the records of a job that has ended well, if they are there."""
+        found = self.state(overrides)
+        if found.state != "finished" or found.records is None or found.records.is_symlink():
+            return None
+        return found.records if read_record(found.records)["state"] == "finished" else None
+
+    def unfinished(self) -> list[JobState]:
+        """The jobs that failed, were interrupted or had not begun."""
+        return [job for job in self.states() if job.state in (*BAD, "waiting")]
+
+
+def newest_multirun(runs: Path, recipe: str, given: Sequence[str] = ()) -> Multirun | None:
+    """The newest multirun of a recipe, of those with these words if there are any."""
+    folder = runs / recipe.replace("/", "-")
+    for path in sorted(folder.glob(f"*/{MULTIRUN}"), reverse=True):
+        found = Multirun(path.parent)
+        about = found.about()
+        if about and not path.parent.is_symlink() and (not given or set(about["given"]) == set(given)):
+            return found
+    return None
+
+
+def _here() -> dict[str, Any]:
+    return {"process": os.getpid(), "machine": platform.node(), "updated": datetime.datetime.now().timestamp()}
+
+
+def _mark(overrides: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:16]
