@@ -22,7 +22,7 @@ from kdrun.engine.records import (
     SHOWN,
     environment,
     new_run_folder,
-    read_json,
+    read_if_sound,
     read_record,
     ready_folder,
     recorded_whole,
@@ -57,7 +57,9 @@ def run_recorded(
             record.begin()
     begun(record.path)
     if record.finished:
-        return session.run(), record.path
+        outcome = session.run()
+        record.show(outcome)
+        return outcome, record.path
     tracker = start_trackers(record.told(), record.path)
     journal = None if session.executor.finished() else Journal(record.path, record.title())
     if journal is not None:
@@ -161,11 +163,11 @@ class _Record:
         }
 
     def _has_same_keys(self, folder: Path) -> bool:
+        if folder.is_symlink():
+            return False
         try:
-            return (
-                not folder.is_symlink() and not _links_in(folder) and bool(read_json(folder / "keys.json") == self.keys)
-            )
-        except (OSError, ValueError, RecursionError):
+            return not _links_in(folder) and bool(read_if_sound(folder / "keys.json") == self.keys)
+        except OSError:
             return False
 
     def _unfinished(self, runs: Path) -> Path | None:
@@ -207,8 +209,7 @@ class _Record:
     def close(self, outcome: Outcome) -> None:
         """Write what a run gave that ended well."""
         write_record(self.path / "curves.json", outcome.curves)
-        if outcome.shown:
-            write_record(self.path / SHOWN, outcome.shown)
+        self.show(outcome)
         objective = outcome.reached and dataclasses.asdict(outcome.reached.objective)
         self._end(
             "finished",
@@ -217,6 +218,11 @@ class _Record:
             counts=outcome.counts,
             seconds=outcome.seconds,
         )
+
+    def show(self, outcome: Outcome) -> None:
+        """Write what stages give to be shown, unless it stands there."""
+        if outcome.shown and read_if_sound(self.path / SHOWN) != outcome.shown:
+            write_record(self.path / SHOWN, outcome.shown)
 
     def broken(self, error: BaseException) -> None:
         """Write why a run ended early, and which models it had made by then."""

@@ -28,6 +28,7 @@ __all__ = [
     "environment",
     "is_running",
     "new_run_folder",
+    "read_if_sound",
     "read_json",
     "read_record",
     "ready_folder",
@@ -86,6 +87,14 @@ def read_json(path: Path) -> Any:
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise ValueError("it is no file")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_if_sound(path: Path) -> Any:
+    """The content of a JSON file; None for what is none."""
+    try:
+        return read_json(path)
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 TEXTS = ("recipe", "state", "error", "arm", "scale", "method", "store", "started", "machine")

@@ -22,6 +22,7 @@ ANNOTATIONS = {
     "list[dict[str, Any]]": "table",
     "list[Dataset]": "list",
     "list[dict[str, Dataset]]": "list",
+    "dict[str, Value]": "value",
 }
 """Annotations in the signatures of parts, and the type of value each stands for."""
 

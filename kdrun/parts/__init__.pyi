@@ -51,6 +51,13 @@ from kdrun.parts.rows import long_tail as long_tail
 from kdrun.parts.rows import of_classes as of_classes
 from kdrun.parts.rows import random_rows as random_rows
 from kdrun.parts.rows import top_k as top_k
+from kdrun.parts.shown_embeddings import embedding as embedding
+from kdrun.parts.shown_images import images as images
+from kdrun.parts.shown_images import maps as maps
+from kdrun.parts.shown_rankings import rankings as rankings
+from kdrun.parts.shown_scenes import scenes as scenes
+from kdrun.parts.shown_texts import answers as answers
+from kdrun.parts.shown_texts import written as written
 from kdrun.parts.similarity import set_pair_similarity as set_pair_similarity
 from kdrun.parts.spans import few_shot_by_tag as few_shot_by_tag
 from kdrun.parts.spans import foreign_as_class as foreign_as_class

@@ -54,6 +54,7 @@ BY_KINDS = (
     "merge",
     "solve",
     "partition",
+    "show",
 )
 """Stage kinds whose work is named by ``by``: ``{stage: reduce, by: class_mean, ...}``."""
 
@@ -116,6 +117,7 @@ initialize = _Kind("initialize")
 merge = _Kind("merge")
 solve = _Kind("solve")
 partition = _Kind("partition")
+show = _Kind("show")
 
 
 def _hook(*target: str) -> Callable[[T], T]:

@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from kdrun.engine.query import RecordedRun
-from kdrun.engine.records import SHOWN, read_json
+from kdrun.report.exhibit_kinds import picture_in, text_in
 
-__all__ = ["confusions_of"]
-
-PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/]+={0,2}")
-"""What a page takes for a picture."""
+__all__ = ["confusion"]
 
 SHADES = 10
 """How many colours a matrix has beside none; ``site.css`` has a class for each."""
 
 
-def confusions_of(run: RecordedRun | None) -> dict[str, dict[str, Any]]:
-    """By stage, what a run's record says of confusion, ready to be drawn; what cannot be read is left out."""
-    if run is None:
-        return {}
-    try:
-        content = read_json(run.folder / SHOWN)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    found = {}
-    for stage, told in content.items() if isinstance(content, Mapping) else ():
-        if isinstance(told, Mapping) and told.get("kind") == "confusion":
-            try:
-                found[str(stage)] = _drawn(told)
-            except (KeyError, TypeError, ValueError, IndexError):
-                continue
-    return found
-
-
-def _drawn(told: Mapping[str, Any]) -> dict[str, Any]:
-    """A header and rows of cells, or of pairs, and a line a class. Raises what a content of another form leads to."""
+def confusion(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Rows of cells, or of pairs, and a line a class. Raises what a content of another form leads to."""
     names = [str(name) for name in told["names"]]
     rows, answers, right = ([int(v) for v in told[word]] for word in ("rows", "answers", "right"))
     classes = [
@@ -63,7 +40,8 @@ def _drawn(told: Mapping[str, Any]) -> dict[str, Any]:
             "label": names[int(one["label"])],
             "answer": names[int(one["answer"])],
             "probability": f"{100 * float(one['probability']):.1f} %",
-            "picture": one["picture"] if PICTURE.fullmatch(str(one.get("picture", ""))) else "",
+            "picture": picture_in(one),
+            "text": text_in(one.get("text", "")),
         }
         for one in told.get("wrong") or ()
     ]

@@ -11,7 +11,7 @@ from typing import Any
 from kdrun.claims import Verdict, mean_interval
 from kdrun.errors import printable
 
-__all__ = ["claims_plot", "curves_plot", "metric_plot", "trade_plot"]
+__all__ = ["claims_plot", "curves_plot", "metric_plot", "points_plot", "scenes_plot", "trade_plot"]
 
 Curves = Mapping[str, Mapping[int, Sequence[Mapping[str, Any]]]]
 COLORS = ("#3b6fb6", "#d1702d", "#4f9a5b", "#b04a5a", "#7b5ea7", "#8c6d46", "#3f9aa8", "#888888")
@@ -175,4 +175,50 @@ def trade_plot(metric: str, cost: str, points: Mapping[str, tuple[float, Sequenc
     axes.set_xlabel(_plain(cost))
     axes.set_ylabel(_plain(metric))
     axes.grid(alpha=0.25)
+    return _svg(figure)
+
+
+@_own_style()
+def points_plot(
+    points: Sequence[tuple[float, float]], classes: Sequence[int], names: Sequence[str], labels: Sequence[str]
+) -> str:
+    """Points of a plane in the colour of their class, whose name stands in the middle of its points. ``labels``: of both axes."""
+    figure = _figure(6.4, 4.6)
+    axes = figure.subplots()
+    for one in sorted(set(classes)):
+        own = [point for point, label in zip(points, classes, strict=True) if label == one]
+        xs, ys = [x for x, _ in own], [y for _, y in own]
+        axes.plot(xs, ys, "o", ms=3, alpha=0.5, color=COLORS[one % len(COLORS)], mew=0)
+        if len(names) > 1:
+            middle = sum(xs) / len(xs), sum(ys) / len(ys)
+            axes.annotate(_plain(names[one]), middle, fontsize=11, fontweight="bold", ha="center", va="center")
+    for name, set_label in zip(labels, (axes.set_xlabel, axes.set_ylabel), strict=False):
+        set_label(_plain(name))
+    axes.grid(alpha=0.2)
+    return _svg(figure)
+
+
+@_own_style()
+def scenes_plot(scenes: Sequence[Mapping[str, Any]]) -> str:
+    """Plans of scenes, up to three in a row: measurements as dots (later ones darker), targets as rings, estimates as crosses."""
+    columns = min(3, max(len(scenes), 1))
+    rows = math.ceil(len(scenes) / columns) or 1
+    figure = _figure(3.2 * columns, 3.1 * rows + 0.3)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flatten()
+    for axes, scene in zip(panels, scenes, strict=False):
+        last = max((t for _, _, t in scene["measurements"]), default=0) or 1
+        for time in sorted({t for _, _, t in scene["measurements"]}):
+            seen = [(x, y) for x, y, t in scene["measurements"] if t == time]
+            axes.plot(*zip(*seen, strict=True), ".", ms=5, color="#777777", alpha=0.25 + 0.6 * time / last, mew=0)
+        for name, mark, color in (("targets", "o", COLORS[0]), ("estimates", "x", COLORS[1])):
+            places = [(x, y) for x, y, *_ in scene[name]]
+            fill = {"mfc": "none"} if mark == "o" else {}
+            axes.plot([x for x, _ in places], [y for _, y in places], mark, ms=8, color=color, label=name, **fill)
+        axes.set_title(f"scene {scene['row']}", fontsize=9)
+        axes.set_aspect("equal")
+        axes.grid(alpha=0.2)
+    for axes in panels[len(scenes) :]:
+        axes.set_visible(False)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return _svg(figure)

@@ -9,11 +9,11 @@ from typing import Any
 
 from kdrun.config.files import read
 from kdrun.engine.query import RecordedRun, flat
-from kdrun.engine.records import read_json, read_record
+from kdrun.engine.records import read_if_sound, read_record
 from kdrun.errors import KdrunError
 from kdrun.grammar.nodes import Graph
 
-__all__ = ["StudyRecord", "differences", "studies_in"]
+__all__ = ["OF_THE_PLACE", "OF_THE_WHOLE", "StudyRecord", "differences", "mapping_in", "studies_in"]
 
 OF_THE_WHOLE = (
     "arms",
@@ -111,7 +111,7 @@ def studies_in(runs: Path) -> list[StudyRecord]:
         folder = path.parent
         if folder.is_symlink():
             continue
-        result = _mapping(path)
+        result = mapping_in(path)
         if isinstance(result.get("results"), Mapping) and _is_sound(result["results"]):
             config = _config(folder)
             found.append(
@@ -119,8 +119,8 @@ def studies_in(runs: Path) -> list[StudyRecord]:
                     folder,
                     result,
                     config,
-                    _mapping(folder / "curves.json"),
-                    _mapping(folder / "environment.json"),
+                    mapping_in(folder / "curves.json"),
+                    mapping_in(folder / "environment.json"),
                     _runs(folder, list(result["results"])),
                 )
             )
@@ -141,11 +141,9 @@ def _is_sound(results: Mapping[str, Any]) -> bool:
     )
 
 
-def _mapping(path: Path) -> Mapping[str, Any]:
-    try:
-        found = read_json(path)
-    except (OSError, ValueError, RecursionError):
-        return {}
+def mapping_in(path: Path) -> Mapping[str, Any]:
+    """The content of a JSON file that is a mapping; an empty one for what is none."""
+    found = read_if_sound(path)
     return found if isinstance(found, Mapping) else {}
 
 

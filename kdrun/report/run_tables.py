@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdrun.engine.query import RecordedRun, metrics_of_runs
-from kdrun.engine.records import read_json
+from kdrun.engine.records import read_if_sound
 from kdrun.errors import InputError
 from kdrun.report.tables import number, text_table
 
@@ -141,10 +141,7 @@ def _curves(runs: Sequence[RecordedRun]) -> list[dict[str, Any]]:
 
 
 def _logged(folder: Path) -> list[Mapping[str, Any]]:
-    try:
-        rows = read_json(folder / "curves.json")
-    except (OSError, ValueError, RecursionError):
-        return []
+    rows = read_if_sound(folder / "curves.json")
     return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
 
 

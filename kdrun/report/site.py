@@ -13,7 +13,8 @@ from kdrun.engine.query import RecordedRun
 from kdrun.engine.records import recorded_runs, write_record
 from kdrun.errors import printable
 from kdrun.report.records_read import studies_in
-from kdrun.report.site_pages import index_row, recipe_page, run_page, runs_page
+from kdrun.report.site_pages import index_row, recipe_page
+from kdrun.report.site_runs import run_page, runs_page
 from kdrun.report.tables import MARKS, number
 from kdrun.runtime.files import ensure_folder, refuse_links
 
@@ -35,7 +36,10 @@ def write_site(runs: Path, output: Path) -> tuple[Path, int]:
     index = []
     for study in studies:
         href = f"papers/{_slug(study.folder.relative_to(runs))}.html"
-        site.write(href, "recipe.html", recipe_page(study), runs_href=f"../{sweeps.get(study.recipe, 'index.html')}")
+        own = {run.folder: f"../{hrefs[run.folder]}" for run in study.runs if run.folder in hrefs}
+        site.write(
+            href, "recipe.html", recipe_page(study, own), runs_href=f"../{sweeps.get(study.recipe, 'index.html')}"
+        )
         index.append({"href": href, **index_row(study)})
     for recipe, found in by_recipe.items():
         page = runs_page(recipe, found, {run.folder: f"../{hrefs[run.folder]}" for run in found})

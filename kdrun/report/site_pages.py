@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from kdrun.claims import OUTCOMES
 from kdrun.config.writing import yaml_text
-from kdrun.engine.query import RecordedRun, is_lowest_best, metrics_of_runs
-from kdrun.engine.records import read_json
+from kdrun.engine.query import RecordedRun
 from kdrun.errors import concealed
-from kdrun.report.confusion import confusions_of
-from kdrun.report.figures import claims_plot, curves_plot, metric_plot, trade_plot
+from kdrun.report.exhibits import exhibits_of
+from kdrun.report.figures import claims_plot, metric_plot, trade_plot
 from kdrun.report.graph_data import drawings
-from kdrun.report.records_read import OF_THE_PLACE, OF_THE_WHOLE, StudyRecord, differences
+from kdrun.report.records_read import StudyRecord, differences
+from kdrun.report.site_runs import around, curve_plots
 from kdrun.report.tables import arm_table, metrics_of, number
 from kdrun.runtime.progress import duration
 
-__all__ = ["index_row", "recipe_page", "run_page", "runs_page"]
+__all__ = ["index_row", "recipe_page"]
 
 
 def verdicts_of(study: StudyRecord) -> list[Any]:
@@ -86,8 +85,8 @@ def _flops(study: StudyRecord) -> str:
     return f"{sum(known):.2g} FLOPs a seed" if known else ""
 
 
-def recipe_page(study: StudyRecord) -> dict[str, Any]:
-    """All that the page of a reproduction shows."""
+def recipe_page(study: StudyRecord, hrefs: Mapping[Path, str]) -> dict[str, Any]:
+    """All that the page of a reproduction shows. ``hrefs``: where the pages of its runs are, by their folders."""
     verdicts, results = verdicts_of(study), study.results
     kinds = dict.fromkeys(v.kind for v in verdicts)
     graphs = drawings(study.graphs())
@@ -112,15 +111,34 @@ def recipe_page(study: StudyRecord) -> dict[str, Any]:
         "pareto": trade,
         "pareto_metric": metric,
         "plots": {m: metric_plot(m, _values(results, m)) for m in metrics_of(results)},
-        "curves": _curves(study.curves),
-        "confusions": {arm: found for arm, run in first.items() if (found := confusions_of(run))},
-        "confusion_seeds": {arm: run.record.get("seed") for arm, run in first.items()},
+        "curves": curve_plots(study.curves),
+        "exhibits": _exhibits(first, hrefs),
         "graphs": stripped,
         "apart": differences(first),
         "command": concealed(_command(study.environment)),
         "config": concealed(yaml_text(study.told_config())),
-        "environment": _around(study.environment),
+        "environment": around(study.environment),
     }
+
+
+MOST_SHOWN = 400_000
+"""Bytes of what runs give to be shown on the page of their reproduction; what is beyond stands on their own pages."""
+
+
+def _exhibits(runs: Mapping[str, RecordedRun], hrefs: Mapping[Path, str]) -> list[dict[str, Any]]:
+    """By arm, what its run gives to be shown as far as there is room, and where the rest is."""
+    found, room = [], MOST_SHOWN
+    for arm, run in runs.items():
+        shown, every = [], exhibits_of(run)
+        for one in every:
+            if one.weight <= room:
+                room -= one.weight
+                shown.append(one)
+        if every:
+            found.append(
+                {"name": arm, "seed": run.record.get("seed"), "shown": shown, "href": hrefs.get(run.folder, "")}
+            )
+    return found
 
 
 def _texts(found: Any) -> list[str]:
@@ -173,119 +191,6 @@ def _trade(study: StudyRecord) -> tuple[str, str]:
     return metric, trade_plot(metric, "parameters that answer", points)
 
 
-def _curves(curves: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """By stage, its curves on a linear and on a logarithmic axis."""
-    sound = {
-        str(arm): {int(s): [r for r in rows if isinstance(r, Mapping) and "epoch" in r] for s, rows in runs.items()}
-        for arm, runs in curves.items()
-        if isinstance(runs, Mapping) and all(str(s).isdecimal() and isinstance(r, list) for s, r in runs.items())
-    }
-    stages = dict.fromkeys(str(r["stage"]) for runs in sound.values() for rows in runs.values() for r in rows)
-    return {stage: (curves_plot(stage, sound), curves_plot(stage, sound, log=True)) for stage in stages}
-
-
 def _command(environment: Mapping[str, Any]) -> str:
     words = environment.get("command")
     return f"kdrun {shlex.join(str(w) for w in words[1:])}" if isinstance(words, list) and len(words) > 1 else ""
-
-
-def _around(environment: Mapping[str, Any]) -> list[list[str]]:
-    versions = environment.get("versions")
-    git = environment.get("git")
-    rows = [[n, str(environment[n])] for n in ("python", "platform", "processors") if n in environment]
-    rows += [[str(n), str(v)] for n, v in versions.items()] if isinstance(versions, Mapping) else []
-    if isinstance(git, Mapping):
-        rows.append(["commit", f"{git.get('commit')}{' with changes' if git.get('changed') else ''}"])
-    return rows
-
-
-def runs_page(recipe: str, runs: Sequence[RecordedRun], hrefs: Mapping[Path, str]) -> dict[str, Any]:
-    """All that the page of a recipe's runs shows."""
-    keys, metrics = swept(runs), metrics_of_runs(runs)
-    objective = next((str(o["metric"]) for r in runs if (o := r.record.get("objective") or {}).get("metric")), "")
-    test = [metric for metric in metrics if metric.startswith("test.")]
-    rows = [
-        {
-            "name": run.folder.name
-            if run.folder.parent.name.count("reproduce-") == 0
-            else "/".join(run.folder.parts[-2:]),
-            "href": hrefs[run.folder],
-            "state": run.record["state"],
-            "error": run.record.get("error") or "",
-            "values": {**{k: _plain(_setting(run, k)) for k in keys}, **dict(run.metrics)},
-            "metrics": dict(run.metrics),
-            "settings": {k: _plain(v) for k, v in _settings(run).items()},
-        }
-        for run in runs
-    ]
-    lowest = [metric for metric in metrics if is_lowest_best(metric, runs)]
-    first = objective if objective in metrics else next(iter([*test, *metrics]), "")
-    sweep = {"runs": rows, "keys": keys, "metrics": metrics, "lowest": lowest, "first": first}
-    bad = sum(run.record["state"] not in ("finished", "running") for run in runs)
-    return {"title": f"Runs of {recipe}", "recipe": recipe, "sweep": sweep, "bad": bad}
-
-
-def _settings(run: RecordedRun) -> dict[str, Any]:
-    about = {n: run.record.get(n) for n in ("arm", "scale", "method", "seed") if run.record.get(n) is not None}
-    left_out = (*OF_THE_WHOLE, *OF_THE_PLACE, "graph", "steps")
-    return {**about, **{k: v for k, v in run.settings.items() if k.split(".")[0] not in left_out}}
-
-
-def _setting(run: RecordedRun, key: str) -> Any:
-    return _settings(run).get(key)
-
-
-def swept(runs: Sequence[RecordedRun]) -> list[str]:
-    """What was chosen for each run and is not the same in all; seeds come last, and what only follows from an arm or a method is left out."""
-    settings = [_settings(run) for run in runs]
-    said = {o.lstrip("+~").partition("=")[0] for run in runs for o in run.record["overrides"]}
-    names = [n for n in dict.fromkeys(["arm", "method", "scale", *sorted(said)]) if n not in ("transfer", "seed")]
-    found = [n for n in names if len({json.dumps(_plain(s.get(n)), default=str) for s in settings}) > 1]
-    if {"arm", "method"} <= set(found):
-        found.remove("method")
-    return [*found, *(["seed"] if len({s.get("seed") for s in settings}) > 1 else [])]
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, int | float | str) or value is None else json.dumps(value, default=str)
-
-
-def run_page(run: RecordedRun) -> dict[str, Any]:
-    """All that the page of a run shows; curves of one that belongs to a reproduction stand on that one's page."""
-    alone = not run.folder.parent.name.startswith("reproduce-")
-    seconds = run.record.get("seconds")
-    spent = seconds.items() if isinstance(seconds, Mapping) else ()
-    return {
-        "title": run.folder.name,
-        "run": run,
-        "metrics": [[name, number(value)] for name, value in sorted(run.metrics.items())],
-        "curves": {stage: both[0] for stage, both in _own_curves(run).items()} if alone else {},
-        "confusions": confusions_of(run),
-        "stages": [[str(n), f"{s:.1f}"] for n, s in spent if isinstance(s, int | float)],
-        "settings": [[n, str(v)] for n, v in _settings(run).items()],
-        "command": concealed(_again(run)),
-        "environment": _around(_json(run.folder / "environment.json")),
-    }
-
-
-def _own_curves(run: RecordedRun) -> dict[str, tuple[str, str]]:
-    try:
-        rows = read_json(run.folder / "curves.json")
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return _curves({"run": {"0": rows}}) if isinstance(rows, list) else {}
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        found = read_json(path)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, Mapping) else {}
-
-
-def _again(run: RecordedRun) -> str:
-    seed = run.record.get("seed")
-    said = list(run.record["overrides"])
-    more = [f"seed={seed}"] if isinstance(seed, int) and not any(o.startswith("seed=") for o in said) else []
-    return f"kdrun run {shlex.join([str(run.record['recipe']), *said, *more])}"

@@ -8,15 +8,19 @@ import torch
 from torch import Tensor
 
 from kdrun.data.dataset import Dataset
+from kdrun.data.pictures import picture
+from kdrun.data.words import reader_of
 from kdrun.errors import InputError
 from kdrun.registry import stage
 from kdrun.runtime.artifacts import Artifact, Model, Tensors, Value
 from kdrun.runtime.context import Context
 from kdrun.runtime.outputs import outputs_over
-from kdrun.stages.pictures import picture
 from kdrun.types import Count, Unsigned
 
 __all__ = ["confusion"]
+
+LONGEST = 400
+"""Characters of a row's text that are shown."""
 
 
 @stage(value="tensor", types={"shown": "value"}, random=False)
@@ -33,8 +37,8 @@ def confusion(
     """Count the rows of each class [classes] by the class that a classifier answers: [classes, classes], int64, a row a label.
 
     The field ``shown`` is what pages show: the matrix up to ``largest`` classes, else as many of its most confused pairs, and
-    recall and precision of each class, and at most ``rows`` of the rows that are wrong, the surest first, small pictures where they
-    are images. Raises ``InputError`` for labels or answers that are not of one class a row.
+    recall and precision of each class, and at most ``rows`` of the rows that are wrong, the surest first: small pictures where they
+    are images, and what they say where they are tokens. Raises ``InputError`` for labels or answers that are not of one class a row.
     """
     module = context.module(model, role="model")
     columns = outputs_over(module, data, {}, input=input, batch_size=batch_size, context=context)
@@ -50,15 +54,14 @@ def confusion(
 
 
 def _wrong(logits: Tensor, label: Tensor, data: Dataset, input: str, most: int) -> list[dict[str, Any]]:
-    """The wrong rows of logits [rows, classes] whose answers are most probable: number in the data, label, answer, probability, picture."""
+    """The wrong rows of logits [rows, classes] whose answers are most probable: number in the data, label, answer, probability, picture or text."""
     probability, answer = logits.double().softmax(1).max(1)
     wrong = (answer != label).nonzero().flatten()
     surest = wrong[probability[wrong].argsort(descending=True, stable=True)][:most]
     if not len(surest):
         return []
     columns = data.select(surest).rows()
-    images = columns.get(input)
-    pictures = [picture(image) for image in images] if images is not None else [None] * len(surest)
+    told = [_told(value, data) for value in columns[input]] if input in columns else [{}] * len(surest)
     index = columns.get("index", surest)
     return [
         {
@@ -66,10 +69,18 @@ def _wrong(logits: Tensor, label: Tensor, data: Dataset, input: str, most: int) 
             "label": int(label[row]),
             "answer": int(answer[row]),
             "probability": float(probability[row]),
-            **({"picture": pictures[i]} if pictures[i] is not None else {}),
+            **told[i],
         }
         for i, row in enumerate(surest.tolist())
     ]
+
+
+def _told(value: Tensor, data: Dataset) -> dict[str, str]:
+    """A row's ``picture`` where it is an image, its ``text`` where it is tokens [length] (int64), else nothing."""
+    if value.dtype == torch.int64 and value.dim() == 1:
+        return {"text": reader_of(data)(value)[:LONGEST]}
+    drawn = picture(value)
+    return {} if drawn is None else {"picture": drawn}
 
 
 def _of_classes(columns: dict[str, Tensor], key: str) -> tuple[Tensor, Tensor]:

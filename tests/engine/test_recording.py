@@ -56,6 +56,17 @@ def test_a_failed_run_leaves_its_configuration_and_its_error(kdrun, tmp_path) ->
     assert "the loss became" in kdrun("list", "runs").out
 
 
+@pytest.mark.parametrize("left", [None, "[", '{"confusion": {}}'])
+def test_what_pages_show_is_written_again_from_the_store(session, left: str | None) -> None:
+    first = session("kd", *QUICK, "+add=confusion")
+    _, folder = run_recorded(first, Path("record"))
+    shown = (folder / "shown.json").read_text()
+    (folder / "shown.json").unlink() if left is None else (folder / "shown.json").write_text(left)
+    outcome, _ = run_recorded(session("kd", *QUICK, "+add=confusion"), Path("record"))
+    assert outcome.counts["computed"] == 0
+    assert (folder / "shown.json").read_text() == shown
+
+
 def test_records_that_are_broken_stop_no_query(kdrun, tmp_path) -> None:
     kdrun("run", "kd", *QUICK)
     for name, content in {"cut": '{"recipe": "kd", "metr', "list": "[1, 2]", "odd": '{"metrics": 3}'}.items():

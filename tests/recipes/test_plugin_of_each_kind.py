@@ -21,9 +21,9 @@ from kdrun.errors import InputError
 from kdrun.graph.types import Fields
 from kdrun.registry import (
     check_of, corrupt, data, fields_of, generate, gradient, initialize, label, merge, metric, mix, model, op, optimizer,
-    partition, parts_of, plan_of, reduce, sampler, schedule, select, shape_of, solve, space, stage, strategy, tracker, transform,
+    partition, parts_of, plan_of, reduce, sampler, schedule, select, shape_of, show, solve, space, stage, strategy, tracker, transform,
 )
-from kdrun.runtime.artifacts import Model, Table, Tensors
+from kdrun.runtime.artifacts import Model, Table, Tensors, Value
 from kdrun.runtime.known import UNKNOWN, Planned
 
 INFO = DataInfo({"image": Column((4,)), "label": Column((), torch.int64)}, classes=2, size=40)
@@ -178,6 +178,13 @@ def odd_and_even(data: Dataset, *, parts: int = 2) -> list[Dataset]:
     return [data.select(torch.arange(start, len(data), parts)) for start in range(parts)]
 
 
+@show(fields=("shown",))
+def first_lines(data: Dataset, *, rows: int = 3) -> dict[str, Value]:
+    """The first rows as texts."""
+    told = data.rows()["image"][:rows].tolist()
+    return {"shown": Value({"kind": "texts", "rows": [{"row": i, "prompt": str(row), "answer": ""} for i, row in enumerate(told)]})}
+
+
 @space
 class Scales:
     """Linear maps at two scales."""
@@ -286,6 +293,7 @@ graph:
     space: {space: Scales}
     strategy: {strategy: three_draws}
     scores: {size: {nodes: {c: {call: candidate, from: [batch.image]}, l: {op: squared_error_of_one_hot, from: [c.logits, batch.label]}}, value: {l: -1.0}}}
+  lines: {stage: show, by: first_lines, from: [data.test], rows: 2}
   walked: {stage: walk, from: {data: data.train}, turns: 4, distance: {op: squared_error_of_one_hot}}
   test: {stage: evaluate, from: {model: both, data: data.test}, metrics: [share_right]}
   seen: {stage: measure, from: {walked: walked, noise: noise, unit: unit}, metrics: [{metric: mean_value, from: [noise], name: noise}]}
@@ -322,7 +330,8 @@ def test_they_check_plan_and_run_and_are_found_in_the_store_the_second_time(read
     assert planned["fit"].parameters == {"student": 10}
     ran, again = first.run(), ready().run()
     assert 0 <= ran.metrics["test.share_right"] <= 1
-    assert ran.counts == {"computed": 15, "cached": 0}
+    assert ran.counts == {"computed": 16, "cached": 0}
+    assert [row["row"] for row in ran.shown["lines"]["rows"]] == [0, 1]
     assert again.counts["computed"] == 0
     assert dict(again.metrics) == dict(ran.metrics)
 

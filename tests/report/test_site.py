@@ -141,3 +141,4 @@ def test_a_classifiers_confusion_stands_on_both_its_pages(tmp_path) -> None:
     assert "<b>cat</b> 97.0 %" in own.read_text()
     assert "kd, seed 0</summary>" in paper.read_text()
     assert "scratch, seed 0</summary>" not in paper.read_text()
+    assert "kd-seed0.html" in paper.read_text()[paper.read_text().index("What runs show") :]

@@ -9,8 +9,8 @@ import shutil
 import pytest
 import torch
 
-from kdrun.stages.pictures import picture
-from support.site import COUNTED, write_records
+from kdrun.data.pictures import picture
+from support.site import COUNTED, SHOWN_KINDS, write_records
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ def site(tmp_path_factory):
     study = write_records(top / "runs")
     wrong = {"row": 5, "label": 1, "answer": 0, "probability": 0.97, "picture": picture(torch.rand(3, 8, 8))}
     for folder in (study / "kd-seed0", study / "scratch-seed0", study.parent / "alone"):
-        (folder / "shown.json").write_text(json.dumps({"confusion": {**COUNTED, "wrong": [wrong]}}))
+        (folder / "shown.json").write_text(json.dumps({**SHOWN_KINDS, "confusion": {**COUNTED, "wrong": [wrong]}}))
     write_site(top / "runs", top / "out")
     return top / "out"
 
@@ -116,7 +116,7 @@ def test_runs_are_sorted_filtered_and_compared(visit) -> None:
 
 
 def test_a_phone_shows_a_page_without_moving_it_sideways(visit) -> None:
-    for path in ("index.html", PAPER, RUNS):
+    for path in ("index.html", PAPER, RUNS, "runs/distillation-kd-alone.html"):
         page = visit(path, viewport={"width": 360, "height": 740})
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
@@ -139,4 +139,6 @@ def test_the_confusion_of_each_arm_opens_by_the_keyboard(visit) -> None:
     second.locator("summary").first.press("Enter")
     assert second.locator("table.confusion td").all_inner_texts() == ["8", "2", "1", "3"]
     alone = visit("runs/distillation-kd-alone.html")
-    assert alone.locator(".wrong img").evaluate("image => [image.naturalWidth, image.naturalHeight]") == [8, 8]
+    assert alone.locator(".pictures:not(.small) img").evaluate(
+        "image => [image.naturalWidth, image.naturalHeight]"
+    ) == [8, 8]

@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from kdrun.data.dataset import Column, DataInfo, MemoryDataset
+from kdrun.data.pictures import picture
 from kdrun.engine.query import RecordedRun
 from kdrun.engine.recording import run_recorded
 from kdrun.engine.records import read_record
 from kdrun.errors import InputError
 from kdrun.grammar.nodes import Ref
-from kdrun.report.confusion import confusions_of
-from kdrun.stages.pictures import picture
+from kdrun.report.exhibits import exhibits_of
 from support.recipes import QUICK
 
 
@@ -40,7 +41,8 @@ def test_counts_are_those_of_the_same_answers(counted) -> None:
     (shown,) = json.loads((folder / "shown.json").read_text()).values()
     assert shown["counts"] == expected.tolist()
 
-    page = confusions_of(RecordedRun(folder, read_record(folder)))["confusion"]
+    (exhibit,) = exhibits_of(RecordedRun(folder, read_record(folder)))
+    page = exhibit.content
     assert [[c["count"] for c in line["cells"]] for line in page["matrix"]] == expected.tolist()
     precision, recall, _, rows = precision_recall_fscore_support(label, answer, labels=range(10), zero_division=0)
     for line, p, r, n in zip(page["classes"], precision, recall, rows, strict=True):
@@ -70,6 +72,17 @@ def test_a_picture_has_the_pixels_of_its_image() -> None:
     large = picture(torch.rand(3, 96, 64))
     assert Image.open(io.BytesIO(base64.b64decode(large.partition(",")[2]))).size == (32, 48)
     assert picture(torch.zeros(64)) is None
+    bounded = picture(image, bounds=(-1.0, 3.0))
+    assert list(Image.open(io.BytesIO(base64.b64decode(bounded.partition(",")[2]))).tobytes()) == [0, 64, 64, 128]
+
+
+def test_a_wrong_row_of_tokens_is_told_in_words() -> None:
+    from kdrun.stages.confusion import _wrong
+
+    read = DataInfo({"tokens": Column((2,), torch.int64)}, extra={"words": ["", "cold", "warm"]})
+    rows = MemoryDataset({"tokens": torch.tensor([[1, 2], [2, 0]]), "label": torch.tensor([0, 1])}, read)
+    (told,) = _wrong(torch.tensor([[2.0, 0.0], [3.0, 0.0]]), rows.column("label"), rows, "tokens", 5)
+    assert (told["row"], told["answer"], told["text"]) == (1, 0, "warm")
 
 
 def test_asking_for_it_leaves_every_other_result_as_it_was(session) -> None:
@@ -84,7 +97,8 @@ def test_of_many_classes_the_most_confused_pairs_are_shown(session) -> None:
     _, folder = run_recorded(ready)
     counts = ready.executor.value(Ref("confusion", ()))
     wrong = counts - torch.diag(counts.diagonal())
-    page = confusions_of(RecordedRun(folder, read_record(folder)))["confusion"]
+    (exhibit,) = exhibits_of(RecordedRun(folder, read_record(folder)))
+    page = exhibit.content
     assert page["matrix"] == []
     found = [wrong[int(label), int(answer)].item() for label, answer, *_ in page["pairs"]]
     assert found == wrong.flatten().sort(descending=True).values[:3].tolist()
@@ -102,4 +116,4 @@ def test_what_is_no_class_is_refused(session, tmp_path) -> None:
 
 def test_a_record_of_another_form_is_left_out(tmp_path) -> None:
     (tmp_path / "shown.json").write_text('{"a": {"kind": "confusion", "names": ["x"]}, "b": 3}')
-    assert confusions_of(RecordedRun(tmp_path, {"metrics": {}})) == {}
+    assert exhibits_of(RecordedRun(tmp_path, {"metrics": {}})) == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["ARMS", "COUNTED", "write_records"]
+__all__ = ["ARMS", "COUNTED", "SHOWN_KINDS", "write_records"]
 
 ARMS = ("kd", "scratch")
 SEEDS = (0, 1, 2)
@@ -21,6 +21,70 @@ COUNTED = {
     "counts": [[8, 2], [1, 3]],
 }
 """What a run may keep to be shown: two classes, eleven rows of fourteen right."""
+
+PICTURE = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
+"""One black pixel."""
+
+SHOWN_KINDS: dict[str, dict[str, Any]] = {
+    "confusion": COUNTED,
+    "images": {
+        "kind": "images",
+        "groups": [{"name": "one call", "images": [{"row": 4, "picture": PICTURE, "caption": "a seven"}]}],
+    },
+    "maps": {
+        "kind": "maps",
+        "rows": [{"row": 1, "image": PICTURE, "map": PICTURE, "truth": PICTURE, "sum": 2.5, "true_sum": 3.0}],
+    },
+    "embedding": {
+        "kind": "embedding",
+        "points": [[0.0, 1.0], [2.0, 3.0], [4.0, -1.0]],
+        "classes": [0, 1, 1],
+        "names": ["cat", "dog"],
+        "shares": [0.75, 0.2],
+    },
+    "texts": {
+        "kind": "texts",
+        "rows": [
+            {
+                "row": 0,
+                "prompt": "the sky is",
+                "answer": "blue",
+                "reference": "blue",
+                "right": True,
+                "probability": 0.9,
+            },
+            {"row": 1, "prompt": "snow is", "answer": "blue", "reference": "white", "right": False},
+        ],
+    },
+    "scenes": {
+        "kind": "scenes",
+        "scenes": [
+            {
+                "row": 3,
+                "measurements": [[0.0, 1.0, 0.0], [0.5, 1.0, 1.0]],
+                "targets": [[0.6, 1.0]],
+                "estimates": [[0.5, 1.1, 0.9]],
+            }
+        ],
+    },
+    "rankings": {
+        "kind": "rankings",
+        "queries": [
+            {
+                "question": "sky · colour · ?",
+                "right": "blue",
+                "rank": 2,
+                "answers": [
+                    {"name": "red", "score": 3.0, "right": False},
+                    {"name": "blue", "score": 2.0, "right": True},
+                ],
+            }
+        ],
+    },
+}
+"""What runs may keep to be shown, by kind."""
 
 
 def write_records(runs: Path, *, says: str = "a teacher helps") -> Path:

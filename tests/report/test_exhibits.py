@@ -1,0 +1,82 @@
+"""What runs give to be shown, on pages: each kind is drawn, no text becomes part of a page, and a page stays light."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from kdrun.engine.query import RecordedRun
+from kdrun.report.exhibits import KINDS, exhibits_of
+from support.site import SHOWN_KINDS, write_records
+
+EVIL = "</td><script>alert(1)</script><img src=http://example.org/x>"
+
+
+def spoilt(value):
+    """The same content with a text that tries to be code in place of each text; kinds and pictures stay."""
+    if isinstance(value, dict):
+        return {k: v if k == "kind" else spoilt(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [spoilt(one) for one in value]
+    return f"{EVIL}{value}" if isinstance(value, str) and not value.startswith("data:") else value
+
+
+def pages(tmp_path, content):
+    """The run's page and the reproduction's, of a record with this content."""
+    from kdrun.report.site import write_site
+
+    study = write_records(tmp_path / "runs")
+    (study / "kd-seed0" / "shown.json").write_text(json.dumps(content))
+    write_site(tmp_path / "runs", tmp_path / "out")
+    (paper,) = (tmp_path / "out" / "papers").iterdir()
+    return (tmp_path / "out" / "runs" / "distillation-kd-reproduce-small-kd-seed0.html").read_text(), paper.read_text()
+
+
+def test_each_kind_has_an_example_and_a_template() -> None:
+    from kdrun.report import site
+
+    assert set(SHOWN_KINDS) == set(KINDS)
+    folder = site.Path(site.__file__).parent / "templates" / "site" / "shown"
+    assert {path.stem for path in folder.iterdir()} == set(KINDS)
+
+
+def test_each_kind_is_drawn_on_both_pages_and_its_texts_stay_text(tmp_path) -> None:
+    run, paper = pages(tmp_path, {f"stage_{kind}": spoilt(told) for kind, told in SHOWN_KINDS.items()})
+    for text in (run, paper):
+        for kind, (title, _) in KINDS.items():
+            assert re.search(rf"<h[23]>{title}: (kd, )?stage_{kind}</h[23]>", text), kind
+        assert "<script>alert" not in text
+        assert set(re.findall(r'<img src="(.{5})', text)) == {"data:"}
+        assert "example.org" in text
+
+
+def test_what_they_say_stands_on_the_page(tmp_path) -> None:
+    run, _ = pages(tmp_path, SHOWN_KINDS)
+    assert "1 of 2 answers are right" in run
+    assert "blue is at rank 2" in run
+    assert "what the model gives: 2.5" in run
+    assert "the truth: 3" in run
+    assert 'alt="one call, row 4: a seven"' in run
+    assert "principal axis 1: 75 %" in run
+    assert re.search(r"<td>3</td><td>2</td><td>1</td><td>1</td>", run)  # a scene's counts
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("change", [3, None, [], {}, "x", float("nan")])
+def test_a_content_of_another_form_is_left_out(tmp_path, kind: str, change) -> None:
+    for word in SHOWN_KINDS[kind]:
+        if word != "kind":
+            (tmp_path / "shown.json").write_text(json.dumps({"one": {**SHOWN_KINDS[kind], word: change}}))
+            for exhibit in exhibits_of(RecordedRun(tmp_path, {})):
+                assert exhibit.stage == "one"
+
+
+def test_many_pictures_are_cut_and_a_page_stays_below_a_megabyte(tmp_path) -> None:
+    one = {"row": 0, "picture": f"data:image/png;base64,{'A' * 20_000}"}
+    many = {"kind": "images", "groups": [{"name": "many", "images": [one] * 100}]}
+    run, paper = pages(tmp_path, {"first": many, "second": many})
+    assert "are left out" in run
+    assert len(paper) < 1_000_000
+    assert "more on <a" in paper
