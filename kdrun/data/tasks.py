@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import string
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdrun.data.cifar_classes import FINE, SUPERCLASS_OF, SUPERCLASSES
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
 from kdrun.data.glyph_images import Glyphs
 from kdrun.data.handwritten_digits import Digits
@@ -171,20 +172,32 @@ class SplitGlyphs:
 
 @data(name="split_cifar100", items={"tasks": "tasks"})
 class SplitCifar100:
-    """CIFAR-100 in ``tasks`` of equally many classes, in a random order of classes by ``seed``; labels are those in the task.
+    """CIFAR-100 in ``tasks`` of equally many classes, in a random order of classes by ``seed``.
 
+    Labels are numbers in the task (``labels: task``) or the set's own, one numbering for all tasks (``all``). With ``superclass``
+    they are those of the 20 superclasses, and each task has other members of all of them: tasks bring domains instead of classes.
     Reads torchvision's copy under ``root``. Columns: ``image`` [3, 32, 32] in [0, 1], ``label`` and ``task`` (int64).
-    Raises ``DataError`` if the copy is not there, or 100 classes do not divide.
+    Raises ``DataError`` if the copy is not there, or 100 classes (of superclasses, their 5 members) do not divide.
 
     >>> known = data.split_cifar100(root="nowhere", tasks=20).info()["tasks"]
     >>> len(known), known[0]["train"].classes, known[0]["train"].size
     (20, 5, 2500)
+    >>> data.split_cifar100(root="nowhere", tasks=5, labels="superclass").info()["tasks"][0]["train"].class_names[:2]
+    ('aquatic_mammals', 'fish')
     """
 
-    def __init__(self, *, root: PathToRead, tasks: Count = 10, seed: Unsigned = 0) -> None:
-        if 100 % tasks:
-            raise DataError(f"100 classes do not divide into {tasks} tasks", key="data.tasks")
-        self.root, self.tasks, self.seed = Path(root).expanduser(), tasks, seed
+    def __init__(
+        self,
+        *,
+        root: PathToRead,
+        tasks: Count = 10,
+        labels: Literal["task", "all", "superclass"] = "task",
+        seed: Unsigned = 0,
+    ) -> None:
+        if (5 if labels == "superclass" else 100) % tasks:
+            many = "5 members of each superclass" if labels == "superclass" else "100 classes"
+            raise DataError(f"{many} do not divide into {tasks} tasks", key="data.tasks")
+        self.root, self.tasks, self.labels, self.seed = Path(root).expanduser(), tasks, labels, seed
 
     def info(self) -> dict[str, Any]:
         columns = {
@@ -192,9 +205,11 @@ class SplitCifar100:
             "label": Column((), torch.int64),
             "task": Column((), torch.int64),
         }
-        classes = 100 // self.tasks
-        rows = {"train": 500 * classes, "test": 100 * classes}
-        return {"tasks": [{n: DataInfo(columns, classes, count) for n, count in rows.items()}] * self.tasks}
+        names = {"task": None, "all": FINE, "superclass": SUPERCLASSES}[self.labels]
+        own = 100 // self.tasks
+        rows = {"train": 500 * own, "test": 100 * own}
+        classes = len(names) if names else own
+        return {"tasks": [{n: DataInfo(columns, classes, count, names) for n, count in rows.items()}] * self.tasks}
 
     def load(self) -> dict[str, Any]:
         from torchvision.datasets import CIFAR100
@@ -206,12 +221,23 @@ class SplitCifar100:
                 f"CIFAR-100 is not under {self.root}: put cifar-100-python there ({error})", key="data.root"
             ) from error
         info = self.info()["tasks"][0]
-        classes = torch.randperm(100, generator=torch.Generator().manual_seed(self.seed)).view(self.tasks, -1)
-        return {"tasks": [{n: self._rows(raw[n], own, t, info[n]) for n in raw} for t, own in enumerate(classes)]}
+        return {"tasks": [{n: self._rows(raw[n], own, t, info[n]) for n in raw} for t, own in enumerate(self._dealt())]}
+
+    def _dealt(self) -> Tensor:
+        """The classes of each task: [tasks, classes of a task]."""
+        order = torch.randperm(100, generator=torch.Generator().manual_seed(self.seed))
+        if self.labels == "superclass":  # of each superclass the first members for the first task, and so on
+            order = order[torch.tensor(SUPERCLASS_OF)[order].argsort(stable=True)]
+            return order.view(20, self.tasks, -1).transpose(0, 1).reshape(self.tasks, -1)
+        return order.view(self.tasks, -1)
 
     def _rows(self, raw: Any, classes: Tensor, task: int, info: DataInfo) -> MemoryDataset:
         label = torch.tensor(raw.targets)
         rows = torch.isin(label, classes).nonzero().squeeze(1)
         image = torch.from_numpy(raw.data)[rows].permute(0, 3, 1, 2).float().div(255)
-        place = (label[rows][:, None] == classes[None, :]).int().argmax(1)
-        return MemoryDataset({"image": image, "label": place, "task": torch.full((len(rows),), task)}, info)
+        label = label[rows]
+        if self.labels == "task":
+            label = (label[:, None] == classes[None, :]).int().argmax(1)
+        elif self.labels == "superclass":
+            label = torch.tensor(SUPERCLASS_OF)[label]
+        return MemoryDataset({"image": image, "label": label, "task": torch.full((len(rows),), task)}, info)

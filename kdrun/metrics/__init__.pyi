@@ -43,7 +43,9 @@ from kdrun.metrics.selection import selection_regret as selection_regret
 from kdrun.metrics.sets import gospa as gospa
 from kdrun.metrics.statistics import backward_transfer as backward_transfer
 from kdrun.metrics.statistics import forgetting as forgetting
+from kdrun.metrics.statistics import forward_transfer as forward_transfer
 from kdrun.metrics.statistics import group_means as group_means
+from kdrun.metrics.statistics import incremental_average as incremental_average
 from kdrun.metrics.statistics import maximum as maximum
 from kdrun.metrics.statistics import mean_value as mean_value
 from kdrun.metrics.statistics import median as median

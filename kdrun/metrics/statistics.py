@@ -11,7 +11,10 @@ from kdrun.registry import metric
 
 __all__ = [
     "backward_transfer",
+    "forgetting",
+    "forward_transfer",
     "group_means",
+    "incremental_average",
     "maximum",
     "mean_value",
     "median",
@@ -151,10 +154,41 @@ def forgetting(history: Tensor) -> float:
     >>> metrics.forgetting(torch.tensor([[0.75, 0.0, 0.25], [0.5, 1.0, 0.0], [0.5, 0.75, 1.0]]))
     0.25
     """
+    history = _square(history)
+    if len(history) < 2:
+        return math.nan
+    return (history[:-1].max(0).values - history[-1])[:-1].mean().item()
+
+
+def _square(history: Tensor) -> Tensor:
+    """[tasks, tasks] in float64, of rows one after the other, too."""
     tasks = math.isqrt(history.numel())
     if tasks * tasks != history.numel():
         raise ValueError(f"expected a square of accuracies, got {history.numel()} of them")
-    if tasks < 2:
-        return math.nan
-    history = history.double().view(tasks, tasks)
-    return (history[:-1].max(0).values - history[-1])[:-1].mean().item()
+    return history.double().view(tasks, tasks)
+
+
+@metric
+def incremental_average(history: Tensor) -> float:
+    """Average incremental accuracy (Rebuffi et al., 2017): after each task the mean over all tasks so far, and the mean of these.
+
+    ``history`` as for ``forgetting``; tasks have equally many rows, so that the mean over tasks so far is that over their rows.
+
+    >>> metrics.incremental_average(torch.tensor([[1.0, 0.0], [0.5, 0.75]]))
+    0.8125
+    """
+    history = _square(history)
+    counts = torch.arange(1.0, len(history) + 1, dtype=torch.float64)
+    return (history.tril().sum(1) / counts).mean().item()
+
+
+@metric
+def forward_transfer(before: Tensor) -> float:
+    """Mean accuracy on each task but the first right before it is learnt (Lopez-Paz & Ranzato, 2017, without the part of chance).
+
+    ``before`` [tasks]; NaN for a single task.
+
+    >>> metrics.forward_transfer(torch.tensor([0.25, 0.5, 0.75]))
+    0.625
+    """
+    return before.double()[1:].mean().item()

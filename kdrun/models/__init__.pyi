@@ -39,6 +39,7 @@ from kdrun.models.generative import ConditionalGenerator as conditional_generato
 from kdrun.models.generative import TwoHeadDiscriminator as two_head_discriminator
 from kdrun.models.graph_embeddings import GraphEmbedding as graph_embedding
 from kdrun.models.heads import BottleneckClassifier as bottleneck_classifier
+from kdrun.models.heads import CosineClassifier as cosine_classifier
 from kdrun.models.heads import MultiHeadClassifier as multi_head_classifier
 from kdrun.models.low_rank import low_rank_adapter as low_rank_adapter
 from kdrun.models.map_adapters import AttentionFusion as attention_fusion
@@ -49,6 +50,7 @@ from kdrun.models.map_adapters import conv_adapter as conv_adapter
 from kdrun.models.map_adapters import conv_projector as conv_projector
 from kdrun.models.map_adapters import translator as translator
 from kdrun.models.sentences import SentenceEncoder as sentence_encoder
+from kdrun.models.sentences import TextTower as text_tower
 from kdrun.models.sets import SetPredictionTransformer as set_prediction_transformer
 from kdrun.models.small_transformers import CausalTransformer as causal_transformer
 from kdrun.models.small_transformers import EncoderTransformer as encoder_transformer
@@ -75,6 +77,7 @@ __all__ = [
     "conditional_generator",
     "conv_adapter",
     "conv_projector",
+    "cosine_classifier",
     "diffusers_unet",
     "dilated_density_net",
     "embedding_adapter",
@@ -111,6 +114,7 @@ __all__ = [
     "staged_network",
     "standardized_linear",
     "supermask_network",
+    "text_tower",
     "timm",
     "topk_expert_routing",
     "torchvision",

@@ -10,9 +10,17 @@ from torch.nn import functional as F
 
 from kdrun.errors import InputError
 from kdrun.registry import catalog, model
-from kdrun.types import Count, Size
+from kdrun.types import Count, Positive, Size
 
-__all__ = ["BottleneckClassifier", "HeadsByTask", "MultiHeadClassifier", "WeightNormLinear", "head_of_tasks"]
+__all__ = [
+    "BottleneckClassifier",
+    "CosineClassifier",
+    "CosineHead",
+    "HeadsByTask",
+    "MultiHeadClassifier",
+    "WeightNormLinear",
+    "head_of_tasks",
+]
 
 
 class WeightNormLinear(nn.Module):
@@ -132,6 +140,68 @@ class MultiHeadClassifier(nn.Module):
         """Logits [batch, classes] of images, each by the head of its ``task`` [batch] (int64)."""
         features = torch.flatten(self.backbone(image), 1)
         return self.head(features, task) if isinstance(self.head, HeadsByTask) else self.head(features)
+
+
+class CosineHead(nn.Module):
+    """Logits ``scale · cos(z, w_c)`` of features by a direction w_c for each class; ``weight`` [classes, features], ``scale`` learned.
+
+    ``fixed`` directions are a buffer: no optimizer, and so no decay, reaches them.
+    """
+
+    def __init__(self, features: int, classes: int, *, scale: float, fixed: bool) -> None:
+        super().__init__()
+        weight = torch.randn(classes, features) / features**0.5
+        if fixed:
+            self.register_buffer("weight", weight)
+        else:
+            self.weight = nn.Parameter(weight)
+        self.scale = nn.Parameter(torch.tensor(float(scale)))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[batch, classes] of [batch, features]."""
+        return self.scale * F.linear(F.normalize(features, dim=1), F.normalize(self.weight, dim=1))
+
+
+@model(name="cosine_classifier")
+class CosineClassifier(nn.Module):
+    """A backbone without its head, a linear layer to ``width`` features, and logits ``scale · cos(z, w_c)`` (Gidaris & Komodakis, 2018).
+
+    ``backbone`` names any registered model with a linear head, which comes off. The head has a direction a class, learned, or with
+    ``fixed_head`` as it stands (which ``given_weight`` may write); its ``scale`` is learned from this value on. The parts are
+    ``backbone``, ``projection`` and ``head``.
+
+    Reads what the backbone reads, such as images [batch, in_channels, image_size, image_size], and gives logits [batch,
+    num_classes]. Taps: ``feature`` [batch, width], ``head``, and those of the backbone. Raises ``InputError`` if the backbone
+    names no linear head.
+
+    >>> inside = {"model": "cnn", "channels": [4, 8]}
+    >>> network = models.cosine_classifier(backbone=inside, width=16, num_classes=3, in_channels=1, image_size=8)
+    >>> network(torch.zeros(2, 1, 8, 8)).shape, network.head.weight.shape
+    (torch.Size([2, 3]), torch.Size([3, 16]))
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: dict[str, Any],
+        width: Count = 384,
+        scale: Positive = 10.0,
+        fixed_head: bool = False,
+        num_classes: Size = "auto",
+        in_channels: Size = "auto",
+        in_features: Size = "auto",
+        image_size: Size = "auto",
+    ) -> None:
+        super().__init__()
+        sizes = {"in_channels": in_channels, "in_features": in_features, "image_size": image_size}
+        self.backbone, features, inner = _body(backbone, sizes)
+        self.projection = nn.Linear(features, width)
+        self.head = CosineHead(width, int(num_classes), scale=scale, fixed=fixed_head)
+        self.tap_points = {"feature": "head:input", "head": "head", **inner}
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits [batch, classes] of images [batch, channels, height, width]."""
+        return self.head(self.projection(torch.flatten(self.backbone(image), 1)))
 
 
 def _body(content: dict[str, Any], sizes: dict[str, Any]) -> tuple[nn.Module, int, dict[str, str]]:

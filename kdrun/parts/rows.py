@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -78,8 +79,8 @@ def of_classes_shape(data: Dataset, *, classes: Count | list[Unsigned], renumber
 
 
 @select
-def first_rows(data: Dataset, *, k: Count) -> Dataset:
-    """The first ``k`` rows (all if there are fewer).
+def first_rows(data: Dataset, *, k: Unsigned) -> Dataset:
+    """The first ``k`` rows (all if there are fewer); with 0, an empty set to begin a collection with.
 
     >>> pool = data.MemoryDataset({"label": torch.tensor([7, 8, 9])}, data.DataInfo({}))
     >>> parts.first_rows(pool, k=2).column("label")
@@ -163,7 +164,7 @@ def random_rows(
 
 @mix
 def concatenate_rows(*data: Dataset, source: str | None = None) -> Dataset:
-    """The rows of several data sets with the same columns, one after the other; decoded into memory.
+    """The rows of several data sets with the same columns, one after the other, numbered anew; decoded into memory.
 
     ``source`` names a column that is added: the number of the data set from which each row comes (int64).
     Raises ``InputError`` if columns or their shapes differ.
@@ -174,15 +175,13 @@ def concatenate_rows(*data: Dataset, source: str | None = None) -> Dataset:
     >>> rows["label"], rows["from"]
     (tensor([7, 8, 9]), tensor([0, 0, 1]))
     """
-    first = data[0].info
-    for other in data[1:]:
-        if dict(other.info.columns) != dict(first.columns):
-            raise InputError(
-                f"data sets with columns {sorted(first.columns)} and {sorted(other.info.columns)} do not join"
-            )
+    first, *others = [{n: c for n, c in d.info.columns.items() if n != "index"} for d in data]
+    for other in others:
+        if other != first:
+            raise InputError(f"data sets with columns {sorted(first)} and {sorted(other)} do not join")
     rows = [d.rows() for d in data]
-    columns = {name: torch.cat([r[name] for r in rows]) for name in first.columns}
-    joined = MemoryDataset(columns, first)
+    columns = {name: torch.cat([r[name] for r in rows]) for name in first}
+    joined = MemoryDataset(columns, replace(data[0].info, columns=first))
     joined.transforms = data[0].transforms
     if source is None:
         return joined

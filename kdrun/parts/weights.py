@@ -22,6 +22,7 @@ __all__ = [
     "average_weights",
     "best_scored",
     "copied_weights",
+    "given_weight",
     "inner_linear",
     "linear_layer",
     "linear_weight",
@@ -115,6 +116,25 @@ def new_head(model: Module, data: Dataset, *, head: str = "head", context: Conte
     if not hasattr(fresh, "kdrun_spec"):  # on fake tensors
         object.__setattr__(fresh, "kdrun_spec", {**spec, "num_classes": data.info.classes})
     return fresh
+
+
+@initialize
+def given_weight(model: Module, value: Tensor, data: Dataset | None = None, *, weight: str = "head.weight") -> Module:
+    """The model with the tensor ``value`` in the place of one of its weights or buffers, named by its path; others stay.
+
+    Sizes that the model leaves open are those of ``data``. Raises ``InputError`` if there is no such weight, or it has another shape.
+
+    >>> layer = parts.given_weight(models.linear(in_features=2, out_features=1), torch.tensor([[3.0, 4.0]]), weight="weight")
+    >>> layer.weight.detach()
+    tensor([[3., 4.]])
+    """
+    own = model.state_dict()
+    if weight not in own:
+        raise InputError(f"the model has no weight '{weight}'{nearest(weight, own)}")
+    if own[weight].shape != value.shape:
+        raise InputError(f"'{weight}' is {list(own[weight].shape)}: it cannot become {list(value.shape)}")
+    model.load_state_dict({**own, weight: value.to(own[weight])})
+    return model
 
 
 @reduce

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from kdrun.data.tasks import RotatedDigits, SplitGlyphs
+from kdrun.data.cifar_classes import FINE, SUPERCLASS_OF
+from kdrun.data.tasks import RotatedDigits, SplitCifar100, SplitGlyphs
 from kdrun.errors import DataError
 
 
@@ -46,3 +48,35 @@ def test_glyphs_are_split_into_tasks_of_their_own_characters() -> None:
     assert len(torch.cat(faces).unique(dim=0)) == 6, "no character is in two tasks"
     with pytest.raises(DataError, match="there are 62 characters"):
         SplitGlyphs(tasks=11, classes=6)
+
+
+@pytest.fixture
+def pictures(monkeypatch):
+    """One picture of each of CIFAR-100's classes, black in the first, in place of torchvision's copy."""
+    torchvision = pytest.importorskip("torchvision")
+
+    class Copy:
+        def __init__(self, root: str, *, train: bool, download: bool) -> None:
+            self.targets = list(range(100))
+            self.data = np.arange(100, dtype=np.uint8)[:, None, None, None].repeat(32, 1).repeat(32, 2).repeat(3, 3)
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR100", Copy)
+
+
+@pytest.mark.parametrize("labels", ["task", "all", "superclass"])
+def test_cifars_classes_are_dealt_out_whole(pictures, labels) -> None:
+    tasks = SplitCifar100(root="nowhere", tasks=5, labels=labels, seed=3).load()["tasks"]
+    shown = [(task["train"].column("image")[:, 0, 0, 0] * 255).round().long() for task in tasks]
+    assert torch.equal(torch.cat(shown).sort().values, torch.arange(100)), "each class is in one task"
+    for task, fine in zip(tasks, shown, strict=True):
+        told = {"task": torch.arange(20), "all": fine.sort().values, "superclass": torch.arange(20)}[labels]
+        assert torch.equal(task["train"].column("label").sort().values, told)
+        if labels == "superclass":
+            assert torch.equal(task["train"].column("label"), torch.tensor(SUPERCLASS_OF)[fine])
+
+
+def test_names_stand_at_their_labels() -> None:
+    assert [FINE[i] for i in (0, 3, 8, 52, 99)] == ["apple", "bear", "bicycle", "oak_tree", "worm"]
+    assert [SUPERCLASS_OF[i] for i in (0, 1, 2, 3, 4, 99)] == [4, 1, 14, 8, 0, 13]
+    with pytest.raises(DataError, match="5 members of each superclass do not divide into 2 tasks"):
+        SplitCifar100(root="nowhere", tasks=2, labels="superclass")

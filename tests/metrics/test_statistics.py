@@ -51,3 +51,18 @@ def test_forgetting_counts_from_the_best_that_a_task_ever_was() -> None:
 def test_a_mean_is_over_all_elements_of_all_tensors() -> None:
     assert metrics.mean_value([torch.tensor([1.0, 2.0]), torch.tensor(6.0)]) == 3.0
     assert math.isnan(metrics.mean_value([]))
+
+
+def test_the_incremental_average_weighs_each_step_alike() -> None:
+    history = torch.tensor([[0.9, 0.2, 0.3], [0.5, 0.7, 0.3], [0.6, 0.8, 0.9]])
+    assert metrics.incremental_average(history) == pytest.approx((0.9 + 1.2 / 2 + 2.3 / 3) / 3)
+    future = history.clone()
+    future[0, 1:] = future[1, 2] = 5.0  # tasks that are not learned yet do not count
+    assert metrics.incremental_average(future.flatten()) == metrics.incremental_average(history)
+    with pytest.raises(ValueError, match="a square of accuracies"):
+        metrics.incremental_average(torch.ones(3))
+
+
+def test_forward_transfer_leaves_the_first_task_out() -> None:
+    assert metrics.forward_transfer(torch.tensor([1.0, 0.25, 0.75])) == 0.5
+    assert math.isnan(metrics.forward_transfer(torch.ones(1)))

@@ -43,3 +43,33 @@ def test_the_heads_rows_have_the_norm_of_its_length() -> None:
 def test_a_backbone_without_a_linear_head_is_refused() -> None:
     with pytest.raises(InputError, match="names no linear head"):
         network(backbone={"model": "linear", "in_features": 3, "out_features": 3})
+
+
+def cosine(**options):
+    sizes = {"num_classes": 5, "in_channels": 1, "image_size": 8, "in_features": 64}
+    content = {"model": "cosine_classifier", "backbone": {"model": "cnn", "channels": [4, 8]}, "width": 7, **options}
+    return build(resolve(content, sizes), seed=(0, "test"))
+
+
+def test_a_cosine_head_sees_directions_alone() -> None:
+    module = cosine(scale=3.0).eval()
+    image = torch.rand(4, 1, 8, 8)
+    feature = module.projection(module.backbone(image))
+    wanted = 3.0 * torch.cosine_similarity(feature[:, None], module.head.weight[None], dim=2)
+    torch.testing.assert_close(module(image), wanted)
+    with torch.no_grad():
+        module.head.weight.mul_(torch.rand(5, 1) + 0.5)
+    torch.testing.assert_close(module(image), wanted)
+
+
+def test_a_fixed_head_is_out_of_reach_of_optimizers_and_starts_as_a_learned_one() -> None:
+    fixed, learned = cosine(fixed_head=True), cosine()
+    assert {n for n, _ in learned.named_parameters()} - {n for n, _ in fixed.named_parameters()} == {"head.weight"}
+    assert all(torch.equal(v, learned.state_dict()[n]) for n, v in fixed.state_dict().items())
+    optimizer = torch.optim.SGD(fixed.parameters(), lr=1.0, weight_decay=0.5)
+    before = {name: value.clone() for name, value in fixed.state_dict().items()}
+    fixed(torch.rand(4, 1, 8, 8)).square().sum().backward()
+    optimizer.step()
+    assert torch.equal(fixed.head.weight, before["head.weight"])
+    assert not torch.equal(fixed.head.scale, before["head.scale"])
+    assert not torch.equal(fixed.projection.weight, before["projection.weight"])

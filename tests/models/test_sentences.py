@@ -38,3 +38,30 @@ def test_an_encoder_is_planned_by_its_architecture_and_missed_by_name(tmp_path) 
     assert planned.padding == 1
     with pytest.raises(InputError, match="neither packaged"):
         SentenceEncoder(name=str(tmp_path))
+
+
+def test_the_text_half_of_a_model_of_images_and_texts(tmp_path) -> None:
+    transformers = pytest.importorskip("transformers")
+    from kdrun.models.sentences import TextTower
+
+    small = {"hidden_size": 16, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {"vocab_size": 50, "max_position_embeddings": 12, "bos_token_id": 48, "eos_token_id": 49, "pad_token_id": 49}
+    pictures = {"image_size": 8, "patch_size": 4}
+    config = transformers.CLIPConfig(
+        text_config={**small, **text}, vision_config={**small, **pictures}, projection_dim=6
+    )
+    whole = transformers.CLIPModel(config).eval()
+    whole.save_pretrained(tmp_path / "whole")
+    tower = TextTower(name=str(tmp_path / "whole")).eval()
+    assert not any("vision_model" in name for name, _ in tower.named_parameters())
+    short, padded = torch.tensor([[48, 3, 5, 49]]), torch.tensor([[48, 3, 5, 49, 49, 49]])
+    with torch.no_grad():
+        last = whole.text_model(input_ids=short).last_hidden_state[:, -1]  # where the text ends
+        wanted = torch.nn.functional.normalize(whole.text_projection(last), dim=-1)
+        torch.testing.assert_close(tower(short), wanted)
+        torch.testing.assert_close(tower(padded), wanted)
+    transformers.BertModel(transformers.BertConfig(vocab_size=50, **small)).save_pretrained(tmp_path / "bert")
+    with pytest.raises(InputError, match="no half for texts"):
+        TextTower(name=str(tmp_path / "bert"))
+    with torch.device("meta"):
+        assert TextTower(architecture="clip")(torch.zeros(2, 16, dtype=torch.int64)).shape == (2, 512)

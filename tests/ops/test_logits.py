@@ -12,6 +12,7 @@ from kdrun.ops.logits import (
     kl_matched_weight,
     kl_matched_weights,
     logit_shift,
+    restrict_classes,
     shift_divergence,
     top_k_filter,
     top_p_filter,
@@ -146,3 +147,27 @@ def test_the_nucleus_is_the_smallest_set_of_that_mass(p) -> None:
     assert (mass >= p - 1e-12).all()
     assert ((mass - least < p) | (kept.sum(1) == 1)).all()
     torch.testing.assert_close(F.softmax(top_p_filter(logits, p=1.0), -1), probabilities)
+
+
+def test_classes_without_rows_take_no_share_and_no_gradient() -> None:
+    logits, counts = draw(6, 5).requires_grad_(), torch.tensor([3.0, 0.0, 1.0, 0.0, 7.0])
+    kept = counts > 0
+    found = restrict_classes(logits, counts)
+    assert torch.equal(found[:, kept], logits[:, kept])
+    torch.testing.assert_close(found.softmax(1)[:, kept], logits[:, kept].softmax(1))
+    assert (found.softmax(1)[:, ~kept] == 0).all()
+    assert torch.equal(restrict_classes(logits, kept), found)
+    loss = F.kl_div(
+        found.log_softmax(1),
+        restrict_classes(draw(6, 5, seed=1), counts).log_softmax(1),
+        reduction="sum",
+        log_target=True,
+    )
+    loss.backward()
+    assert loss.isfinite()
+    assert (logits.grad[:, ~kept] == 0).all()
+    assert (logits.grad[:, kept] != 0).all()
+    nothing = restrict_classes(logits, torch.zeros(5))
+    torch.testing.assert_close(nothing.softmax(1), torch.full((6, 5), 0.2, dtype=torch.float64))
+    with pytest.raises(ValueError, match="5 classes need as many counts"):
+        restrict_classes(logits, counts[:4])

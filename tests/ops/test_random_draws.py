@@ -98,3 +98,13 @@ def test_permuted_columns_keep_each_rows_numbers() -> None:
     mixed = ops.permute_columns(matrix, generator=torch.Generator().manual_seed(0))
     assert torch.equal(mixed.sort(1).values, matrix)
     assert not torch.equal(mixed, matrix)
+
+
+@pytest.mark.parametrize("count", [2, 3, 20])
+def test_a_displaced_order_leaves_nothing_in_its_place(count) -> None:
+    orders = [ops.permutation(torch.zeros(count), displaced=True, generator=generator(seed)) for seed in range(50)]
+    for order in orders:
+        assert torch.equal(order.sort().values, torch.arange(count))
+        assert (order != torch.arange(count)).all()
+    assert count == 2 or len({tuple(order.tolist()) for order in orders}) > 1
+    assert torch.equal(ops.permutation(torch.zeros(1), displaced=True, generator=generator()), torch.tensor([0]))

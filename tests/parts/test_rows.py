@@ -8,7 +8,7 @@ import torch
 from kdrun.data.dataset import MemoryDataset
 from kdrun.data.handwritten_digits import Digits
 from kdrun.errors import InputError
-from kdrun.parts.rows import concatenate_rows, excluding_classes, excluding_rows, of_classes, top_k
+from kdrun.parts.rows import concatenate_rows, excluding_classes, excluding_rows, first_rows, of_classes, top_k
 from support.data import dataset, labelled
 
 
@@ -56,3 +56,14 @@ def test_joined_rows_know_where_they_come_from() -> None:
     other = dataset(label=torch.zeros(1))
     with pytest.raises(InputError, match="do not join"):
         concatenate_rows(numbered(0, 2), other)
+
+
+def test_a_collection_grows_from_nothing_and_is_numbered_anew() -> None:
+    rows = labelled(12)
+    collected = first_rows(rows, k=0)
+    for classes in ([1], [2, 3]):
+        collected = concatenate_rows(collected, of_classes(rows, classes=classes))
+        again = dataset(4, **collected.rows())  # as it comes out of the store, with its numbers as a column
+        collected = concatenate_rows(again)
+    assert collected.column("label").bincount().tolist() == [0, 3, 3, 3]
+    assert collected.column("index").tolist() == list(range(9))

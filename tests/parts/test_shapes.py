@@ -35,6 +35,8 @@ CORPUS = CanaryCorpus(**TINY).load()["train"].select(torch.arange(3))
 TAGS = torch.tensor([[1, 2, 0, 0, 0, -100], [0, 0, 0, 3, 0, 0]])
 TAGGED = dataset(5, tags=torch.where(TAGS < 0, -100, 0), pseudo=TAGS)
 LETTERS = dataset(text=torch.tensor([[97, 98, -1], [98, -1, -1], [-1, -1, -1]]))
+NAMED = dataset(2, label=torch.arange(6) % 2)
+NAMED.info = replace(NAMED.info, class_names=("cat", "sea_lion"))
 NOISE = dataset(noise=torch.randn(5, 3, 8, 8, generator=generator()))
 WRITER = {"vocabulary": 11, "dim": 16, "depth": 2, "heads": 2, "max_length": 16}
 
@@ -73,6 +75,7 @@ CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("label privacy_spans", [CORPUS], {"detector": "oracle", "column": "found"}),
     ("label privacy_spans", [WORDS, writer()], {"detector": "learned"}),
     ("label scattered_mentions", [TAGGED], {}),
+    ("label class_prompts", [NAMED], {"tokenizer": "characters", "max_tokens": 9}),
     ("label top_answers", [CLASSIFIER, IMAGES], {"k": 2, "temperature": 3.0, "column": "said"}),
     ("initialize supermask_transfer", [masked(), TASKED], {}),
     ("reduce supermask_ownership", [masked(), TASKED], {}),

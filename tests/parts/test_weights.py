@@ -8,7 +8,15 @@ from torch import nn
 
 from kdrun.errors import InputError
 from kdrun.models.building import build
-from kdrun.parts.weights import average_weights, best_scored, inner_linear, opaque, random_weights, task_arithmetic
+from kdrun.parts.weights import (
+    average_weights,
+    best_scored,
+    given_weight,
+    inner_linear,
+    opaque,
+    random_weights,
+    task_arithmetic,
+)
 from support.contexts import stage_context
 from support.data import dataset
 from support.models import causal
@@ -80,3 +88,15 @@ def test_a_new_head_needs_a_model_with_one() -> None:
     data = dataset(3, tags=torch.zeros(2, 3))
     with pytest.raises(InputError, match="needs a model with num_classes"):
         new_head(torch.nn.Linear(2, 2), data, context=stage_context())
+
+
+def test_a_weight_is_given_and_others_stay() -> None:
+    network, plain = build(SPEC, seed=(0,)), build(SPEC, seed=(0,))
+    wanted = torch.randn(3, 4)
+    given = given_weight(network, wanted)
+    assert torch.equal(given.head.weight, wanted)
+    assert all(torch.equal(v, plain.state_dict()[n]) for n, v in given.state_dict().items() if n != "head.weight")
+    with pytest.raises(InputError, match=r"'head.weight' is \[3, 4\]: it cannot become \[4, 3\]"):
+        given_weight(network, wanted.T)
+    with pytest.raises(InputError, match="no weight 'head.wait'"):
+        given_weight(network, wanted, weight="head.wait")
