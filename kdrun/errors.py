@@ -17,6 +17,7 @@ __all__ = [
     "InputError",
     "Interrupted",
     "KdrunError",
+    "Pruned",
     "RunError",
     "StoreError",
     "concealed",
@@ -119,6 +120,10 @@ class RunError(KdrunError):
 
 class Diverged(RunError):
     """A loss became NaN or infinite."""
+
+
+class Pruned(RunError):
+    """A search ended the run, which was behind others at the same epoch."""
 
 
 class Interrupted(RunError):

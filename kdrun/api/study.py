@@ -33,7 +33,7 @@ from kdrun.runtime.progress import Fan, Reporter
 
 __all__ = ["Study", "StudyOutcome", "label_of"]
 
-WITHOUT_EFFECT = ("store", "runs", "plugins", "tracker", "launcher", "hardware", "checkpoint_seconds")
+WITHOUT_EFFECT = ("store", "runs", "plugins", "tracker", "launcher", "sweeper", "hardware", "checkpoint_seconds")
 """Settings that say where and with what a study is run, not what it computes."""
 
 LONGEST = 60

@@ -33,6 +33,7 @@ EXTRAS = {
     "mlflow": (("mlflow",), "tracker=mlflow"),
     "tensorboard": (("tensorboard",), "tracker=tensorboard"),
     "onnx": (("onnx", "onnxruntime", "onnxscript"), "kdrun export --format onnx, kdrun predict FILE.onnx"),
+    "optuna": (("optuna",), "sweeper=optuna: a search for the best settings"),
     "cluster": (("hydra_plugins.hydra_joblib_launcher",), "launcher=joblib, launcher=slurm"),
 }
 

@@ -6,18 +6,19 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kdrun.commands.output import say
 from kdrun.config.guard import OF_THE_USER
 from kdrun.config.layers import parse_text
 from kdrun.engine.multiruns import Multirun, newest_multirun
-from kdrun.errors import InputError, KdrunError
+from kdrun.engine.told import Told
+from kdrun.errors import InputError, KdrunError, RunError
 from kdrun.grammar.measurements import in_table
 from kdrun.report.tables import arm_table, text_table
 
-__all__ = ["RETRY", "Told", "Value", "is_multirun", "keep", "meant", "retried", "summed_up", "sweep_table"]
+__all__ = ["RETRY", "found_by", "is_multirun", "keep", "meant", "retried", "summed_up", "sweep_table"]
 
 RETRY = "--retry-failed"
 
@@ -25,30 +26,6 @@ FLAGS = ("-m", "--multirun")
 
 Swept = dict[str, dict[int, Mapping[str, float]]]
 """What was swept, but the seed → seed → figures."""
-
-
-@dataclass
-class Told:
-    """What a job of a multirun says of itself, also from another process: what was swept, its figures, its exit code, why it failed."""
-
-    words: list[str]
-    metrics: dict[str, float] = field(default_factory=dict)
-    code: int = 0
-    error: str = ""
-
-
-class Value(float):
-    """A job's objective, NaN of one that failed, as sweepers read it, with all that the job says."""
-
-    told: Told
-
-    def __new__(cls, value: float, told: Told) -> Value:
-        made = super().__new__(cls, value)
-        made.told = told
-        return made
-
-    def __getnewargs__(self) -> tuple[float, Told]:  # type: ignore[override]
-        return float(self), self.told
 
 
 def is_multirun(arguments: Sequence[str]) -> bool:
@@ -78,6 +55,19 @@ def summed_up(recipe: str, jobs: Sequence[Told]) -> int:
         again = f"again, these alone: kdrun run {shlex.quote(recipe)} -m {RETRY}"
         say("\n".join([f"kdrun: {len(failed)} of {len(jobs)} jobs failed:", *told, again]), file=sys.stderr)
     return max((job.code for job in jobs), default=0)
+
+
+def found_by(returned: Sequence[Any], recipe: str) -> int | None:
+    """Say what a search found, if one did, and return the exit code: that of a failed run where no trial ended well."""
+    if len(returned) != 1 or isinstance(returned[0], Told | float | None):
+        return None
+    from kdrun.report.trials import best_lines, failed_lines, trial_table
+
+    found = returned[0]
+    say(f"\n{trial_table(found)}\n\n{best_lines(found, recipe)}")
+    if lines := failed_lines(found):
+        say("\n".join([f"kdrun: {lines[0]}", *lines[1:]]), file=sys.stderr)
+    return 0 if found.best else RunError.exit_code
 
 
 def keep(swept: Swept, words: Sequence[str], metrics: Mapping[str, float]) -> None:

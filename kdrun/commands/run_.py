@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdrun.commands.failure import in_a_line, unexpected
-from kdrun.commands.multirun import RETRY, Told, Value, is_multirun, meant, retried, summed_up
+from kdrun.commands.multirun import RETRY, found_by, is_multirun, meant, retried, summed_up
 from kdrun.commands.output import say
 from kdrun.config.experiment import Experiment
 from kdrun.config.paths import RecipeFile, find_recipe
 from kdrun.engine.multiruns import Multirun
-from kdrun.errors import KdrunError
+from kdrun.engine.told import Told, Value
+from kdrun.errors import KdrunError, Pruned
 from kdrun.report.tables import number, objective_line
+from kdrun.runtime.progress import Fan
 from kdrun.runtime.reporters import make_reporter
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ Runs a recipe once, or with -m (--multirun) once for each combination of comma-s
   kdrun run loku arm=gd scale=smoke unlearn.steps=100
   kdrun run kd -m seed=0,1,2 arm=kd,scratch transfer.temperature=2,4
   kdrun run kd -m "transfer=glob(*kd*)"
+  kdrun run kd -m sweeper=optuna "optimizer.lr=tag(log,interval(0.001,0.3))" hydra.sweeper.n_trials=30
   kdrun run kd -m --retry-failed          what failed, was cut off or had not begun of the last multirun
 
 A node of the graph is addressed by its name (kdrun show RECIPE), arm= and scale= choose the recipe's.
@@ -49,13 +52,22 @@ def main(arguments: Sequence[str]) -> int:
         given, before = retried(recipe.name, arguments[0], given)
     jobs = _Jobs(recipe, given, before)
     try:
-        returned = app(recipe, given, jobs.run, jobs.expect if is_multirun(given) else None)
+        returned = app(recipe, given, jobs.run, jobs.expect if is_multirun(given) else None, _sweeper)
     finally:
         jobs.close()
+    if (code := found_by(returned, arguments[0])) is not None:
+        return code
     if len(jobs.here) == 1 and jobs.failures:
         raise jobs.failures[0]
     elsewhere = [getattr(value, "told", value) for value in returned]
     return summed_up(arguments[0], jobs.here or [told for told in elsewhere if isinstance(told, Told)])
+
+
+def _sweeper() -> Any:
+    """The sweeper of a search."""
+    from kdrun.engine.searching import OptunaSweeper
+
+    return OptunaSweeper()
 
 
 class _Jobs:
@@ -100,19 +112,24 @@ class _Jobs:
             told.metrics, value = dict(outcome.metrics), outcome.reached.value if outcome.reached else None
         except BrokenPipeError:
             raise
+        except Pruned as error:
+            value, told.state, told.error = math.nan, "pruned", _cause(error)
+            say(f"[{' '.join(told.words)}] pruned: {told.error}")
         except Exception as error:  # Hydra would add lines of its own
             self.failures.append(error)
             value, told.error = math.nan, _cause(error)
-            told.code = error.exit_code if isinstance(error, KdrunError) else 1
+            told.state, told.code = "failed", error.exit_code if isinstance(error, KdrunError) else 1
             self._say(error, " ".join(told.words))
         except BaseException:
             self._tell(overrides, " ".join(told.words), "interrupted")
             raise
-        self._tell(overrides, " ".join(told.words), "failed" if told.code else "finished", error=told.error or None)
+        self._tell(overrides, " ".join(told.words), told.state, error=told.error or None)
         self.here.append(told)
         return told if value is None else Value(value, told)
 
     def _outcome(self, overrides: list[str], words: str) -> Outcome:
+        from hydra.core.hydra_config import HydraConfig
+
         from kdrun.config.hydra_app import experiment_of
 
         finished = self.record.finished(overrides) if self.record is not None and self.before is not None else None
@@ -123,6 +140,7 @@ class _Jobs:
         return run_experiment(
             experiment,
             label=f"[{words}] ",
+            trial=dict(HydraConfig.get().sweeper),
             records=finished,
             begun=lambda folder: self._tell(overrides, words, "running", records=folder.name),
         )
@@ -148,17 +166,27 @@ def run_experiment(
     experiment: Experiment,
     *,
     label: str = "",
+    trial: Mapping[str, Any] | None = None,
     records: Path | None = None,
     begun: Callable[[Path], None] = lambda folder: None,
 ) -> Outcome:
-    """Run one experiment with records, trackers and progress; prints its metrics. ``begun`` hears where the records lie."""
+    """Run one experiment with records, trackers and progress; prints its metrics. ``begun`` hears where the records lie.
+
+    ``trial`` are the settings of the sweeper that asks for it, if one does.
+    """
     reporter = make_reporter(label)
     reporter.preparing(f"{experiment.recipe}: checking and planning")
     try:
         from kdrun.engine.recording import run_recorded
         from kdrun.engine.session import Session
 
-        outcome, folder = run_recorded(Session(experiment, reporter), records, begun)
+        session = Session(experiment, reporter)
+        if trial is not None and trial.get("trial") is not None:
+            from kdrun.engine.pruning import pruning_of
+
+            if (pruning := pruning_of(trial, session.graph)) is not None:
+                session.executor.reporter = Fan(reporter, pruning)
+        outcome, folder = run_recorded(session, records, begun)
     finally:
         reporter.close()
     for name, value in sorted(outcome.metrics.items()):

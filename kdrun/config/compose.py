@@ -13,7 +13,7 @@ from typing import Any
 
 from kdrun.config.experiment import Experiment
 from kdrun.config.files import short
-from kdrun.config.guard import expand_home, guard
+from kdrun.config.guard import OF_HYDRA, expand_home, guard
 from kdrun.config.layers import COMMAND_LINE, Override, apply, parse_text, records
 from kdrun.config.locate import locate
 from kdrun.config.options import Options
@@ -207,11 +207,11 @@ class Composer:
         added: dict[str, str] = {}
         for place, row in enumerate(rows):
             if row.path in known and (isinstance(row.value, str) or row.value is None):
-                if row.path not in own and row.path != "launcher" and row.value is not None:
+                if row.path not in own and row.path not in OF_HYDRA and row.value is not None:
                     added[row.path] = row.value
                 else:
                     chosen[row.path] = (row.value, place)
-        choices = self.options.completed({g: option for g, (option, _) in chosen.items() if g != "launcher"})
+        choices = self.options.completed({g: option for g, (option, _) in chosen.items() if g not in OF_HYDRA})
         dropped = frozenset(g for g in choices if g in VALUE_GROUPS and choices[g] != own.get(g))
         config = copied(self.options.merged(choices, added, dropped))
         for place, row in enumerate(rows):

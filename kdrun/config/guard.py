@@ -23,7 +23,7 @@ from kdrun.errors import InputError, KdrunError
 from kdrun.grammar.overlay import place
 from kdrun.registry import catalog_with
 
-__all__ = ["OF_THE_USER", "checked_defaults", "checked_option", "expand_home", "guard", "refuse_hydra"]
+__all__ = ["OF_HYDRA", "OF_THE_USER", "checked_defaults", "checked_option", "expand_home", "guard", "refuse_hydra"]
 
 OF_THE_USER = {
     "plugins": "which code is imported",
@@ -31,9 +31,13 @@ OF_THE_USER = {
     "runs": "where records are written",
     "tracker": "where figures are sent",
     "launcher": "where runs are started",
+    "sweeper": "which runs are started",
     "hydra": "how Hydra runs",
 }
 """What the user alone may say, and what it decides. The rest anybody may say: it computes, and reads what ``places`` lets it read."""
+
+OF_HYDRA = ("launcher", "sweeper")
+"""Groups whose options are settings of Hydra's."""
 
 SETTINGS = ("plugins", "store", "runs")
 """Those of them that are settings at the top of a configuration."""
@@ -184,8 +188,9 @@ def _out_of_bounds(layered: Experiment, read: Read) -> InputError:
 
 
 def _is_of_hydra(path: Path) -> bool:
-    """Whether a file may speak of Hydra: the primary config and the launchers of the installed package."""
-    return is_installed(path) and (path == conf_dir() / "config.yaml" or path.parent == conf_dir() / "launcher")
+    """Whether a file may speak of Hydra: the primary config, the launchers and the sweepers of the installed package."""
+    own = [conf_dir() / name for name in OF_HYDRA]
+    return is_installed(path) and (path == conf_dir() / "config.yaml" or path.parent in own)
 
 
 def refuse_hydra(path: Path) -> None:

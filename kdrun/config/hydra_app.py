@@ -18,18 +18,20 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from hydra.types import RunMode
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Experiment, Selection
+from kdrun.config.guard import OF_HYDRA
 from kdrun.config.hydra_state import own_hydra, own_resolvers, whole_complaints
 from kdrun.config.library import choosing, search_path_of
 from kdrun.config.messages import plain
 from kdrun.config.paths import RecipeFile, group_options, groups
 from kdrun.config.places import refuse_led_away
 from kdrun.config.readable import readable
-from kdrun.config.sweeps import refuse_empty_glob, refuse_many
+from kdrun.config.sweeps import is_search, refuse_empty_glob, refuse_many, register_search
 from kdrun.errors import InputError
 from kdrun.grammar.objective import parse_objective
 
@@ -65,9 +67,13 @@ class Loader(ConfigLoaderImpl):
     def load_sweep_config(self, *arguments: Any, **named: Any) -> Any:
         """The configuration of a job. Sweepers ask for each one before the first is launched."""
         config = super().load_sweep_config(*arguments, **named)
-        if self.expect is not None:
-            self.expect(list(config.hydra.overrides.task), str(config.get("runs") or "runs"))
+        self.told(list(config.hydra.overrides.task), str(config.get("runs") or "runs"))
         return config
+
+    def told(self, overrides: Sequence[str], runs: str) -> None:
+        """A job that is to be run, and the folder of records."""
+        if self.expect is not None:
+            self.expect(overrides, runs)
 
     def get_group_options(
         self,
@@ -130,8 +136,8 @@ class Loader(ConfigLoaderImpl):
             config.hydra.sweep.dir = str(_where_runs_lie(experiment))
             _keep_by_itself(config)
         _give_goal(config, experiment, parsed)
-        launcher = [o for o in config.hydra.overrides.task if o.startswith("launcher=")]
-        config.hydra.overrides.hydra.extend(launcher)
+        chosen = [o for o in config.hydra.overrides.task if o.startswith(tuple(f"{group}=" for group in OF_HYDRA))]
+        config.hydra.overrides.hydra.extend(chosen)
         config.hydra.overrides.task = [o.input_line for o in own]
         with open_dict(config.hydra):
             config.hydra.runtime.choices.update({k: v for k, v in experiment.choices.items() if v is not None})
@@ -197,7 +203,7 @@ def _give_goal(config: Any, experiment: Experiment, given: Sequence[Any]) -> Non
 
 
 def _is_hydras(override: Any) -> bool:
-    return bool(override.is_hydra_override()) or override.key_or_group == "launcher"
+    return bool(override.is_hydra_override()) or override.key_or_group in OF_HYDRA
 
 
 def experiment_of(recipe: RecipeFile, texts: Sequence[str]) -> Experiment:
@@ -213,6 +219,7 @@ def _initialised(recipe: RecipeFile, *, completing: bool, expect: Expect | None)
     from hydra._internal.hydra import Hydra
     from hydra.core.global_hydra import GlobalHydra
 
+    register_search()
     with own_hydra(), own_resolvers(), whole_complaints():
         hydra = Hydra(task_name="kdrun", config_loader=Loader(recipe, completing=completing, expect=expect))
         GlobalHydra.instance().initialize(hydra)
@@ -221,11 +228,15 @@ def _initialised(recipe: RecipeFile, *, completing: bool, expect: Expect | None)
 
 
 def app(
-    recipe: RecipeFile, arguments: Sequence[str], task: Callable[[Any], Any], expect: Expect | None = None
+    recipe: RecipeFile,
+    arguments: Sequence[str],
+    task: Callable[[Any], Any],
+    expect: Expect | None = None,
+    search: Callable[[], Sweeper] | None = None,
 ) -> list[Any]:
     """Run ``task`` for the configuration, or the configurations, that the command line describes, or show what it asks for.
 
-    ``expect`` hears of the jobs of a multirun before. Returns what the jobs of a multirun returned, wherever they ran. Raises ``InputError`` for what cannot be composed.
+    ``expect`` hears of the jobs of a multirun before, and ``search`` makes the sweeper of ``sweeper=optuna``. Returns what the jobs of a multirun returned, wherever they ran. Raises ``InputError`` for what cannot be composed.
     """
     from hydra._internal.utils import get_args_parser
 
@@ -251,12 +262,24 @@ def app(
             hydra.show_info(given.info, config_name="config", overrides=given.overrides)
         elif given.shell_completion:
             hydra.shell_completion(config_name="config", overrides=given.overrides)
+        elif given.multirun and search is not None and is_search(given.overrides):
+            returned = [_searched(hydra, search(), [*given.overrides, "hydra.mode=MULTIRUN"], task)]
         elif given.multirun:
             batches = hydra.multirun("config", task, [*given.overrides, "hydra.mode=MULTIRUN"])
             returned = [job.return_value for batch in batches for job in batch] if isinstance(batches, list) else []
         else:
             hydra.run("config", task, [*given.overrides, "hydra.mode=RUN"])
     return returned
+
+
+def _searched(hydra: Any, sweeper: Sweeper, overrides: list[str], task: Callable[[Any], Any]) -> Any:
+    """A multirun by a sweeper that is no plug-in of Hydra's, which takes these from packages of their own."""
+    from hydra._internal.callbacks import Callbacks
+
+    config = hydra.compose_config("config", overrides, run_mode=RunMode.MULTIRUN, with_log_configuration=True)
+    context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(config))
+    sweeper.setup(hydra_context=context, task_function=task, config=config)
+    return sweeper.sweep(arguments=list(config.hydra.overrides.task))
 
 
 def _parsed(parser: Any, arguments: Sequence[str]) -> Any:

@@ -37,7 +37,7 @@ from kdrun.runtime.files import (
 __all__ = ["Entry", "Store", "default_root", "refuse_foreign"]
 
 
-FOLDERS = ("objects", "locks", "tmp", "checkpoints", "checkpoints/tmp", "leases", "named", "corrupt")
+FOLDERS = ("objects", "locks", "tmp", "checkpoints", "checkpoints/tmp", "leases", "named", "corrupt", "studies")
 """The folders of a store, none of which is a link."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdrun.errors import printable
@@ -25,6 +25,9 @@ class Reporter:
 
     def advanced(self, name: str, done: int, **values: float) -> None:
         """``done`` steps of a stage are over; ``values`` are its latest figures."""
+
+    def validated(self, name: str, epoch: int, scores: Mapping[str, float]) -> None:
+        """The scores of a stage on the rows set aside for it, after so many epochs. Whoever hears may end it by raising ``Pruned``."""
 
     def stage_finished(self, name: str, seconds: float) -> None:
         """A stage's result is in the store."""
@@ -96,6 +99,10 @@ class Fan(Reporter):
     def advanced(self, name: str, done: int, **values: float) -> None:
         for one in self.inner:
             one.advanced(name, done, **values)
+
+    def validated(self, name: str, epoch: int, scores: Mapping[str, float]) -> None:
+        for one in self.inner:
+            one.validated(name, epoch, scores)
 
     def stage_finished(self, name: str, seconds: float) -> None:
         for one in self.inner:

@@ -113,7 +113,19 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     if not about:
         return {}
     seed = f"seed {about.get('seed')}"
-    apart = ("arm=", "scale=", "seed=", "store=", "runs=", "tracker", "hardware", "launcher=", "plugins=", "recipes=")
+    apart = (
+        "arm=",
+        "scale=",
+        "seed=",
+        "store=",
+        "runs=",
+        "tracker",
+        "hardware",
+        "launcher=",
+        "sweeper=",
+        "plugins=",
+        "recipes=",
+    )
     said = [text for text in about.get("overrides") or () if not text.startswith(apart)]
     tags = [str(about[name])[:64] for name in ("arm", "scale", "method") if about.get(name)]
     name = " ".join([str(about.get("arm") or about.get("method") or about.get("recipe")), seed, *said])[:128]

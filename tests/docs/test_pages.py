@@ -16,6 +16,7 @@ from kdrun.config.compose import Composer
 from kdrun.config.experiment import Selection
 from kdrun.config.hydra_app import Loader
 from kdrun.config.paths import find_recipe, template_dir
+from kdrun.config.search_space import parse_space
 from kdrun.errors import InputError
 from kdrun.graph.check import check
 from kdrun.registry import catalog_with
@@ -91,7 +92,13 @@ def expanded(recipe: str, texts: list[str], many: bool) -> list[list[str]]:
         return [texts]
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    parser = OverridesParser.create(config_loader=Loader(find_recipe(recipe)))
+    loader = Loader(find_recipe(recipe))
+    if "sweeper=optuna" in texts:  # one trial stands for all
+        knobs, fixed = parse_space(
+            [text for text in texts if not text.startswith(("sweeper=", "hydra."))], None, loader
+        )
+        return [[*fixed, *(knob.override(knob.first()) for knob in knobs)]]
+    parser = OverridesParser.create(config_loader=loader)
     found = []
     for text in texts:
         parsed = parser.parse_overrides([text])[0]

@@ -51,6 +51,8 @@ def fit(training: Training, length: Length, context: Context) -> list[dict[str, 
         context.reporter.log(context.name, count, {k: v for k, v in row.items() if k not in ("epoch", "step")})
         epoch, within = epoch + 1, 0
         context.reporter.advanced(context.name, min(epoch * length.per_epoch, length.steps), **record.latest)
+        if scores:
+            context.reporter.validated(context.name, epoch, scores)
         if training.validation is not None and training.validation.over:
             best = training.validation.best["epoch"]
             context.reporter.message(f"{context.name}: ended after epoch {epoch}, none was better since epoch {best}")
