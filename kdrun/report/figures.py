@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from kdrun.claims import Verdict, mean_interval
 from kdrun.errors import printable
 
-__all__ = ["claims_plot", "curves_plot", "metric_plot", "points_plot", "scenes_plot", "trade_plot"]
+__all__ = ["claims_plot", "curves_plot", "curves_plots", "metric_plot", "points_plot", "scenes_plot", "trade_plot"]
 
 Curves = Mapping[str, Mapping[int, Sequence[Mapping[str, Any]]]]
 COLORS = ("#3b6fb6", "#d1702d", "#4f9a5b", "#b04a5a", "#7b5ea7", "#8c6d46", "#3f9aa8", "#888888")
@@ -30,6 +31,10 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
+
+
+LINES, DIGITS = re.compile(r' d="[^"]*"'), re.compile(r"(\.\d\d)\d+")
+"""The lines of a drawing, and digits of theirs that nobody sees."""
 
 
 @contextlib.contextmanager
@@ -51,7 +56,7 @@ def _svg(figure: Any) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return LINES.sub(lambda found: DIGITS.sub(r"\1", found[0]), text[text.index("<svg") :])
 
 
 def _plain(name: str) -> str:
@@ -108,56 +113,89 @@ def claims_plot(verdicts: Sequence[Verdict]) -> str:
     return _svg(figure)
 
 
+MOST_EPOCHS, MOST_POINTS = 150, 4000
+"""How many epochs of a curve, and points of all curves of a stage, are drawn, evenly spaced: more are finer than a screen shows, and weigh."""
+
+
+def curves_plot(stage: str, curves: Curves) -> str:
+    """Loss terms of one stage, and its validation, over epochs, on linear axes; see ``curves_plots``."""
+    return curves_plots(stage, curves, scales=("linear",))[0]
+
+
 @_own_style()
-def curves_plot(stage: str, curves: Curves, *, log: bool = False) -> str:
+def curves_plots(
+    stage: str, curves: Curves, *, scales: Sequence[Literal["linear", "log"]] = ("linear", "log")
+) -> list[str]:
     """Loss terms of one stage, and its validation, over epochs: mean over seeds, and the range as a band, one panel a term.
 
-    ``log``: on a logarithmic axis, where all values are above 0.
+    One drawing for each of ``scales``; on a logarithmic one, panels stay linear where not all values are above 0. Of long
+    curves ``MOST_EPOCHS`` epochs are drawn.
     """
     terms = sorted(
         {k for runs in curves.values() for rows in runs.values() for r in rows if r["stage"] == stage for k in r}
         - {"stage", "epoch", "step"}
     )
-    legend_rows = math.ceil(len(curves) / 5)
-    figure = _figure(max(min(3.4 * len(terms), 10.2), 5.0), 2.6 * math.ceil(len(terms) / 3) + 0.22 * legend_rows)
-    panels = figure.subplots(math.ceil(len(terms) / 3), min(len(terms), 3), squeeze=False).flatten()
+    if not terms:
+        return [""] * len(scales)
+    figure, panels = _panels(len(terms), legend_rows=math.ceil(len(curves) / 5))
+    shown: dict[str, Any] = {}
+    most = max(min(MOST_EPOCHS, MOST_POINTS // (len(curves) * len(terms))), 25)
     for axes, term in zip(panels, terms, strict=False):
         for i, (arm, runs) in enumerate(curves.items()):
             series = [
-                [(r["epoch"], r[term]) for r in rows if r["stage"] == stage and r.get(term) is not None]
+                {r["epoch"]: r[term] for r in rows if r["stage"] == stage and r.get(term) is not None}
                 for rows in runs.values()
             ]
-            series = [s for s in series if s]
-            if not series:
-                continue
-            epochs = sorted({e for s in series for e, _ in s})  # a seed that ended earlier has fewer
-            columns = [[v for s in series for at, v in s if at == e] for e in epochs]
-            means = [sum(c) / len(c) for c in columns]
-            axes.plot(
-                epochs,
-                means,
-                color=COLORS[i % len(COLORS)],
-                lw=1.5,
-                label=_plain(arm),
-                marker="o" if len(epochs) == 1 else "",
-            )
-            axes.fill_between(
-                epochs,
-                [min(c) for c in columns],
-                [max(c) for c in columns],
-                color=COLORS[i % len(COLORS)],
-                alpha=0.15,
-                lw=0,
-            )
+            line = _draw_band(axes, [s for s in series if s], COLORS[i % len(COLORS)], most)
+            if line is not None:
+                shown.setdefault(_plain(arm), line)
         axes.set_title(_plain(term), fontsize=9)
-        if log and axes.dataLim.y0 > 0:
-            axes.set_yscale("log")
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.2)
-    shown = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(shown.values(), shown, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
-    for axes in panels[len(terms) :]:
-        axes.set_visible(False)
+    figure.legend(shown.values(), shown, loc="lower center", ncols=5, fontsize=8, frameon=False)
+    return [_on_scale(figure, panels, scale) for scale in scales]
+
+
+def _panels(count: int, *, legend_rows: int) -> tuple[Any, list[Any]]:
+    """A figure with panels at fixed places, up to three in a row: to measure every label first takes as long as to draw them."""
+    from matplotlib.figure import Figure
+
+    rows, columns = math.ceil(count / 3), min(count, 3)
+    width, below = max(3.4 * columns, 5.0), 0.22 * legend_rows + 0.5
+    height = 2.4 * rows + 0.25 + 0.22 * legend_rows
+    figure = Figure(figsize=(width, height))
+    share = {"left": 0.6 / width, "right": 1 - 0.15 / width, "bottom": below / height, "top": 1 - 0.25 / height}
+    grid = figure.add_gridspec(rows, columns, **share, wspace=0.28, hspace=0.45)
+    return figure, [figure.add_subplot(grid[i // columns, i % columns]) for i in range(count)]
+
+
+def _draw_band(axes: Any, series: Sequence[Mapping[int, float]], color: str, most: int) -> Any:
+    """Draw the mean of several series over epochs, ``most`` of them, and their range; the line, or None where there is nothing."""
+    import numpy as np
+
+    epochs = sorted({epoch for s in series for epoch in s})  # a seed that ended earlier has fewer
+    if not epochs:
+        return None
+    if len(epochs) > most:
+        epochs = [epochs[i] for i in np.linspace(0, len(epochs) - 1, most).round().astype(int)]
+    values = [[s[epoch] for s in series if epoch in s] for epoch in epochs]
+    at, means = np.array(epochs), np.array([sum(v) / len(v) for v in values])
+    if len(series) > 1:
+        low, high = (np.array([bound(v) for v in values]) for bound in (min, max))
+        axes.fill_between(at, low, high, color=color, alpha=0.15, lw=0)
+    return axes.plot(at, means, color=color, lw=1.5, marker="o" if len(epochs) == 1 else "")[0]
+
+
+def _on_scale(figure: Any, panels: Sequence[Any], scale: str) -> str:
+    """The figure as SVG on a scale; labels of a logarithmic axis are plain, which is quicker than set as mathematics."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    for axes in panels if scale == "log" else ():
+        if axes.dataLim.y0 > 0:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
+            axes.yaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     return _svg(figure)
 
 

@@ -18,7 +18,7 @@ from kdrun.config.writing import yaml_text
 from kdrun.report.figures import Curves, claims_plot, curves_plot, metric_plot
 from kdrun.report.tables import MARKS, arm_table, figures, metrics_of, tally
 
-__all__ = ["Page", "write_page"]
+__all__ = ["Page", "digest_on_page", "write_page"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Page:
 def write_page(path: Path, page: Page) -> None:
     """Render ``page`` to ``path``, unless it is there and shows the same. Raises ``StoreError`` if it cannot be written."""
     content = _digest(page)
-    if _shown(path) == content:
+    if digest_on_page(path) == content:
         return
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -123,8 +123,10 @@ def _digest(page: Page) -> str:
     return hashlib.sha256(b"".join([shown.encode(), *sources])).hexdigest()
 
 
-def _shown(path: Path) -> str:
+def digest_on_page(path: Path) -> str:
     """The hash of what a page on disk shows; empty if there is none."""
+    if path.is_symlink() or not path.is_file():
+        return ""
     try:
         with path.open(encoding="utf-8") as file:
             found = re.search(r'<meta name="kdrun-content" content="(\w+)">', file.read(1000))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kdrun.engine.query import RecordedRun
 from kdrun.engine.records import recorded_runs, write_record
 from kdrun.errors import printable
+from kdrun.report.page import digest_on_page
 from kdrun.report.records_read import studies_in
 from kdrun.report.site_pages import index_row, recipe_page
 from kdrun.report.site_runs import run_page, runs_page
@@ -37,22 +40,25 @@ def write_site(runs: Path, output: Path) -> tuple[Path, int]:
     for study in studies:
         href = f"papers/{_slug(study.folder.relative_to(runs))}.html"
         own = {run.folder: f"../{hrefs[run.folder]}" for run in study.runs if run.folder in hrefs}
-        site.write(
-            href, "recipe.html", recipe_page(study, own), runs_href=f"../{sweeps.get(study.recipe, 'index.html')}"
-        )
+        more = {"runs_href": f"../{sweeps.get(study.recipe, 'index.html')}"}
+        read = _files([study.folder, *(run.folder for run in study.runs)])
+        page = functools.partial(recipe_page, study, own)
+        site.write(href, "recipe.html", page, digest=_digest(read, own, more), **more)
         index.append({"href": href, **index_row(study)})
     for recipe, found in by_recipe.items():
-        page = runs_page(recipe, found, {run.folder: f"../{hrefs[run.folder]}" for run in found})
-        site.write(sweeps[recipe], "runs.html", page)
+        own = {run.folder: f"../{hrefs[run.folder]}" for run in found}
+        site.write(sweeps[recipe], "runs.html", functools.partial(runs_page, recipe, found, own))
+        more = {"runs_href": f"../{sweeps[recipe]}"}
         for run in found:
-            site.write(hrefs[run.folder], "run.html", run_page(run), runs_href=f"../{sweeps[recipe]}")
+            digest = _digest(_files([run.folder]), run.record, more)
+            site.write(hrefs[run.folder], "run.html", functools.partial(run_page, run), digest=digest, **more)
     told = [
         {"recipe": recipe, "href": sweeps[recipe], "runs": len(found), "bad": _bad(found)}
         for recipe, found in by_recipe.items()
     ]
     count = sum(len(found) for found in by_recipe.values())
     front = {"title": "What was run", "studies": index, "sweeps": told, "count": len(studies), "runs": count}
-    return site.write("index.html", "index.html", front), site.pages
+    return site.write("index.html", "index.html", lambda: front), site.pages
 
 
 def _bad(runs: Sequence[RecordedRun]) -> int:
@@ -98,12 +104,16 @@ class _Site:
             target.unlink(missing_ok=True)
             shutil.copyfile(Path(__file__).parent / "assets" / name, target)
 
-    def write(self, href: str, template: str, content: Mapping[str, Any], **more: Any) -> Path:
-        """Render a page, unless it is there and the same."""
+    def write(
+        self, href: str, template: str, content: Callable[[], Mapping[str, Any]], *, digest: str = "", **more: Any
+    ) -> Path:
+        """Render a page, unless it is there and the same; with a ``digest`` of all that it shows, without making it to see."""
         path = self.output / href
-        root = "../" * href.count("/")
-        text = self.environment.get_template(f"site/{template}").render(**{**content, **more}, root=root)
         self.pages += 1
+        if digest and digest_on_page(path) == digest:
+            return path
+        more |= {"root": "../" * href.count("/"), "digest": digest}
+        text = self.environment.get_template(f"site/{template}").render(**{**content(), **more})
         try:
             if path.is_file() and not path.is_symlink() and path.read_text(encoding="utf-8") == text:
                 return path
@@ -111,6 +121,31 @@ class _Site:
             pass
         ensure_folder(path.parent, self.output)
         return write_record(path, text)
+
+
+def _files(folders: Iterable[Path]) -> list[Path]:
+    """The records in folders that pages read."""
+    return [path for folder in folders for path in sorted(folder.glob("*.*")) if path.suffix in (".json", ".yaml")]
+
+
+def _digest(files: Iterable[Path], *more: Any) -> str:
+    """A hash of what stands in files, of what else a page shows, and of when the code that draws it was last changed."""
+    found = hashlib.sha256(f"{_code()} {more}".encode())
+    for path in files:
+        try:
+            content = path.read_bytes() if path.is_file() else b""
+        except OSError:
+            content = b""
+        found.update(f"{path} {len(content)} ".encode())
+        found.update(content)
+    return found.hexdigest()
+
+
+@functools.cache
+def _code() -> str:
+    """When each file of kdrun was last changed."""
+    files = sorted(p for p in Path(__file__).parents[1].rglob("*") if p.suffix in (".py", ".html"))
+    return " ".join(str(path.stat().st_mtime_ns) for path in files)
 
 
 def _embedded(value: Any) -> str:

@@ -6,13 +6,13 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kdrun.engine.query import RecordedRun, is_lowest_best, metrics_of_runs
 from kdrun.engine.records import read_if_sound
 from kdrun.errors import concealed
 from kdrun.report.exhibits import exhibits_of
-from kdrun.report.figures import curves_plot
+from kdrun.report.figures import curves_plots
 from kdrun.report.records_read import OF_THE_PLACE, OF_THE_WHOLE, mapping_in
 from kdrun.report.tables import number
 
@@ -79,7 +79,7 @@ def run_page(run: RecordedRun) -> dict[str, Any]:
         "title": run.folder.name,
         "run": run,
         "metrics": [[name, number(value)] for name, value in sorted(run.metrics.items())],
-        "curves": {stage: both[0] for stage, both in _own_curves(run).items()} if alone else {},
+        "curves": _own_curves(run) if alone else {},
         "exhibits": exhibits_of(run),
         "stages": [[str(n), f"{s:.1f}"] for n, s in spent if isinstance(s, int | float)],
         "settings": [[n, str(v)] for n, v in _settings(run).items()],
@@ -88,9 +88,10 @@ def run_page(run: RecordedRun) -> dict[str, Any]:
     }
 
 
-def _own_curves(run: RecordedRun) -> dict[str, tuple[str, str]]:
+def _own_curves(run: RecordedRun) -> dict[str, str]:
     rows = read_if_sound(run.folder / "curves.json")
-    return curve_plots({"run": {"0": rows}}) if isinstance(rows, list) else {}
+    found = curve_plots({"run": {"0": rows}}, ["linear"]) if isinstance(rows, list) else {}
+    return {stage: drawn for stage, (drawn,) in found.items()}
 
 
 def _again(run: RecordedRun) -> str:
@@ -100,15 +101,17 @@ def _again(run: RecordedRun) -> str:
     return f"kdrun run {shlex.join([str(run.record['recipe']), *said, *more])}"
 
 
-def curve_plots(curves: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """By stage, its curves on a linear and on a logarithmic axis."""
+def curve_plots(
+    curves: Mapping[str, Any], scales: Sequence[Literal["linear", "log"]] = ("linear", "log")
+) -> dict[str, list[str]]:
+    """By stage, its curves on axes of each of ``scales``."""
     sound = {
         str(arm): {int(s): [r for r in rows if isinstance(r, Mapping) and "epoch" in r] for s, rows in runs.items()}
         for arm, runs in curves.items()
         if isinstance(runs, Mapping) and all(str(s).isdecimal() and isinstance(r, list) for s, r in runs.items())
     }
     stages = dict.fromkeys(str(r["stage"]) for runs in sound.values() for rows in runs.values() for r in rows)
-    return {stage: (curves_plot(stage, sound), curves_plot(stage, sound, log=True)) for stage in stages}
+    return {stage: curves_plots(stage, sound, scales=scales) for stage in stages}
 
 
 def around(environment: Mapping[str, Any]) -> list[list[str]]:

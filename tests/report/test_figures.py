@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import matplotlib as mpl
 import pytest
 
-from kdrun.report.figures import curves_plot, metric_plot
+from kdrun.report.figures import MOST_EPOCHS, curves_plot, curves_plots, metric_plot
 
 VALUES = {"kd": [0.5, 0.6, 0.7], "scratch": [0.4, 0.5, 0.5]}
 
@@ -37,3 +39,30 @@ def test_names_are_no_mathematics(name) -> None:
     assert drawing.startswith("<svg")
     rows = [{"stage": "fit", "epoch": 1, "step": 1, name: 0.5}]
     assert curves_plot("fit", {name: {0: rows}}).startswith("<svg")
+
+
+def numbers(drawing: str) -> list[float]:
+    import re
+
+    return [float(n) for path in re.findall(r' d="([^"]*)"', drawing) for n in re.findall(r"-?[\d.]+", path)]
+
+
+def test_a_long_curve_is_drawn_by_fewer_epochs_from_its_first_to_its_last() -> None:
+    def drawn(epochs: int) -> str:
+        rows = [{"stage": "fit", "epoch": e, "step": e, "loss": math.sin(e / 7)} for e in range(1, epochs + 1)]
+        return curves_plot("fit", {"kd": {0: rows}})
+
+    assert len(drawn(5000)) < 2 * len(drawn(MOST_EPOCHS))
+    assert len(drawn(5000)) < len(drawn(20)) + 20 * MOST_EPOCHS
+    short, long = numbers(drawn(20)), numbers(drawn(5000))
+    assert (min(short), max(short)) == pytest.approx((min(long), max(long)), abs=3.0)  # both fill the panel
+
+
+def test_scales_are_drawn_alike_one_by_one_and_together() -> None:
+    rows = {
+        s: [{"stage": "fit", "epoch": e, "step": e, "loss": 1 / (e + s), "gap": e - 2.0} for e in (1, 2, 3)]
+        for s in (0, 1)
+    }
+    linear, log = curves_plots("fit", {"kd": rows})
+    assert linear == curves_plot("fit", {"kd": rows})
+    assert log == curves_plots("fit", {"kd": rows}, scales=["log"])[0] != linear

@@ -95,6 +95,23 @@ def test_a_page_is_light_and_is_left_as_it_is_where_nothing_changed(site) -> Non
     assert {path: path.stat().st_mtime_ns for path in site.rglob("*.html")} == before
 
 
+def test_a_page_is_drawn_anew_only_where_its_records_changed(tmp_path, monkeypatch) -> None:
+    from kdrun.report import site_runs
+    from kdrun.report.site import write_site
+
+    study = write_records(tmp_path / "runs")
+    write_site(tmp_path / "runs", tmp_path / "out")
+    drawn = []
+    monkeypatch.setattr(site_runs, "curves_plots", lambda *given, **options: drawn.append(given[0]) or ["", ""])
+    write_site(tmp_path / "runs", tmp_path / "out")
+    assert drawn == []
+    curves = json.loads((study / "curves.json").read_text())
+    curves["kd"]["0"][0]["ce"] = 7.0
+    (study / "curves.json").write_text(json.dumps(curves))
+    write_site(tmp_path / "runs", tmp_path / "out")
+    assert drawn == ["fit_student"]
+
+
 def test_broken_records_leave_the_rest_of_the_site(kdrun, tmp_path) -> None:
     study = write_records(tmp_path / "runs")
     (study / "curves.json").write_text("[1]")
