@@ -52,6 +52,19 @@ def _figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def _row_axes(names: Sequence[str], height: float) -> tuple[Any, Any]:
+    """A figure with a row a name, at a fixed place that leaves them room: to measure labels takes as long as to draw them."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, height))
+    left = min(0.075 * max(map(len, names), default=0) + 0.25, 3.2) / 6.4
+    axes = figure.add_axes((left, 0.42 / height, 0.97 - left, 1 - 0.48 / height))
+    axes.set_yticks(range(len(names)), [_plain(name) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(axis="x", alpha=0.25)
+    return figure, axes
+
+
 def _svg(figure: Any) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -68,8 +81,7 @@ def _plain(name: str) -> str:
 @_own_style()
 def metric_plot(metric: str, values: Mapping[str, Sequence[float]]) -> str:
     """Every seed's value as a dot, the mean and its 95 % interval, one row an arm."""
-    figure = _figure(6.4, 0.55 + 0.36 * len(values))
-    axes = figure.subplots()
+    figure, axes = _row_axes(list(values), 0.55 + 0.36 * len(values))
     colors = [COLORS[i % len(COLORS)] for i in range(len(values))]
     dots = [(v, i, colors[i]) for i, numbers in enumerate(values.values()) for v in numbers]
     axes.scatter(
@@ -86,18 +98,14 @@ def metric_plot(metric: str, values: Mapping[str, Sequence[float]]) -> str:
         lw=1.4,
     )
     axes.scatter(means, rows, s=25, marker="D", c=colors)
-    axes.set_yticks(range(len(values)), [_plain(name) for name in values])
-    axes.set_ylim(len(values) - 0.5, -0.5)
     axes.set_xlabel(_plain(metric))
-    axes.grid(axis="x", alpha=0.25)
     return _svg(figure)
 
 
 @_own_style()
 def claims_plot(verdicts: Sequence[Verdict]) -> str:
     """The distance of each claim beyond its threshold with its interval: right of 0 is as claimed."""
-    figure = _figure(6.4, 0.6 + 0.4 * len(verdicts))
-    axes = figure.subplots()
+    figure, axes = _row_axes([v.name for v in verdicts], 0.6 + 0.4 * len(verdicts))
     for i, v in enumerate(verdicts):
         half = [[0.0], [0.0]]
         if not math.isnan(v.distance.half_width):
@@ -106,10 +114,7 @@ def claims_plot(verdicts: Sequence[Verdict]) -> str:
         axes.plot(v.distances, [i] * len(v.distances), "o", ms=3.5, alpha=0.35, color=color, mew=0)
         axes.errorbar([v.distance.mean], [i], xerr=half, fmt="D", ms=5, color=color, capsize=3, lw=1.4)
     axes.axvline(0.0, color="#444", lw=0.9, ls="--")
-    axes.set_yticks(range(len(verdicts)), [_plain(v.name) for v in verdicts])
-    axes.set_ylim(len(verdicts) - 0.5, -0.5)
     axes.set_xlabel("distance beyond the threshold, with its interval: above 0 as claimed")
-    axes.grid(axis="x", alpha=0.25)
     return _svg(figure)
 
 

@@ -111,7 +111,9 @@ def recipe_page(study: StudyRecord, hrefs: Mapping[Path, str]) -> dict[str, Any]
         "pareto": trade,
         "pareto_metric": metric,
         "plots": {m: metric_plot(m, _values(results, m)) for m in metrics_of(results)},
-        "curves": curve_plots(study.curves),
+        "curves": curve_plots(
+            {arm: study.curves[arm] for arm in dict.fromkeys([*results, *study.curves]) if arm in study.curves}
+        ),
         "exhibits": _exhibits(first, hrefs),
         "graphs": stripped,
         "apart": differences(first),
