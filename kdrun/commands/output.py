@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TextIO
 
 from kdrun.errors import printable
+from kdrun.runtime.console import write
 
 __all__ = ["say"]
 
 
 def say(text: object = "", *, file: TextIO | None = None, end: str = "\n") -> None:
     """Print a text, with characters that steer a terminal written out."""
-    print(printable(text), file=file, end=end)
+    write(printable(text), file, end=end)

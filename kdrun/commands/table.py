@@ -13,7 +13,7 @@ COMMANDS = {
     "plan": "shapes, gradients, parameters, FLOPs and keys, with no data and no weights",
     "run": "one run, or a Hydra multirun (-m)",
     "reproduce": "arms × seeds of a recipe, verdicts on its claims, a report",
-    "watch": "look on while a run or a reproduction goes on, from another terminal",
+    "watch": "look on while a run, a multirun or a reproduction goes on, from another terminal",
     "report": "a static site of all records; with a recipe, the one page of its reproduction",
     "runs": "what was run, with results: filtered, sorted, as a table, CSV, Parquet, JSON or under SQL",
     "diff": "what differs between two runs: settings, code, data, versions, and what moved",

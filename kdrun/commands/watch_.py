@@ -13,6 +13,8 @@ from typing import Any
 
 from kdrun.commands.arguments import Parser
 from kdrun.commands.output import say
+from kdrun.engine.multirun_board import board_of
+from kdrun.engine.multiruns import MULTIRUN, Multirun
 from kdrun.errors import InputError, nearest, printable
 from kdrun.runtime.board import Row
 from kdrun.runtime.journal import JOURNAL, read_journal
@@ -29,9 +31,13 @@ LINE_SECONDS = 10.0
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = Parser(prog="kdrun watch", description="Look on while a run or a reproduction goes on, from any terminal.")
+    parser = Parser(
+        prog="kdrun watch", description="Look on while a run, a multirun or a reproduction goes on, from any terminal."
+    )
     parser.add_argument(
-        "run", nargs="?", help="the folder of a run or a reproduction, or the end of its name (default: the newest)"
+        "run",
+        nargs="?",
+        help="the folder of a run, a multirun or a reproduction, or the end of its name (default: the newest)",
     )
     parser.add_argument("--runs", type=os.path.expanduser, default="runs", help="the folder of records")
     parser.add_argument("--once", action="store_true", help="say how it stands and end")
@@ -50,17 +56,17 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], list[Row]]:
-    found = read_journal(folder)
+    found = board_of(Multirun(folder)) if (folder / MULTIRUN).is_file() else read_journal(folder)
     if found is None:
-        raise InputError(f"{folder / JOURNAL} is not what a run writes")
+        raise InputError(f"{folder} has nothing that a run writes while it goes on")
     return found
 
 
 def _folder(name: str | None, runs: Path) -> Path:
     """The folder that is meant: of those under ``runs`` the newest, or the newest whose path ends so. Raises ``InputError``."""
-    if name is not None and (Path(name).expanduser() / JOURNAL).is_file():
+    if name is not None and any((Path(name).expanduser() / file).is_file() for file in (JOURNAL, MULTIRUN)):
         return Path(name).expanduser()
-    patterns = [f"{'*/' * depth}{JOURNAL}" for depth in (2, 3)]
+    patterns = [f"{'*/' * depth}{file}" for depth in (2, 3) for file in (JOURNAL, MULTIRUN)]
     found = [path for pattern in patterns for path in runs.glob(pattern) if not path.is_symlink()]
     ends = Path(name).parts if name is not None else ()
     meant = [path for path in found if path.parent.parts[-len(ends) :] == ends or not ends]
@@ -75,6 +81,8 @@ def _folder(name: str | None, runs: Path) -> Path:
 def _age(path: Path) -> tuple[float, int]:
     """By when it was written, a whole sweep before one of its runs."""
     with contextlib.suppress(OSError):
+        if path.name == MULTIRUN:
+            return round(Multirun(path.parent).updated() / 5), 1
         return round(path.stat().st_mtime / 5), -len(path.parts)
     return 0.0, 0
 

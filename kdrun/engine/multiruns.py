@@ -21,6 +21,7 @@ from typing import Any
 
 from kdrun.engine.records import is_running, new_run_folder, read_json, read_record, write_record
 from kdrun.errors import concealed
+from kdrun.runtime.journal import JOURNAL
 
 __all__ = ["MULTIRUN", "JobState", "Multirun", "newest_multirun"]
 
@@ -44,7 +45,8 @@ class JobState:
     state: str = "waiting"
     error: str | None = None
     records: Path | None = None
-    code: int = 0
+    began: float | None = None
+    updated: float | None = None
 
 
 class Multirun:
@@ -64,8 +66,8 @@ class Multirun:
         return Multirun(self.folder)._opened(recipe, given)
 
     def _opened(self, recipe: str, given: Sequence[str]) -> Multirun:
-        began = datetime.datetime.now().timestamp()
-        content = {"recipe": recipe, "given": [concealed(word) for word in given], "started": began, "closed": False}
+        words = [concealed(word) for word in given]
+        content = {"recipe": recipe, "given": words, "started": _now(), "closed": False}
         write_record(self.folder / MULTIRUN, {**content, **_here()})
         self._known = {_mark(job["overrides"]) for job in self._jobs()}
         return self
@@ -90,8 +92,8 @@ class Multirun:
         """How a job stands. That the disk refuses it hurts no run."""
         path = self.folder / f"job-{_mark(overrides)}.json"
         with contextlib.suppress(*UNREADABLE):
-            before = read_json(path) if path.is_file() and state != "running" else {}
-            content = {**before, "words": words, "state": state, **_here(), **more}
+            before = read_json(path) if path.is_file() and (state != "running" or more) else {}
+            content = {"began": _now(), **before, "words": words, "state": state, **_here(), **more}
             write_record(path, content)
 
     def about(self) -> dict[str, Any]:
@@ -125,7 +127,7 @@ class Multirun:
             if state == "running" and not is_running(told):
                 state, error = "interrupted", "the process ended without a word"
             records = self.folder.parent / Path(str(name)).name if name else None
-            return JobState(words, state, error, records, int(told.get("code", 0)))
+            return JobState(words, state, error, records, _seconds(told.get("began")), _seconds(told.get("updated")))
         except UNREADABLE:
             return JobState(words)
 
@@ -135,6 +137,12 @@ class Multirun:
         if found.state != "finished" or found.records is None or found.records.is_symlink():
             return None
         return found.records if read_record(found.records)["state"] == "finished" else None
+
+    def updated(self) -> float:
+        """When something was last heard of it, or of a job that is going on. Raises ``OSError``."""
+        running = [job.records / JOURNAL for job in self.states() if job.state == "running" and job.records is not None]
+        files = [self.folder / MULTIRUN, *self.folder.glob("job-*.json"), *(file for file in running if file.is_file())]
+        return max(file.stat().st_mtime for file in files)
 
     def unfinished(self) -> list[JobState]:
         """The jobs that failed, were interrupted or had not begun."""
@@ -153,7 +161,15 @@ def newest_multirun(runs: Path, recipe: str, given: Sequence[str] = ()) -> Multi
 
 
 def _here() -> dict[str, Any]:
-    return {"process": os.getpid(), "machine": platform.node(), "updated": datetime.datetime.now().timestamp()}
+    return {"process": os.getpid(), "machine": platform.node(), "updated": _now()}
+
+
+def _now() -> float:
+    return datetime.datetime.now().timestamp()
+
+
+def _seconds(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _mark(overrides: Sequence[str]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from kdrun.errors import printable
 from kdrun.runtime.board import Board, Row
+from kdrun.runtime.console import Lasting
 from kdrun.runtime.progress import Fan, Reporter, duration
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ class LiveReporter(Fan):
         from rich.live import Live
 
         self.prefix = printable(prefix, line=True)
-        self.console = console or Console(stderr=True)
+        self.console = console or Console(file=cast(IO[str], Lasting(sys.stderr)))
         self.board = Board()
         self.live = Live(get_renderable=self._view, console=self.console, transient=True, refresh_per_second=8)
         super().__init__(self.board, _Lines(self.console, self.prefix))
