@@ -204,18 +204,18 @@ class Composer:
     def _composed(self, rows: Sequence[Override], arm: str | None, scale: str | None) -> Experiment:
         known, own = set(groups()), self.options.own
         chosen: dict[str, tuple[str | None, int]] = {}
-        added: dict[str, str] = {}
+        added: dict[str, tuple[str, ...]] = {}
         for place, row in enumerate(rows):
-            if row.path in known and (isinstance(row.value, str) or row.value is None):
-                if row.path not in own and row.path not in OF_HYDRA and row.value is not None:
-                    added[row.path] = row.value
-                else:
-                    chosen[row.path] = (row.value, place)
+            several = _options(row.value) if row.path in known and row.path not in (*own, *OF_HYDRA) else None
+            if several:
+                added[row.path] = tuple(dict.fromkeys([*added.get(row.path, ()), *several]))
+            elif row.path in known and (isinstance(row.value, str) or row.value is None):
+                chosen[row.path] = (row.value, place)
         choices = self.options.completed({g: option for g, (option, _) in chosen.items() if g not in OF_HYDRA})
         dropped = frozenset(g for g in choices if g in VALUE_GROUPS and choices[g] != own.get(g))
         config = copied(self.options.merged(choices, added, dropped))
         for place, row in enumerate(rows):
-            if row.path in known and (isinstance(row.value, str) or row.value is None):
+            if row.path in added or (row.path in known and (isinstance(row.value, str) or row.value is None)):
                 continue
             if row.first in dropped and place < chosen[row.first][1] and not row.beside(rows[chosen[row.first][1]]):
                 continue
@@ -260,6 +260,12 @@ class Composer:
         config.update(text)
         guard(layered, config)
         return replace(layered, config=config)
+
+
+def _options(value: Any) -> list[str] | None:
+    """The options of a group that a value names, one or a list of them; None for another value."""
+    names = value if isinstance(value, list) else [value]
+    return names if names and all(isinstance(name, str) for name in names) else None
 
 
 def _left(objective: Any, skipped: Sequence[str]) -> Any:

@@ -18,7 +18,7 @@ from kdrun.errors import InputError
 __all__ = ["Library", "choosing", "search_path_of"]
 
 Choices = tuple[tuple[str, str | None], ...]
-Added = tuple[tuple[str, str], ...]
+Added = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 def search_path_of(recipe: RecipeFile | None) -> Any:
@@ -55,7 +55,9 @@ class Library:
 
         return CachingConfigRepository(ConfigRepository(config_search_path=search_path_of(self.recipe)))
 
-    def files(self, choices: Mapping[str, str | None], added: Mapping[str, str]) -> list[tuple[ConfigFile, str]]:
+    def files(
+        self, choices: Mapping[str, str | None], added: Mapping[str, tuple[str, ...]]
+    ) -> list[tuple[ConfigFile, str]]:
         """The files that take part, weakest first, each with the package that its content lands in ('' for the top).
 
         ``choices`` are options of groups that the defaults lists name, ``added`` those of others. Raises ``InputError``.
@@ -70,7 +72,8 @@ class Library:
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
         texts = choosing(self.recipe, dict(choices))
-        texts += [f"+{group}='{one_piece(option)}'" for group, option in added]
+        quoted = {group: ",".join(f"'{one_piece(option)}'" for option in options) for group, options in added}
+        texts += [f"+{group}=[{options}]" for group, options in quoted.items()]
         with own_hydra(), hydra_errors(), _without_circles(texts):
             found = create_defaults_list(
                 repo=self._repository,

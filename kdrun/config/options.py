@@ -53,12 +53,14 @@ class Options:
             )
         return choices
 
-    def sources(self, choices: Mapping[str, str | None], added: Mapping[str, str]) -> tuple[tuple[Path, str], ...]:
+    def sources(
+        self, choices: Mapping[str, str | None], added: Mapping[str, tuple[str, ...]]
+    ) -> tuple[tuple[Path, str], ...]:
         """The files that take part, weakest first, each with the package that its content lands in."""
         return tuple((file.path, package) for file, package in self._library.files(choices, added))
 
     def merged(
-        self, choices: Mapping[str, str | None], added: Mapping[str, str], dropped: frozenset[str]
+        self, choices: Mapping[str, str | None], added: Mapping[str, tuple[str, ...]], dropped: frozenset[str]
     ) -> dict[str, Any]:
         """What the files say, one over the other; of the groups ``dropped`` without what the recipe itself says."""
         label = (tuple(choices.items()), tuple(added.items()))
@@ -67,7 +69,7 @@ class Options:
         return self._merged[label]
 
     def _merge(
-        self, choices: Mapping[str, str | None], added: Mapping[str, str], dropped: frozenset[str]
+        self, choices: Mapping[str, str | None], added: Mapping[str, tuple[str, ...]], dropped: frozenset[str]
     ) -> dict[str, Any]:
         config: dict[str, Any] = {}
         for file, package in self._library.files(choices, added):

@@ -6,6 +6,8 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import os
+import platform
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,8 @@ class Keys:
             content["numerics"] = self.numerics
         if part.options.get("together") and self.processes > 1:
             content["processes"] = self.processes
+        if part.options.get("machine"):
+            content["machine"] = [platform.node(), platform.machine(), os.cpu_count()]
         if self._is_random(node, part):
             content["seed"] = self.seed_of(node)
             content["stream"] = node.name

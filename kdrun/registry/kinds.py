@@ -12,6 +12,7 @@ A decorator may carry literal options, read from the text as well:
 - ``items``: the parameter that tells how many parts a value has: for data by field, for a partition of the whole;
 - ``random``: whether a stage's result depends on the run's seed, or the parameter that makes it so (default: whether the part
   takes a generator or a context);
+- ``machine``: whether a stage's result is of the machine that it ran on, as times are: its name is then part of the key;
 - ``held_out``: for data, the splits with rows to be judged (default: ``test`` and ``…_test``);
 - ``scored``: for a part that solves or reduces, the inputs whose rows it scores or answers, and from which it learns nothing
   (``graph.provenance``);

@@ -9,7 +9,7 @@ from typing import Any
 from kdrun.claims import compared_arm
 from kdrun.engine.budgets import Budget
 
-__all__ = ["budget_table", "mean_budget", "unequal"]
+__all__ = ["budget_table", "figure", "mean_budget", "unequal"]
 
 WORDS = {
     "rows": "rows",
@@ -52,7 +52,7 @@ def budget_table(
     rows = [
         [
             arm,
-            *(_figure(getattr(budget, name)) for name in WORDS),
+            *(figure(getattr(budget, name)) for name in WORDS),
             "" if arm == method else unequal(budget, budgets[method]),
         ]
         for arm, budget in budgets.items()
@@ -68,7 +68,7 @@ def unequal(budget: Budget, method: Budget) -> str:
         if own is None or other is None or abs(own - other) <= EQUAL * max(own, other):
             continue
         ratio = own / other if other else None
-        found.append(f"{WORDS[name]} {_figure(own) if ratio is None else _multiple(ratio)}")
+        found.append(f"{WORDS[name]} {figure(own) if ratio is None else _multiple(ratio)}")
     return ", ".join(found)
 
 
@@ -76,7 +76,7 @@ def _multiple(ratio: float) -> str:
     return f"{ratio:.2g}×" if ratio < 0.1 else f"{ratio:.1f}×" if abs(ratio - 1) > 0.5 else f"{ratio:.2f}×"
 
 
-def _figure(value: float | None) -> str:
+def figure(value: float | None) -> str:
     """Three digits and a prefix (12.3k), whole numbers below ten thousand as they are; empty for what is not known."""
     if value is None:
         return ""

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kdrun.report.figures import points_plot, scenes_plot
+from kdrun.report.budgets import figure
+from kdrun.report.exhibit_figures import points_plot, scenes_plot, trade_plot
 
-__all__ = ["embedding", "images", "maps", "picture_in", "rankings", "scenes", "text_in", "texts"]
+__all__ = ["embedding", "images", "maps", "picture_in", "profile", "rankings", "scenes", "text_in", "texts"]
 
 PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/]+={0,2}")
 """What a page takes for a picture."""
@@ -153,3 +154,46 @@ def rankings(told: Content) -> Content:
             for one in told["queries"][:MOST_ROWS]
         ]
     }
+
+
+def profile(told: Content) -> Content:
+    """A line a model of its size, FLOPs and times, a drawing of its score over each, and these as numbers (``models``)."""
+    models = [_profiled(one) for one in told["models"]]
+    scores = {one["name"]: told["metrics"].get(one["scored"]) for one in models}
+    known = {name: _number(score) for name, score in scores.items() if isinstance(score, int | float)}
+    costs = {
+        cost: {one["name"]: (one["costs"][cost], [known[one["name"]]]) for one in models if one["name"] in known}
+        for cost in models[0]["costs"]
+    }
+    rows = [
+        [
+            one["name"],
+            *(figure(value) if value >= 100 else f"{value:.3g}" for value in one["costs"].values()),
+            figure(one["bytes"]),
+            f"{one['scored']} {known[one['name']]:.4g}" if one["name"] in known else "",
+        ]
+        for one in models
+    ]
+    threads = int(told["threads"])
+    return {
+        "header": ["model", *models[0]["costs"], "bytes", "score"],
+        "rows": rows,
+        "plot": trade_plot("score", costs) if len(known) > 1 else "",
+        "models": models,
+        "machine": f"{text_in(told['machine'])}, {threads} thread{'s' if threads > 1 else ''}",
+        "repeats": int(told["repeats"]),
+    }
+
+
+def _profiled(one: Mapping[str, Any]) -> dict[str, Any]:
+    times = {f"ms, batch of {int(size)}": _positive(ms) for size, ms in one["milliseconds"].items()}
+    costs = {"parameters": _positive(one["parameters"]), "FLOPs of a row": _positive(one["flops"]), **times}
+    return {"name": str(one["name"]), "scored": str(one["scored"]), "bytes": _number(one["bytes"]), "costs": costs}
+
+
+def _positive(value: Any) -> float:
+    """A number that has a place on a logarithmic axis. Raises ``ValueError`` for another one."""
+    found = _number(value)
+    if found <= 0:
+        raise ValueError(f"{found} has no place on a logarithmic axis")
+    return found

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from kdrun.engine.query import RecordedRun
 from kdrun.engine.records import SHOWN, read_if_sound
 from kdrun.report.confusion import confusion
-from kdrun.report.exhibit_kinds import embedding, images, maps, rankings, scenes, texts
+from kdrun.report.exhibit_kinds import embedding, images, maps, profile, rankings, scenes, texts
 
-__all__ = ["KINDS", "Exhibit", "exhibits_of"]
+__all__ = ["KINDS", "Exhibit", "exhibits_of", "fitting"]
 
 Content = Mapping[str, Any]
 
@@ -24,10 +25,11 @@ KINDS: Mapping[str, tuple[str, Callable[[Content], Content]]] = {
     "texts": ("Prompts and answers", texts),
     "scenes": ("Scenes", scenes),
     "rankings": ("Ranked answers", rankings),
+    "profile": ("Size and speed", profile),
 }
 """By kind, its heading and what makes of a record's content what ``templates/site/shown/KIND.html`` draws.
 
-A function raises ``KeyError``, ``TypeError``, ``ValueError`` or ``IndexError`` for a content of another form, and bounds what it shows.
+It is also told the run's ``metrics``. A function raises ``KeyError``, ``TypeError``, ``ValueError`` or ``IndexError`` for a content of another form, and bounds what it shows.
 """
 
 
@@ -57,7 +59,31 @@ def exhibits_of(run: RecordedRun | None) -> list[Exhibit]:
         if kind in KINDS:
             title, drawn = KINDS[kind]
             try:
-                found.append(Exhibit(str(stage), kind, title, drawn(told)))
+                found.append(
+                    Exhibit(str(stage), kind, title, drawn({**told, "metrics": run.record.get("metrics") or {}}))
+                )
             except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
                 continue
+    return found
+
+
+MOST_SHOWN = 400_000
+"""Bytes of what runs give to be shown on the page of their reproduction; what is beyond stands on their own pages."""
+
+
+def fitting(
+    exhibits: Mapping[str, Sequence[Exhibit]], runs: Mapping[str, RecordedRun], hrefs: Mapping[Path, str]
+) -> list[dict[str, Any]]:
+    """By arm, what its run gives to be shown as far as there is room on a page, and where the rest is."""
+    found, room = [], MOST_SHOWN
+    for arm, run in runs.items():
+        shown, every = [], exhibits[arm]
+        for one in every:
+            if one.weight <= room:
+                room -= one.weight
+                shown.append(one)
+        if every:
+            found.append(
+                {"name": arm, "seed": run.record.get("seed"), "shown": shown, "href": hrefs.get(run.folder, "")}
+            )
     return found

@@ -1,21 +1,18 @@
-"""Plots as inline SVG, the same bytes for the same numbers."""
+"""Plots as inline SVG, the same bytes for the same numbers: metrics by arm, claims, learning curves."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from kdrun.claims import Verdict, mean_interval
-from kdrun.errors import printable
+from kdrun.report.drawing import COLORS, as_svg, own_style, plain
 
-__all__ = ["claims_plot", "curves_plot", "curves_plots", "metric_plot", "points_plot", "scenes_plot", "trade_plot"]
+__all__ = ["claims_plot", "curves_plot", "curves_plots", "metric_plot"]
 
 Curves = Mapping[str, Mapping[int, Sequence[Mapping[str, Any]]]]
-COLORS = ("#3b6fb6", "#d1702d", "#4f9a5b", "#b04a5a", "#7b5ea7", "#8c6d46", "#3f9aa8", "#888888")
+
 SHADES = {
     "reproduced": "#3f8f4f",
     "contradicted": "#b8433f",
@@ -23,33 +20,6 @@ SHADES = {
     "undecided": "#8a8f98",
     "not testable here": "#b9bdc4",
 }
-
-STYLE = {
-    "svg.hashsalt": "kdrun",
-    "svg.fonttype": "none",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
-
-
-LINES, DIGITS = re.compile(r' d="[^"]*"'), re.compile(r"(\.\d\d)\d+")
-"""The lines of a drawing, and digits of theirs that nobody sees."""
-
-
-@contextlib.contextmanager
-def _own_style() -> Iterator[None]:
-    """Draw in one style, whatever the program around sets, and leave it its own."""
-    import matplotlib.style
-
-    with matplotlib.style.context(["default", STYLE]):
-        yield
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _row_axes(names: Sequence[str], height: float) -> tuple[Any, Any]:
@@ -59,26 +29,13 @@ def _row_axes(names: Sequence[str], height: float) -> tuple[Any, Any]:
     figure = Figure(figsize=(6.4, height))
     left = min(0.075 * max(map(len, names), default=0) + 0.25, 3.2) / 6.4
     axes = figure.add_axes((left, 0.42 / height, 0.97 - left, 1 - 0.48 / height))
-    axes.set_yticks(range(len(names)), [_plain(name) for name in names])
+    axes.set_yticks(range(len(names)), [plain(name) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.25)
     return figure, axes
 
 
-def _svg(figure: Any) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    return LINES.sub(lambda found: DIGITS.sub(r"\1", found[0]), text[text.index("<svg") :])
-
-
-def _plain(name: str) -> str:
-    """A name as it reads: what matplotlib would take for mathematics, or for a line that is left out of the legend, is none."""
-    shown = printable(name, line=True).replace("$", r"\$")
-    return f"\u200a{shown}" if shown.startswith("_") else shown
-
-
-@_own_style()
+@own_style()
 def metric_plot(metric: str, values: Mapping[str, Sequence[float]]) -> str:
     """Every seed's value as a dot, the mean and its 95 % interval, one row an arm."""
     figure, axes = _row_axes(list(values), 0.55 + 0.36 * len(values))
@@ -98,11 +55,11 @@ def metric_plot(metric: str, values: Mapping[str, Sequence[float]]) -> str:
         lw=1.4,
     )
     axes.scatter(means, rows, s=25, marker="D", c=colors)
-    axes.set_xlabel(_plain(metric))
-    return _svg(figure)
+    axes.set_xlabel(plain(metric))
+    return as_svg(figure)
 
 
-@_own_style()
+@own_style()
 def claims_plot(verdicts: Sequence[Verdict]) -> str:
     """The distance of each claim beyond its threshold with its interval: right of 0 is as claimed."""
     figure, axes = _row_axes([v.name for v in verdicts], 0.6 + 0.4 * len(verdicts))
@@ -115,7 +72,7 @@ def claims_plot(verdicts: Sequence[Verdict]) -> str:
         axes.errorbar([v.distance.mean], [i], xerr=half, fmt="D", ms=5, color=color, capsize=3, lw=1.4)
     axes.axvline(0.0, color="#444", lw=0.9, ls="--")
     axes.set_xlabel("distance beyond the threshold, with its interval: above 0 as claimed")
-    return _svg(figure)
+    return as_svg(figure)
 
 
 MOST_EPOCHS, MOST_POINTS = 150, 4000
@@ -127,7 +84,7 @@ def curves_plot(stage: str, curves: Curves) -> str:
     return curves_plots(stage, curves, scales=("linear",))[0]
 
 
-@_own_style()
+@own_style()
 def curves_plots(
     stage: str, curves: Curves, *, scales: Sequence[Literal["linear", "log"]] = ("linear", "log")
 ) -> list[str]:
@@ -153,8 +110,8 @@ def curves_plots(
             ]
             line = _draw_band(axes, [s for s in series if s], COLORS[i % len(COLORS)], most)
             if line is not None:
-                shown.setdefault(_plain(arm), line)
-        axes.set_title(_plain(term), fontsize=9)
+                shown.setdefault(plain(arm), line)
+        axes.set_title(plain(term), fontsize=9)
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.2)
     figure.legend(shown.values(), shown, loc="lower center", ncols=5, fontsize=8, frameon=False)
@@ -201,67 +158,4 @@ def _on_scale(figure: Any, panels: Sequence[Any], scale: str) -> str:
             axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
             axes.yaxis.set_minor_locator(NullLocator())
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    return _svg(figure)
-
-
-@_own_style()
-def trade_plot(metric: str, cost: str, points: Mapping[str, tuple[float, Sequence[float]]]) -> str:
-    """A metric over a cost (logarithmic), a point an arm with its 95 % interval. ``points``: arm → cost, values over seeds."""
-    figure = _figure(6.4, 3.6)
-    axes = figure.subplots()
-    for i, (arm, (x, values)) in enumerate(points.items()):
-        found = mean_interval(list(values))
-        half = 0.0 if math.isnan(found.half_width) else found.half_width
-        axes.errorbar([x], [found.mean], yerr=[half], fmt="o", ms=6, color=COLORS[i % len(COLORS)], capsize=3)
-        axes.annotate(_plain(arm), (x, found.mean), xytext=(6, 4), textcoords="offset points", fontsize=8)
-    axes.set_xscale("log")
-    axes.set_xlabel(_plain(cost))
-    axes.set_ylabel(_plain(metric))
-    axes.grid(alpha=0.25)
-    return _svg(figure)
-
-
-@_own_style()
-def points_plot(
-    points: Sequence[tuple[float, float]], classes: Sequence[int], names: Sequence[str], labels: Sequence[str]
-) -> str:
-    """Points of a plane in the colour of their class, whose name stands in the middle of its points. ``labels``: of both axes."""
-    figure = _figure(6.4, 4.6)
-    axes = figure.subplots()
-    for one in sorted(set(classes)):
-        own = [point for point, label in zip(points, classes, strict=True) if label == one]
-        xs, ys = [x for x, _ in own], [y for _, y in own]
-        axes.plot(xs, ys, "o", ms=3, alpha=0.5, color=COLORS[one % len(COLORS)], mew=0)
-        if len(names) > 1:
-            middle = sum(xs) / len(xs), sum(ys) / len(ys)
-            axes.annotate(_plain(names[one]), middle, fontsize=11, fontweight="bold", ha="center", va="center")
-    for name, set_label in zip(labels, (axes.set_xlabel, axes.set_ylabel), strict=False):
-        set_label(_plain(name))
-    axes.grid(alpha=0.2)
-    return _svg(figure)
-
-
-@_own_style()
-def scenes_plot(scenes: Sequence[Mapping[str, Any]]) -> str:
-    """Plans of scenes, up to three in a row: measurements as dots (later ones darker), targets as rings, estimates as crosses."""
-    columns = min(3, max(len(scenes), 1))
-    rows = math.ceil(len(scenes) / columns) or 1
-    figure = _figure(3.2 * columns, 3.1 * rows + 0.3)
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flatten()
-    for axes, scene in zip(panels, scenes, strict=False):
-        last = max((t for _, _, t in scene["measurements"]), default=0) or 1
-        for time in sorted({t for _, _, t in scene["measurements"]}):
-            seen = [(x, y) for x, y, t in scene["measurements"] if t == time]
-            axes.plot(*zip(*seen, strict=True), ".", ms=5, color="#777777", alpha=0.25 + 0.6 * time / last, mew=0)
-        for name, mark, color in (("targets", "o", COLORS[0]), ("estimates", "x", COLORS[1])):
-            places = [(x, y) for x, y, *_ in scene[name]]
-            fill = {"mfc": "none"} if mark == "o" else {}
-            axes.plot([x for x, _ in places], [y for _, y in places], mark, ms=8, color=color, label=name, **fill)
-        axes.set_title(f"scene {scene['row']}", fontsize=9)
-        axes.set_aspect("equal")
-        axes.grid(alpha=0.2)
-    for axes in panels[len(scenes) :]:
-        axes.set_visible(False)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    return _svg(figure)
+    return as_svg(figure)

@@ -2,54 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from kdrun.claims import OUTCOMES
 from kdrun.config.writing import yaml_text
-from kdrun.engine.query import RecordedRun
 from kdrun.errors import concealed
-from kdrun.report.exhibits import exhibits_of
-from kdrun.report.figures import claims_plot, metric_plot, trade_plot
+from kdrun.report.exhibits import exhibits_of, fitting
+from kdrun.report.figures import claims_plot, metric_plot
 from kdrun.report.graph_data import drawings
 from kdrun.report.records_read import StudyRecord, differences
 from kdrun.report.site_runs import around, curve_plots
 from kdrun.report.tables import arm_table, metrics_of, number
+from kdrun.report.trades import trade_of
+from kdrun.report.verdicts_read import number_in, values_of, verdicts_of
 from kdrun.runtime.progress import duration
 
 __all__ = ["index_row", "recipe_page"]
-
-
-def verdicts_of(study: StudyRecord) -> list[Any]:
-    """The verdicts of a record as the plots and templates read them; those of another form are left out."""
-    found = []
-    for one in study.result.get("verdicts") or ():
-        try:
-            plain = {n: str(one.get(n) or "") for n in ("name", "says", "kind", "test", "note")}
-            numbers = {n: _number(one["distance"][n]) for n in ("mean", "low", "high")}
-            distance = SimpleNamespace(**numbers, half_width=(numbers["high"] - numbers["low"]) / 2)
-            means = {str(k): _number(v) for k, v in one["means"].items()}
-            found.append(
-                SimpleNamespace(
-                    **plain,
-                    outcome=one["outcome"] if one["outcome"] in OUTCOMES else "undecided",
-                    distance=distance,
-                    distances=[_number(v) for v in one["distances"]],
-                    means=means,
-                    reported=one.get("reported") if isinstance(one.get("reported"), Mapping) else None,
-                )
-            )
-        except (KeyError, TypeError, ValueError, AttributeError):
-            continue
-    return found
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
 
 
 def index_row(study: StudyRecord) -> dict[str, Any]:
@@ -95,7 +65,8 @@ def recipe_page(study: StudyRecord, hrefs: Mapping[Path, str]) -> dict[str, Any]
         for arm, found in graphs.items()
     }
     first = {arm: run for arm in results if (run := study.of_arm(arm)) is not None}
-    metric, trade = _trade(study)
+    shown = {arm: exhibits_of(run) for arm, run in first.items()}
+    score, trade = trade_of(study, shown)
     return {
         "title": study.recipe,
         "s": study,
@@ -109,38 +80,18 @@ def recipe_page(study: StudyRecord, hrefs: Mapping[Path, str]) -> dict[str, Any]
         "ranking": _pair(study.result.get("leaderboard")),
         "budgets": _pair(study.result.get("budget_table")),
         "pareto": trade,
-        "pareto_metric": metric,
-        "plots": {m: metric_plot(m, _values(results, m)) for m in metrics_of(results)},
+        "pareto_metric": score,
+        "plots": {m: metric_plot(m, values_of(results, m)) for m in metrics_of(results)},
         "curves": curve_plots(
             {arm: study.curves[arm] for arm in dict.fromkeys([*results, *study.curves]) if arm in study.curves}
         ),
-        "exhibits": _exhibits(first, hrefs),
+        "exhibits": fitting(shown, first, hrefs),
         "graphs": stripped,
         "apart": differences(first),
         "command": concealed(_command(study.environment)),
         "config": concealed(yaml_text(study.told_config())),
         "environment": around(study.environment),
     }
-
-
-MOST_SHOWN = 400_000
-"""Bytes of what runs give to be shown on the page of their reproduction; what is beyond stands on their own pages."""
-
-
-def _exhibits(runs: Mapping[str, RecordedRun], hrefs: Mapping[Path, str]) -> list[dict[str, Any]]:
-    """By arm, what its run gives to be shown as far as there is room, and where the rest is."""
-    found, room = [], MOST_SHOWN
-    for arm, run in runs.items():
-        shown, every = [], exhibits_of(run)
-        for one in every:
-            if one.weight <= room:
-                room -= one.weight
-                shown.append(one)
-        if every:
-            found.append(
-                {"name": arm, "seed": run.record.get("seed"), "shown": shown, "href": hrefs.get(run.folder, "")}
-            )
-    return found
 
 
 def _texts(found: Any) -> list[str]:
@@ -156,17 +107,12 @@ def _pair(found: Any) -> tuple[list[str], list[list[str]]] | None:
         return None
 
 
-def _values(results: Mapping[str, Mapping[int, Mapping[str, float]]], metric: str) -> dict[str, list[float]]:
-    found = {arm: [runs[s][metric] for s in sorted(runs) if metric in runs[s]] for arm, runs in results.items()}
-    return {arm: values for arm, values in found.items() if values}
-
-
 def _agreements(study: StudyRecord) -> tuple[list[str], list[list[str]]] | None:
     rows = [
         [
             str(one.get("metric", "")),
-            number(_number(one.get("measured"))),
-            number(_number(one.get("value"))),
+            number(number_in(one.get("measured"))),
+            number(number_in(one.get("value"))),
             str(one.get("outcome", "")),
             str(one.get("table", "")),
         ]
@@ -174,23 +120,6 @@ def _agreements(study: StudyRecord) -> tuple[list[str], list[list[str]]] | None:
         if isinstance(one, Mapping)
     ]
     return (["metric", "measured", "reported", "", "where"], rows) if rows else None
-
-
-def _trade(study: StudyRecord) -> tuple[str, str]:
-    """The metric that is drawn over the size of what answers, and the drawing; nothing where all arms are of one size."""
-    budgets = study.result.get("budgets")
-    verdicts = verdicts_of(study)
-    names = [name for v in verdicts for name in v.means]
-    if not isinstance(budgets, Mapping) or not names:
-        return "", ""
-    arm = next((a for a in study.results if names[0].startswith(f"{a}.")), "")
-    metric = names[0].removeprefix(f"{arm}.")
-    told = {str(a): b.get("parameters") for a, b in budgets.items() if isinstance(b, Mapping)}
-    sizes = {a: float(size) for a, size in told.items() if isinstance(size, int | float)}
-    points = {a: (sizes[a], values) for a, values in _values(study.results, metric).items() if a in sizes}
-    if len({size for size, _ in points.values()}) < 2:
-        return metric, ""
-    return metric, trade_plot(metric, "parameters that answer", points)
 
 
 def _command(environment: Mapping[str, Any]) -> str:

@@ -80,3 +80,34 @@ def test_many_pictures_are_cut_and_a_page_stays_below_a_megabyte(tmp_path) -> No
     assert "are left out" in run
     assert len(paper) < 1_000_000
     assert "more on <a" in paper
+
+
+def test_arms_that_were_profiled_are_drawn_over_what_they_cost_beside_the_model_that_they_share(tmp_path) -> None:
+    from kdrun.report import trades
+    from kdrun.report.records_read import studies_in
+
+    study = write_records(tmp_path / "runs")
+    for arm in ("kd", "scratch"):
+        models = [
+            {**one, "scored": f"{word}.accuracy"}
+            for one, word in zip(SHOWN_KINDS["profile"]["models"], ("teacher", "test"), strict=True)
+        ]
+        (study / f"{arm}-seed0" / "shown.json").write_text(
+            json.dumps({"speed": {**SHOWN_KINDS["profile"], "models": models}})
+        )
+    result = json.loads((study / "results.json").read_text())
+    for runs in result["results"].values():
+        for metrics in runs.values():
+            metrics["teacher.accuracy"] = 0.97
+    (study / "results.json").write_text(json.dumps(result))
+    (found,) = studies_in(tmp_path / "runs")
+    shown = {arm: exhibits_of(found.of_arm(arm)) for arm in found.results}
+    score, costs = trades._profiled(found, shown)
+    assert score == "test.accuracy"
+    assert list(costs) == ["parameters", "FLOPs of a row", "ms, batch of 1", "ms, batch of 64"]
+    assert {name: cost for name, (cost, _) in costs["parameters"].items()} == {
+        "teacher": 90_000,
+        "kd": 6274,
+        "scratch": 6274,
+    }
+    assert costs["parameters"]["kd"][1] == pytest.approx([0.9, 0.91, 0.92])

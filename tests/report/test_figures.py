@@ -66,3 +66,11 @@ def test_scales_are_drawn_alike_one_by_one_and_together() -> None:
     linear, log = curves_plots("fit", {"kd": rows})
     assert linear == curves_plot("fit", {"kd": rows})
     assert log == curves_plots("fit", {"kd": rows}, scales=["log"])[0] != linear
+
+
+def test_the_front_has_what_nothing_cheaper_beats() -> None:
+    from kdrun.report.exhibit_figures import pareto_front
+
+    points = {"dear": (3.0, 0.9), "cheap": (1.0, 0.5), "worse": (2.0, 0.4), "same": (2.5, 0.5), "best": (2.0, 0.8)}
+    assert pareto_front(points) == ["cheap", "best", "dear"]
+    assert pareto_front({n: (x, -y) for n, (x, y) in points.items()}, lowest=True) == ["cheap", "best", "dear"]

@@ -83,6 +83,23 @@ SHOWN_KINDS: dict[str, dict[str, Any]] = {
             }
         ],
     },
+    "profile": {
+        "kind": "profile",
+        "machine": "a processor",
+        "threads": 1,
+        "repeats": 30,
+        "models": [
+            {
+                "name": name,
+                "parameters": parameters,
+                "bytes": 4 * parameters,
+                "flops": 2 * parameters,
+                "milliseconds": {"1": parameters / 1e4, "64": parameters / 1e3},
+                "scored": scored,
+            }
+            for name, parameters, scored in (("teacher", 90_000, "test.nll"), ("student", 6274, "test.accuracy"))
+        ],
+    },
 }
 """What runs may keep to be shown, by kind."""
 
