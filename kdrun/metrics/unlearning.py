@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from kdrun.registry import metric
+from kdrun.types import Count
 
-__all__ = ["answer_probability", "ks_forget_quality", "model_utility", "valid_mass"]
+__all__ = ["answer_probability", "ks_forget_quality", "membership_attack_rate", "model_utility", "valid_mass"]
 
 
 @metric
@@ -69,3 +71,35 @@ def model_utility(probability: Tensor, recall: Tensor, ratio: Tensor, part: Tens
     rows = torch.stack([probability.double(), recall.double(), (1 - ratio.double()).clamp_min(0)], 1)
     means = torch.cat([rows[part == number].mean(0) for number in part.unique()])
     return (len(means) / means.reciprocal().sum()).item()
+
+
+@metric
+def membership_attack_rate(members: Tensor, strangers: Tensor, forgotten: Tensor, *, trees: Count = 100) -> float:
+    """How often an attacker tells rows that a model was to forget from rows that it never saw, by its probabilities (Shen et al., 2024).
+
+    Boosted trees learn from sorted probabilities: ``members`` [rows, classes], which the model trains on, are 1, the first half of
+    the ``strangers`` [rows, classes], which it never saw, 0, as many of each as there are of the fewer. Their accuracy is then taken on
+    ``forgotten`` [rows, classes], as 1, and the second half of the strangers, as 0, again as many of each. Rows are the first ones of each. 0.5:
+    nothing can be told, as from a model that never saw the forgotten rows, if these are such rows as others. Raises ``ValueError`` for fewer
+    than two strangers, or no row of another kind.
+
+    >>> sure, unsure = torch.tensor([[0.99, 0.01]]).repeat(40, 1), torch.tensor([[0.6, 0.4]]).repeat(40, 1)
+    >>> metrics.membership_attack_rate(sure, unsure, sure), metrics.membership_attack_rate(sure, unsure, unsure)
+    (1.0, 0.5)
+    """
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    if len(strangers) < 2 or not len(members) or not len(forgotten):
+        raise ValueError("an attack needs two strangers, a member and a forgotten row at least")
+    half = len(strangers) // 2
+    learnt = _balanced(members, strangers[:half])
+    asked = _balanced(forgotten, strangers[half:])
+    attacker = GradientBoostingClassifier(n_estimators=trees, random_state=0).fit(*learnt)
+    return float(attacker.score(*asked))
+
+
+def _balanced(ones: Tensor, zeros: Tensor) -> tuple[Any, Any]:
+    """As many rows of each, sorted, and what they are."""
+    count = min(len(ones), len(zeros))
+    rows = torch.cat([ones[:count], zeros[:count]]).double().sort(1, descending=True).values
+    return rows.numpy(), torch.tensor([1, 0]).repeat_interleave(count).numpy()

@@ -11,6 +11,7 @@ from kdrun.models.augmentors import AffineAugmentor as affine_augmentor
 from kdrun.models.augmentors import LatentPerturber as latent_perturber
 from kdrun.models.augmentors import MaskMixer as mask_mixer
 from kdrun.models.augmentors import VariationalAutoencoder as variational_autoencoder
+from kdrun.models.autoencoders import EmbeddingAutoencoder as embedding_autoencoder
 from kdrun.models.bags import GatedAttentionMIL as gated_attention_mil
 from kdrun.models.bags import MeanPoolingMIL as mean_pooling_mil
 from kdrun.models.bags import TopKExpertRouting as topk_expert_routing
@@ -81,6 +82,7 @@ __all__ = [
     "diffusers_unet",
     "dilated_density_net",
     "embedding_adapter",
+    "embedding_autoencoder",
     "encoder_transformer",
     "gated_attention_mil",
     "graph_embedding",

@@ -52,7 +52,8 @@ class BottleneckClassifier(nn.Module):
 
     The usual classifier of source-free adaptation (Liang et al., 2020). ``backbone`` names any registered model with a
     linear head, such as ``{model: torchvision, name: resnet50}``: the head comes off, and what it would read goes
-    through the bottleneck of ``width`` features. The parts are ``backbone``, ``bottleneck`` and ``head``.
+    through the bottleneck of ``width`` features. The parts are ``backbone``, ``bottleneck`` and ``head``. Without ``batch_norm`` the
+    bottleneck, and without ``weight_norm`` the head is a plain linear layer.
 
     Reads what the backbone reads, such as images [batch, in_channels, image_size, image_size], and gives logits [batch,
     num_classes]. Taps: ``feature`` [batch, width], ``head``, and those of the backbone. Raises ``InputError`` if the
@@ -69,6 +70,8 @@ class BottleneckClassifier(nn.Module):
         *,
         backbone: dict[str, Any],
         width: Count = 256,
+        batch_norm: bool = True,
+        weight_norm: bool = True,
         num_classes: Size = "auto",
         in_channels: Size = "auto",
         in_features: Size = "auto",
@@ -77,8 +80,9 @@ class BottleneckClassifier(nn.Module):
         super().__init__()
         sizes = {"in_channels": in_channels, "in_features": in_features, "image_size": image_size}
         self.backbone, features, inner = _body(backbone, sizes)
-        self.bottleneck = nn.Sequential(nn.Linear(features, width), nn.BatchNorm1d(width))
-        self.head = WeightNormLinear(width, int(num_classes))
+        normal = [nn.BatchNorm1d(width)] if batch_norm else []
+        self.bottleneck = nn.Sequential(nn.Linear(features, width), *normal)
+        self.head = (WeightNormLinear if weight_norm else nn.Linear)(width, int(num_classes))
         self.tap_points = {"feature": "head:input", "head": "head", **inner}
 
     def forward(self, image: Tensor) -> Tensor:

@@ -202,8 +202,10 @@ from kdrun.ops.transport import dual_source_gradient as dual_source_gradient
 from kdrun.ops.transport import gaussian_wasserstein as gaussian_wasserstein
 from kdrun.ops.transport import optimal_transport as optimal_transport
 from kdrun.ops.transport import sinkhorn_divergence as sinkhorn_divergence
+from kdrun.ops.unlearning import bounded_exponential_error as bounded_exponential_error
 from kdrun.ops.unlearning import inverted_hinge as inverted_hinge
 from kdrun.ops.unlearning import negative_preference_loss as negative_preference_loss
+from kdrun.ops.unlearning import representation_alignment_loss as representation_alignment_loss
 from kdrun.ops.views import mix_statistics as mix_statistics
 from kdrun.ops.views import random_affine_view as random_affine_view
 from kdrun.ops.views import random_contrast_view as random_contrast_view

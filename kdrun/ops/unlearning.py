@@ -12,7 +12,12 @@ from kdrun.ops.reductions import reduce_rows
 from kdrun.registry import op
 from kdrun.types import Positive
 
-__all__ = ["inverted_hinge", "negative_preference_loss"]
+__all__ = [
+    "bounded_exponential_error",
+    "inverted_hinge",
+    "negative_preference_loss",
+    "representation_alignment_loss",
+]
 
 
 @op
@@ -56,3 +61,39 @@ def negative_preference_loss(likelihood: Tensor, reference: Tensor, *, beta: Pos
     """
     require_same_shape(likelihood, reference, "the likelihoods")
     return 2 / beta * F.softplus(beta * (likelihood - reference)).mean()
+
+
+@op
+def bounded_exponential_error(reconstruction: Tensor, target: Tensor) -> Tensor:
+    """``Σ_i exp(m_i / (m_i + 1))``, m_i the squared error of row i summed over features: a scalar (Shen et al., 2024, eq. 6).
+
+    ``reconstruction`` and ``target`` [batch, features] of one shape. A row counts from 1, where it is reconstructed, to e; its
+    gradient fades for rows that are far off. Summed over the batch. Raises ``ValueError`` if shapes differ.
+
+    >>> ops.bounded_exponential_error(torch.tensor([[1.0, 0.0], [2.0, 2.0]]), torch.tensor([[0.0, 0.0], [2.0, 2.0]]))
+    tensor(2.6487)
+    """
+    require_same_shape(reconstruction, target, "reconstruction and target")
+    squares = (reconstruction - target).square().flatten(1).sum(1)
+    return (squares / (squares + 1)).exp().sum()
+
+
+@op
+def representation_alignment_loss(
+    kept: Tensor, kept_before: Tensor, forgotten: Tensor, forgotten_before: Tensor, *, temperature: Positive = 1.0
+) -> Tensor:
+    """``Σ_i [c_i - log Σ_k exp(c_k / τ)]``: rows to keep stay where they were, those to forget leave (Shen et al., 2024, eq. 9).
+
+    c is the cosine distance, from 0 to 2, of a row's features now from those before; i goes over the rows ``kept`` [n, features], k
+    over the ``forgotten`` [m, features], and the temperature τ divides the latter alone. Summed over kept rows: a scalar, which
+    falls as kept rows come closer to where they were and forgotten ones move away. Raises ``ValueError`` if shapes differ.
+
+    >>> kept, gone = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    >>> ops.representation_alignment_loss(kept, kept, gone, gone), ops.representation_alignment_loss(kept, kept, -gone, gone)
+    (tensor(0.), tensor(-2.))
+    """
+    require_same_shape(kept, kept_before, "kept rows now and before")
+    require_same_shape(forgotten, forgotten_before, "forgotten rows now and before")
+    stayed = 1 - F.cosine_similarity(kept, kept_before, dim=1)
+    left = 1 - F.cosine_similarity(forgotten, forgotten_before, dim=1)
+    return (stayed - (left / temperature).logsumexp(0)).sum()

@@ -73,3 +73,13 @@ def test_a_fixed_head_is_out_of_reach_of_optimizers_and_starts_as_a_learned_one(
     assert torch.equal(fixed.head.weight, before["head.weight"])
     assert not torch.equal(fixed.head.scale, before["head.scale"])
     assert not torch.equal(fixed.projection.weight, before["projection.weight"])
+
+
+def test_a_bottleneck_without_norms_is_two_linear_maps() -> None:
+    module = network(backbone={"model": "mlp"}, batch_norm=False, weight_norm=False)
+    assert sorted(n for n, _ in module.named_parameters() if not n.startswith("backbone")) == [
+        *("bottleneck.0.bias", "bottleneck.0.weight", "head.bias", "head.weight")
+    ]
+    image = torch.rand(4, 3, 32, 32)
+    feature = module.bottleneck[0](module.backbone(image))
+    torch.testing.assert_close(module(image), feature @ module.head.weight.T + module.head.bias)

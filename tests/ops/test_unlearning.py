@@ -6,8 +6,14 @@ import math
 
 import pytest
 import torch
+from torch.autograd import gradcheck
 
-from kdrun.ops.unlearning import inverted_hinge, negative_preference_loss
+from kdrun.ops.unlearning import (
+    bounded_exponential_error,
+    inverted_hinge,
+    negative_preference_loss,
+    representation_alignment_loss,
+)
 
 
 def logits_of(*probabilities: float) -> torch.Tensor:
@@ -68,3 +74,47 @@ def test_negative_preference_is_a_bounded_ascent() -> None:
     small = 1e-6
     moved = negative_preference_loss(once + 0.3, once, beta=small) - negative_preference_loss(once, once, beta=small)
     assert moved.item() == pytest.approx(0.3, rel=1e-4)  # gradient ascent in the limit
+
+
+def test_an_exponential_error_is_bounded_and_counts_from_one_a_row() -> None:
+    target = torch.randn(5, 7, dtype=torch.float64)
+    assert bounded_exponential_error(target, target) == 5.0
+    far = bounded_exponential_error(target + 1e4, target)
+    assert 5 * math.e - 1e-6 < far < 5 * math.e
+    step = torch.zeros(5, 7, dtype=torch.float64)
+    step[0, 0], step[0, 1] = 0.6, 0.8  # a squared error of 1, summed over features
+    torch.testing.assert_close(
+        bounded_exponential_error(target + step, target) - 4, torch.tensor(math.exp(0.5)).double()
+    )
+    both = torch.stack([target, target + step]).requires_grad_()
+    assert gradcheck(lambda pair: bounded_exponential_error(pair[1], pair[0]), (both,))
+    with pytest.raises(ValueError, match="reconstruction and target"):
+        bounded_exponential_error(target, target[:1])
+
+
+def test_alignment_is_the_sum_of_log_shares() -> None:
+    draw = [torch.randn(*shape, dtype=torch.float64) for shape in ((4, 6), (4, 6), (3, 6), (3, 6))]
+    distance = [1 - torch.cosine_similarity(draw[i], draw[i + 1]) for i in (0, 2)]
+    shares = [distance[0][i].exp() / (distance[1] / 5).exp().sum() for i in range(4)]
+    wanted = torch.stack(shares).log().sum()
+    torch.testing.assert_close(representation_alignment_loss(*draw, temperature=5.0), wanted)
+    torch.testing.assert_close(representation_alignment_loss(*(3 * d for d in draw), temperature=5.0), wanted)
+    twice = [torch.cat([d, d]) for d in draw[:2]]
+    torch.testing.assert_close(representation_alignment_loss(*twice, *draw[2:], temperature=5.0), 2 * wanted)
+    assert gradcheck(
+        lambda *given: representation_alignment_loss(*given, temperature=5.0), [d.requires_grad_() for d in draw]
+    )
+
+
+def test_alignment_holds_what_stays_and_pushes_what_goes() -> None:
+    before = {"kept": torch.randn(4, 6, dtype=torch.float64), "gone": torch.randn(3, 6, dtype=torch.float64)}
+    now = {name: (value + 0.1 * torch.randn_like(value)).requires_grad_() for name, value in before.items()}
+    loss = representation_alignment_loss(now["kept"], before["kept"], now["gone"], before["gone"], temperature=2.0)
+    kept, gone = torch.autograd.grad(loss, list(now.values()))
+
+    def distances(name: str, moved: torch.Tensor) -> torch.Tensor:
+        return (1 - torch.cosine_similarity(now[name] - 1e-3 * moved, before[name])).detach()
+
+    still = torch.zeros((), dtype=torch.float64)
+    assert (distances("kept", kept) < distances("kept", still)).all()
+    assert (distances("gone", gone) > distances("gone", still)).all()
