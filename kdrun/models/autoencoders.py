@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 from torch import Tensor, nn
@@ -55,6 +56,6 @@ class EmbeddingAutoencoder(nn.Module):
 def _perceptron(widths: list[int]) -> nn.Sequential:
     """Linear layers between these widths, each followed by a ReLU."""
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in itertools.pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers)
