@@ -19,6 +19,7 @@ CLOSED = 6
 """Words of ``[Q] person relation [A] value [E]``."""
 
 READING = ("reading", "benign", "named", "open_forget", "distractors")
+RENAMED = ("renamed", "renamed_forget", "renamed_asked")
 ASKED = ("forget_test", "utility")
 
 
@@ -34,6 +35,9 @@ ASKED = ("forget_test", "utility")
         "named",
         "open_forget",
         "distractors",
+        "renamed",
+        "renamed_forget",
+        "renamed_asked",
         "forget_test",
         "utility",
     ),
@@ -51,12 +55,15 @@ class SyntheticBiographies:
     - ``benign``, ``named``: ``test_contexts`` rows about retained people and others, or others alone.
     - ``open_forget``: a fact to forget, truly stated; ``distractors``: asked, but not stated.
     - ``forget_test``: ``forget``, and each wrong value; ``utility``: ``retain`` (``part`` 0) and ``benign`` (1), likewise.
+    - With ``aliases`` (that many words more, and one for "is"), half of ``reading`` says ``alias is name .``, then a fact of the
+      alias, and asks for that of the name: ``renamed`` are such rows about others, ``renamed_forget`` about facts to forget,
+      truly stated of an alias, and ``renamed_asked`` asks those of the alias, too.
 
     Columns (int64): ``tokens`` [length], the ``target`` after each that counts (value and ``[E]``; -100 elsewhere), the
     ``answer`` (the value alone), ``place`` (of the word before the value), ``label`` (the value), ``choices`` [values]
-    of the relation, ``person``, ``relation``. ``forget_test`` and ``utility`` have ``right_tokens``, ``right_answer``
-    [length] and ``wrong_tokens``, ``wrong_answer`` [values - 1, length]. Raises ``DataError`` if nobody is retained, or
-    a context asks for more people than there are.
+    of the relation, ``person`` (-1: an alias), ``relation``, ``fact`` [3] (name, relation and value as words). ``forget_test`` and
+    ``utility`` have ``right_tokens``, ``right_answer`` [length] and ``wrong_tokens``, ``wrong_answer`` [values - 1, length]. Raises
+    ``DataError`` if nobody is retained, or a context asks for more people than there are, or has no room for an alias.
 
     >>> splits = data.synthetic_biographies(people=8, forget_people=2, relations=3, contexts=10).load()
     >>> len(splits["train"]), len(splits["forget"]), splits["train"].rows()["tokens"].shape
@@ -75,19 +82,28 @@ class SyntheticBiographies:
         contexts: Count = 20_000,
         test_contexts: Count = 300,
         paraphrases: bool = False,
+        aliases: Unsigned = 0,
         seed: Unsigned = 0,
     ) -> None:
+        if aliases and statements < 2:
+            raise DataError("an alias and a fact of it are two statements", key="data.statements")
         if forget_people >= people:
             raise DataError(f"{forget_people} of {people} people to forget leave nobody", key="data.forget_people")
         if statements > others or values < 2:
             raise DataError(f"a context of {statements} needs as many others, and a relation two values", key="data")
         self.people, self.others, self.relations, self.values = people, others, relations, values
         self.forget_people, self.statements, self.seed = forget_people, statements, seed
-        self.contexts, self.test_contexts, self.paraphrases = contexts, test_contexts, paraphrases
+        self.contexts, self.test_contexts, self.paraphrases, self.aliases = (
+            contexts,
+            test_contexts,
+            paraphrases,
+            aliases,
+        )
         self.names = people + others
         self.first_relation = len(SPECIAL) + self.names
         self.first_value = self.first_relation + relations
-        self.vocabulary = self.first_value + relations * values
+        self.first_alias = self.first_value + relations * values
+        self.vocabulary = self.first_alias + aliases + bool(aliases)
 
     def info(self) -> dict[str, DataInfo]:
         return {name: self._info(name, length) for name, length in self._lengths().items()}
@@ -95,12 +111,18 @@ class SyntheticBiographies:
     def _lengths(self) -> dict[str, int]:
         opened = 1 + 4 * self.statements + CLOSED
         closed = dict.fromkeys(("train", "retain", "forget", "paraphrase", "forget_test"), CLOSED - 1)
-        return {**closed, **dict.fromkeys((*READING, "utility"), opened - 1)}
+        contexts = (*READING, *(RENAMED if self.aliases else ()), "utility")
+        return {**closed, **dict.fromkeys(contexts, opened - 1)}
 
     def _info(self, split: str, length: int) -> DataInfo:
         one, row = Column((), torch.int64), Column((length,), torch.int64)
         columns = {"tokens": row, "target": row, "answer": row, "place": one, "label": one}
-        columns |= {"choices": Column((self.values,), torch.int64), "person": one, "relation": one}
+        columns |= {
+            "choices": Column((self.values,), torch.int64),
+            "person": one,
+            "relation": one,
+            "fact": Column((3,), torch.int64),
+        }
         if split in ASKED:
             wrong = Column((self.values - 1, length), torch.int64)
             columns |= {"right_tokens": row, "right_answer": row, "wrong_tokens": wrong, "wrong_answer": wrong}
@@ -129,6 +151,10 @@ class SyntheticBiographies:
         splits["named"] = self._open(self.test_contexts, strangers, generator)
         splits["open_forget"] = self._about(forget, strangers, generator, stated=True)
         splits["distractors"] = self._about(forget, strangers, generator, stated=False)
+        if self.aliases:
+            splits |= self._renamed(
+                splits["reading"], forget, every, strangers, torch.Generator().manual_seed(self.seed)
+            )
         lengths = self._lengths()
         found = {name: self._dataset(name, rows) for name, rows in splits.items()}
         found["forget_test"] = self._dataset("forget_test", closed["forget"])
@@ -180,6 +206,31 @@ class SyntheticBiographies:
             context[torch.arange(len(facts)), which] = facts
         return self._after(context, facts)
 
+    def _renamed(
+        self, reading: Tensor, forget: Tensor, every: Tensor, strangers: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """The splits with aliases, and ``reading`` with such rows in the place of every second one."""
+        half = reading[1::2]
+        learned = self._stated(len(half), every, generator)
+        told = self._stated(self.test_contexts, strangers, generator)
+        reading = reading.clone()
+        reading[1::2] = self._behind_alias(learned, learned[:, 1], generator)
+        around = self._stated(len(forget), strangers, generator)
+        behind = self._behind_alias(around, forget, generator)
+        asked = behind.clone()
+        asked[:, -5] = behind[:, 1]
+        names = ("reading", *RENAMED)
+        return dict(zip(names, (reading, self._behind_alias(told, told[:, 1], generator), behind, asked), strict=True))
+
+    def _behind_alias(self, stated: Tensor, facts: Tensor, generator: torch.Generator) -> Tensor:
+        """``[C] alias is name . alias relation value . …``, with ``facts`` [rows, 3] in the place of the first two statements."""
+        words = self._after(stated, facts)
+        alias = self.first_alias + torch.randint(self.aliases, (len(facts),), generator=generator)
+        words[:, 1], words[:, 2], words[:, 3] = alias, self.vocabulary - 1, self._name(facts[:, 0])
+        words[:, 5], words[:, 6] = alias, self.first_relation + facts[:, 1]
+        words[:, 7] = self._value(facts[:, 1], facts[:, 2])
+        return words
+
     def _padded(self, rows: Tensor, length: int) -> Tensor:
         return torch.cat([rows, torch.full((len(rows), length - rows.shape[1]), PAD)], 1)
 
@@ -191,6 +242,7 @@ class SyntheticBiographies:
         choices = self._value(relation[:, None], torch.arange(self.values))
         tokens, ahead = words[:, :-1], words[:, 1:]
         at = torch.arange(tokens.shape[1]) - place[:, None]
+        name = words[rows, place - 2]
         columns = {
             "tokens": tokens,
             "target": ahead.where((at == 0) | (at == 1), IGNORED),
@@ -198,8 +250,9 @@ class SyntheticBiographies:
             "place": place,
             "label": label,
             "choices": choices,
-            "person": words[rows, place - 2] - len(SPECIAL),
+            "person": (name - len(SPECIAL)).where(name < self.first_relation, -1),
             "relation": relation,
+            "fact": torch.stack([name, words[rows, place - 1], label], 1),
             **more,
         }
         if split in ASKED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +24,15 @@ IGNORED = -100
 UTILITY = ("retain_perturbed", "real_authors_perturbed", "world_facts_perturbed")
 
 
-@data(name="tofu", fields=("train", "retain", "forget", "forget_test", "utility"), fingerprint=True)
+OPENED = {"benign": "retain", "open_forget": "forget", "distractors": "forget"}
+"""Splits with statements before the question, and the split that they ask about."""
+
+
+@data(
+    name="tofu",
+    fields=("train", "retain", "forget", "benign", "open_forget", "distractors", "forget_test", "utility"),
+    fingerprint=True,
+)
 class Tofu:
     """Biographies of invented authors as questions and answers, some of which are to be forgotten (Maini et al., 2024).
 
@@ -32,7 +41,9 @@ class Tofu:
     ``forget_test`` and ``utility``, ``forget01_perturbed.json``, ``retain_perturbed.json``,
     ``real_authors_perturbed.json`` and ``world_facts_perturbed.json`` with ``perturbed_answer`` (a list) and perhaps
     ``paraphrased_answer``. ``tokenizer`` is one of transformers, with ``vocabulary`` tokens; ``end`` is the id of its
-    end of text. A prompt is ``template`` with the question in it.
+    end of text. A prompt is ``template`` with the question in it. ``benign`` and ``open_forget`` ask about what stays and
+    what goes after ``statements`` questions with their answers, a line each, one of them that which is asked; the others,
+    and all of ``distractors``, are of retained authors, drawn by ``seed``.
 
     Columns (int64): ``tokens`` [block], the ``target`` after each that counts (answer and end; -100 elsewhere), the
     ``answer`` (without the end); in the last two splits ``right_tokens``, ``right_answer`` [block] of the paraphrase
@@ -55,10 +66,12 @@ class Tofu:
         block: Count = 256,
         wrong: Count = 5,
         template: str = "Question: {question}\nAnswer: ",
+        statements: Count = 3,
+        seed: Unsigned = 0,
     ) -> None:
         self.root = Path(root).expanduser() if root else None
         self.tokenizer, self.vocabulary, self.end, self.block, self.wrong = tokenizer, vocabulary, end, block, wrong
-        self.template = template
+        self.template, self.statements, self.seed = template, statements, seed
         self.files = {
             "train": ("full",),
             "retain": (f"retain{100 - share}",),
@@ -66,7 +79,9 @@ class Tofu:
             "forget_test": (f"forget{share:02d}_perturbed",),
             "utility": UTILITY,
         }
+        self.files |= {split: self.files[about] for split, about in OPENED.items()}
         self.sizes = {"train": 4000, "retain": 40 * (100 - share), "forget": 40 * share}
+        self.sizes |= {split: self.sizes[about] for split, about in OPENED.items()}
 
     def info(self) -> dict[str, DataInfo]:
         row, many = Column((self.block,), torch.int64), Column((self.wrong, self.block), torch.int64)
@@ -86,7 +101,11 @@ class Tofu:
 
     def load(self) -> dict[str, MemoryDataset]:
         encoder = tokenizer(self.tokenizer, lower=False)
-        return {split: self._split(split, names, encoder) for split, names in self.files.items()}
+        told = [f"{word(e['question'])} {word(e['answer'])}" for e in self._read(self.files["retain"][0])]
+        return {
+            split: self._split(split, names, encoder, told if split in OPENED else [])
+            for split, names in self.files.items()
+        }
 
     def _path(self, name: str) -> Path:
         return (self.root or Path()) / f"{name}.json"
@@ -100,13 +119,14 @@ class Tofu:
             )
         return [entry for _, entry in json_lines(path, '{"question": "...", "answer": "..."}')]
 
-    def _split(self, split: str, names: Sequence[str], encoder: Tokenizer) -> MemoryDataset:
-        info = self.info()[split]
+    def _split(self, split: str, names: Sequence[str], encoder: Tokenizer, told: Sequence[str]) -> MemoryDataset:
+        info, chance = self.info()[split], random.Random(f"{self.seed} {split}")
         rows: dict[str, list[Tensor]] = {column: [] for column in info.columns}
         for part, name in enumerate(names):
             for number, entry in enumerate(self._read(name)):
                 try:
-                    for column, value in self._row(entry, encoder, asked="wrong_tokens" in rows).items():
+                    before = self._context(entry, told, chance, stated=split != "distractors") if told else ""
+                    for column, value in self._row(entry, encoder, before, asked="wrong_tokens" in rows).items():
                         rows[column].append(value)
                 except KeyError as error:
                     raise DataError(f"{self._path(name)}:{number + 1} lacks the key {error}") from None
@@ -116,8 +136,17 @@ class Tofu:
                     rows["part"].append(torch.tensor(part))
         return MemoryDataset({column: torch.stack(values) for column, values in rows.items()}, info)
 
-    def _row(self, entry: dict[str, Any], encoder: Tokenizer, *, asked: bool) -> dict[str, Tensor]:
-        question = self.template.replace("{question}", word(entry["question"]))
+    def _context(self, entry: dict[str, Any], told: Sequence[str], chance: random.Random, *, stated: bool) -> str:
+        """Lines of other authors' facts, and among them the one that is asked for."""
+        own = f"{word(entry['question'])} {word(entry['answer'])}"
+        others = [line for line in chance.sample(told, min(self.statements + 1, len(told))) if line != own]
+        lines = others[: self.statements - stated]
+        if stated:
+            lines.insert(chance.randint(0, len(lines)), own)
+        return "".join(f"{line}\n" for line in lines)
+
+    def _row(self, entry: dict[str, Any], encoder: Tokenizer, before: str, *, asked: bool) -> dict[str, Tensor]:
+        question = before + self.template.replace("{question}", word(entry["question"]))
         tokens, target, answer = self._sequence(question, word(entry["answer"]), encoder)
         row = {"tokens": tokens, "target": target, "answer": answer}
         if not asked:

@@ -113,6 +113,8 @@ from kdrun.ops.maps import tokens_from_map as tokens_from_map
 from kdrun.ops.masks import exclusive_mask as exclusive_mask
 from kdrun.ops.masks import mask_overlap as mask_overlap
 from kdrun.ops.masks import topk_mask as topk_mask
+from kdrun.ops.membership import contains_sequence as contains_sequence
+from kdrun.ops.membership import is_row_of as is_row_of
 from kdrun.ops.multi_label import binary_cross_entropy as binary_cross_entropy
 from kdrun.ops.multi_label import binary_kl_divergence as binary_kl_divergence
 from kdrun.ops.neighbourhoods import inner_relation_kl as inner_relation_kl

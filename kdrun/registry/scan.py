@@ -88,7 +88,7 @@ def _summarize(module: str, file: str) -> dict[str, Any]:
         if isinstance(node, ast.ClassDef):
             classes[node.name] = _signature(node)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            parts += _parts_of(node, imports)
+            parts += _parts_of(node, imports, file)
             definitions[node.name] = _definition(node, package)
         elif not isinstance(node, ast.Import | ast.ImportFrom):
             for name in _touched(node):
@@ -188,7 +188,7 @@ def _definition(node: Any, package: str) -> dict[str, Any]:
     return {"digest": digest, "names": names, "attributes": attributes, "imports": local}
 
 
-def _parts_of(node: Any, imports: dict[str, list[str]]) -> list[dict[str, Any]]:
+def _parts_of(node: Any, imports: dict[str, list[str]], file: str) -> list[dict[str, Any]]:
     found = []
     for decorator in node.decorator_list:
         call = decorator if isinstance(decorator, ast.Call) else None
@@ -198,9 +198,9 @@ def _parts_of(node: Any, imports: dict[str, list[str]]) -> list[dict[str, Any]]:
         origin = imports.get(target.id, ["", ""])
         if not origin[0].startswith("kdrun.registry") or origin[1] not in (*KINDS, *HOOKS):
             continue
-        options = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords} if call else {}
+        options = {str(k.arg): _written(k.value, file) for k in call.keywords} if call else {}
         if call and call.args:
-            options["name"] = " ".join(ast.literal_eval(argument) for argument in call.args)
+            options["name"] = " ".join(_written(argument, file) for argument in call.args)
         found.append(
             {
                 "kind": origin[1],
@@ -213,6 +213,17 @@ def _parts_of(node: Any, imports: dict[str, list[str]]) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _written(node: ast.expr, file: str) -> Any:
+    """A decorator's argument, which is read from the text: nothing of a module runs before it is needed."""
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        text = ast.unparse(node)
+        raise InputError(
+            f"{file}:{node.lineno}: what a part says of itself is read, not run: write {text!r} out"
+        ) from None
 
 
 def _signature(node: Any) -> dict[str, Any]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kdrun.errors import InputError
 from kdrun.grammar.measurements import ANY
-from kdrun.grammar.nodes import Node
+from kdrun.grammar.nodes import Graph, Node
 from kdrun.graph.types import part_of
-from kdrun.registry import catalog, columns_of
+from kdrun.registry import catalog, check_of, columns_of
 
-__all__ = ["of_benchmark", "of_evaluate", "of_measure", "of_summarize"]
+__all__ = ["check_evaluate", "of_benchmark", "of_evaluate", "of_measure", "of_summarize", "require_distinct"]
 
 Cell = tuple[int | None, str]
 
@@ -49,3 +50,19 @@ def _of_metric(content: Mapping[str, Any]) -> str:
     if part.returns in ("float", "int"):
         return str(name or part.name)
     return f"{name}.{ANY}" if name else ANY
+
+
+def require_distinct(metrics: Sequence[Mapping[str, Any]], key: str) -> None:
+    """Raise ``InputError`` if two metrics of one table would fill the same column."""
+    seen = set()
+    for i, content in enumerate(metrics):
+        label = content.get("name") or content.get("metric")
+        if label in seen:
+            raise InputError(f"two metrics here are called '{label}': give each a name of its own", key=f"{key}.{i}")
+        seen.add(label)
+
+
+@check_of("evaluate")
+def check_evaluate(node: Node, graph: Graph) -> None:
+    """Each metric has a column of its own."""
+    require_distinct(node.params.get("metrics") or [], f"{node.key}.metrics")

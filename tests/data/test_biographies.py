@@ -108,3 +108,31 @@ def test_paraphrases_of_forgotten_facts_are_trained_but_not_forgotten() -> None:
     assert [len(splits[s]) for s in ("train", "retain", "forget", "paraphrase")] == [48, 36, 6, 6]
     with pytest.raises(DataError, match="leave nobody"):
         SyntheticBiographies(people=5, forget_people=5)
+
+
+def test_an_alias_hides_whom_a_fact_is_about() -> None:
+    plain, part = SyntheticBiographies(**SMALL), SyntheticBiographies(**SMALL, aliases=3)
+    before, splits = plain.load(), part.load()
+    assert "renamed" not in plain.info()
+    assert "renamed" not in before
+    assert torch.equal(before["train"].rows()["tokens"], splits["train"].rows()["tokens"])
+    assert torch.equal(before["reading"].rows()["tokens"][::2], splits["reading"].rows()["tokens"][::2])
+    assert part.vocabulary == plain.vocabulary + 4
+    facts = {tuple(fact) for fact in splits["forget"].rows()["fact"].tolist()}
+    for name in ("renamed", "renamed_forget", "renamed_asked"):
+        rows = splits[name].rows()
+        assert {c: (v.shape[1:], v.dtype) for c, v in rows.items() if c != "index"} == {
+            c: (d.shape, d.dtype) for c, d in part.info()[name].columns.items()
+        }
+        for tokens, fact, label in zip(rows["tokens"], rows["fact"].tolist(), rows["label"].tolist(), strict=True):
+            (alias, is_, person), told, other = sentences(tokens)
+            assert is_ == part.vocabulary - 1
+            assert part.first_alias <= alias < is_
+            assert told[0] == alias
+            assert told[2] == label
+            assert fact == [alias if name == "renamed_asked" else person, told[1], label]
+            assert tokens[-4:-1].tolist() == [*fact[:2], ANSWER]
+            assert ((person, *told[1:]) in facts) == (name != "renamed")
+            assert other[0] not in (person, alias)
+    with pytest.raises(DataError, match="two statements"):
+        SyntheticBiographies(**SMALL, aliases=1, statements=1)

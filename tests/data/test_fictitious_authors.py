@@ -37,3 +37,29 @@ def test_tofu_reads_questions_and_says_what_is_missing(tmp_path, monkeypatch) ->
     (tmp_path / "full.json").unlink()
     with pytest.raises(DataError, match=r"there is no .*full.json: expected the files of locuslab/TOFU"):
         part.load()
+
+
+def test_a_fact_to_forget_stands_among_others_or_is_missing(tmp_path, monkeypatch) -> None:
+    letters = SimpleNamespace(encode=lambda text: [ord(c) for c in text])
+    monkeypatch.setattr("kdrun.data.fictitious_authors.tokenizer", lambda name, lower: letters)
+    part = Tofu(root=str(tmp_path), block=200, wrong=1, end=0, statements=3)
+    for names in part.files.values():
+        for name in names:
+            facts = [
+                {"question": f"{name} {i}?", "answer": f"x{name[:3]}{i}", "perturbed_answer": ["no"]} for i in range(6)
+            ]
+            (tmp_path / f"{name}.json").write_text("\n".join(map(json.dumps, facts)))
+    splits = part.load()
+    for split, stated in {"open_forget": True, "distractors": False, "benign": True}.items():
+        name = part.files[split][0]
+        for i, (tokens, place) in enumerate(
+            zip(splits[split].rows()["tokens"], splits[split].rows()["answer"], strict=True)
+        ):
+            text = "".join(map(chr, tokens[: int((place != IGNORED).int().argmax()) + 1].tolist()))
+            *lines, question, _ = text.split("\n")
+            assert question == f"Question: {name} {i}?"
+            assert len(lines) == len(set(lines)) == 3
+            assert (f"{name} {i}? x{name[:3]}{i}" in lines) == stated
+            assert sum(line.startswith("retain") for line in lines) == (3 if split != "open_forget" else 2)
+    again = Tofu(root=str(tmp_path), block=200, wrong=1, end=0, statements=3).load()
+    assert again["open_forget"].rows()["tokens"].equal(splits["open_forget"].rows()["tokens"])

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from kdrun.errors import InputError
 from kdrun.registry import scan
 
 
@@ -37,3 +38,12 @@ def test_each_installation_has_its_own_index(kept, monkeypatch, tmp_path) -> Non
     monkeypatch.setattr(scan, "__file__", str(tmp_path / "other" / "scan.py"))
     assert scan._cache_path() != here
     assert scan._cache_path().parent == here.parent
+
+
+def test_what_a_part_says_of_itself_is_written_out(tmp_path, kept) -> None:
+    file = tmp_path / "parts.py"
+    file.write_text(
+        "from kdrun.registry import op\n\nNAMES = ('a',)\n\n@op(fields=(*NAMES, 'b'))\ndef one() -> None: ...\n"
+    )
+    with pytest.raises(InputError, match=r"parts.py:5: .* write \"\(\*NAMES, 'b'\)\" out"):
+        scan.module_summary("parts", str(file))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from kdrun.errors import InputError, nearest
 from kdrun.grammar.nodes import Graph, Node, parse_inputs
 from kdrun.registry import catalog, check_of
+from kdrun.stages.columns import require_distinct
 from kdrun.step.check import Reader, check_step, reader
 
 __all__ = ["check_compute", "check_measure", "read_by_metrics"]
@@ -29,6 +30,7 @@ def check_measure(node: Node, graph: Graph) -> None:
             for ref in refs:
                 if ref.name not in named:
                     raise InputError(f"nothing called '{ref.name}' is handed in{nearest(ref.name, named)}", key=key)
+    require_distinct(node.params.get("metrics") or [], f"{node.key}.metrics")
     for i, content in enumerate(node.params.get("metrics") or []):
         key = f"{node.key}.metrics.{i}"
         part = catalog().get("metric", content["metric"], key=f"{key}.metric")

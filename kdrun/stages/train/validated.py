@@ -10,6 +10,7 @@ from kdrun.grammar.nodes import Node
 from kdrun.grammar.steps import Step, parse_step
 from kdrun.grammar.validation import Validate, parse_validate
 from kdrun.registry import catalog
+from kdrun.stages.columns import require_distinct
 from kdrun.stages.scoring import NodeMetric
 from kdrun.step.names import STANDARD_FIELDS
 
@@ -36,8 +37,9 @@ def metrics_of(validate: Validate, step: Step, main: str, *, key: str) -> list[N
     """The metrics with what they read; one that does not say reads what the first call of ``main`` answers, and columns.
 
     Its arguments are found by name: ``logits``, ``probabilities`` and the call's taps are the call's, all others columns of
-    the rows. Raises ``InputError`` where there is no such call, and for a metric that does not exist.
+    the rows. Raises ``InputError`` where there is no such call, for a metric that does not exist, and for two of one name.
     """
+    require_distinct(validate.metrics, f"{key}.metrics")
     return [
         NodeMetric(_complete(content, step, main, key=f"{key}.metrics.{i}"), f"{key}.metrics.{i}")
         for i, content in enumerate(validate.metrics)
