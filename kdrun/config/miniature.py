@@ -42,6 +42,8 @@ _WIRING = (
     "nodes",
     "columns",
 )
+_NAMES = ("step", "of")
+"""Wiring where they name something, and not where they are mappings."""
 
 
 def still_small(composer: Composer, arm: str | None, scale: str) -> list[tuple[str, Any, str]]:
@@ -76,6 +78,8 @@ _LENGTHS = ("steps", "epochs", "batch_size")
 
 
 def _left_as_is(large: Experiment, key: tuple[str, ...], value: Any) -> bool:
+    if key[0] == "graph" and {*key[1:2]} & {*(large.config.get("skip") or [])}:
+        return False
     changed = any(o.layer != COMMAND_LINE and _touches(o.path, key) for o in large.overrides)
     return not changed and _at(large.config, key) == value
 
@@ -94,7 +98,7 @@ def _leaves(content: Any, key: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
         for name, value in content.items():
             if name not in _WIRING:
                 yield from _leaves(value, (*key, str(name)))
-    elif not (isinstance(content, str) and "${" in content):
+    elif key[-1] not in _NAMES and not (isinstance(content, str) and "${" in content):
         yield key, content
 
 

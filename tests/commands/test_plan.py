@@ -10,6 +10,12 @@ def test_plan_says_what_is_still_the_miniatures_and_what_is_not_planned(kdrun) -
     assert "steps: 1500" not in answer.out
 
 
+def test_names_and_what_is_skipped_are_no_values_of_the_miniature(kdrun) -> None:
+    answer = kdrun("plan", "ununlearning", "scale=paper", "arm=original", "teacher.config={num_hidden_layers: 1}")
+    assert "  optimizer.schedule: None  (" in answer.out
+    assert "  graph." not in answer.out
+
+
 def test_plan_works_at_paper_scale_with_no_data(kdrun) -> None:
     answer = kdrun("plan", "kd", "scale=paper")
     assert answer.code == 0, answer.err

@@ -50,7 +50,10 @@ def test_measure_agrees_with_evaluate(session, tmp_path) -> None:
         (("from: [p.logits, batch.label]", "from: [q.logits, batch.label]"), "no node or input 'q'"),
         (("from: [loss], name: loss", "from: [loss], name: accuracy"), "two metrics here are called 'accuracy'"),
         (("metrics: [accuracy, nll]", "metrics: [accuracy, accuracy]"), "two metrics here are called 'accuracy'"),
-        (("epochs: 1}\n  test", "epochs: 1, validate: {metrics: [nll, nll], rows: data}}\n  test"), "two metrics here are called 'nll'"),
+        (
+            ("epochs: 1}\n  test", "epochs: 1, validate: {metrics: [nll, nll], rows: data}}\n  test"),
+            "two metrics here are called 'nll'",
+        ),
         (("from: [p.logits, batch.label]", "name: x"), "say what this metric reads"),
         (("{metric: mean_value, from: [loss]", "{metric: mean_value, from: [loss, right]"), "takes 1 input"),
         (("patch: [map_1]", "patch: [map_1, map_2]"), "patch lists the modules"),
