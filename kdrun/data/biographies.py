@@ -47,7 +47,8 @@ class SyntheticBiographies:
 
     Each of ``people`` has a value for each of ``relations``, drawn by ``seed`` among ``values`` words of that relation.
     Closed-book rows are ``[Q] person relation [A] value [E]``; the others state ``statements`` facts first, ``[C] name
-    relation value . …``, of different names and with random values but for what a split says, and ask for one of them.
+    relation value . …``, of different names and with random values but for what a split says, and ask for one of them. With
+    ``alike`` all facts of a context have the relation that is asked for, so that the name alone tells which one is meant.
 
     - ``train``: all facts; ``forget``: those of the first ``forget_people``; ``retain``: the rest.
     - ``paraphrase``: the facts to forget, asked with ``[Q2]``; with ``paraphrases``, ``train`` and ``retain`` have such rows, too.
@@ -56,7 +57,7 @@ class SyntheticBiographies:
     - ``open_forget``: a fact to forget, truly stated; ``distractors``: asked, but not stated.
     - ``forget_test``: ``forget``, and each wrong value; ``utility``: ``retain`` (``part`` 0) and ``benign`` (1), likewise.
     - With ``aliases`` (that many words more, and one for "is"), half of ``reading`` says ``alias is name .``, then a fact of the
-      alias, and asks for that of the name: ``renamed`` are such rows about others, ``renamed_forget`` about facts to forget,
+      alias, in any order, and asks for that of the name: ``renamed`` are such rows about others, ``renamed_forget`` about facts to forget,
       truly stated of an alias, and ``renamed_asked`` asks those of the alias, too.
 
     Columns (int64): ``tokens`` [length], the ``target`` after each that counts (value and ``[E]``; -100 elsewhere), the
@@ -82,6 +83,7 @@ class SyntheticBiographies:
         contexts: Count = 20_000,
         test_contexts: Count = 300,
         paraphrases: bool = False,
+        alike: bool = False,
         aliases: Unsigned = 0,
         seed: Unsigned = 0,
     ) -> None:
@@ -93,12 +95,8 @@ class SyntheticBiographies:
             raise DataError(f"a context of {statements} needs as many others, and a relation two values", key="data")
         self.people, self.others, self.relations, self.values = people, others, relations, values
         self.forget_people, self.statements, self.seed = forget_people, statements, seed
-        self.contexts, self.test_contexts, self.paraphrases, self.aliases = (
-            contexts,
-            test_contexts,
-            paraphrases,
-            aliases,
-        )
+        self.contexts, self.test_contexts, self.paraphrases = contexts, test_contexts, paraphrases
+        self.alike, self.aliases = alike, aliases
         self.names = people + others
         self.first_relation = len(SPECIAL) + self.names
         self.first_value = self.first_relation + relations
@@ -178,13 +176,15 @@ class SyntheticBiographies:
     def _value(self, relation: Tensor, value: Tensor) -> Tensor:
         return self.first_value + relation * self.values + value
 
-    def _stated(self, count: int, names: Tensor, generator: torch.Generator) -> Tensor:
-        """Random facts [rows, statements, 3] about different ones of ``names`` in each row."""
+    def _stated(self, count: int, names: Tensor, generator: torch.Generator, relation: Tensor | None = None) -> Tensor:
+        """Random facts [rows, statements, 3] about different ones of ``names`` in each row; all of one ``relation`` [rows] if alike."""
         order = torch.rand(count, len(names), generator=generator).argsort(1)[:, : self.statements]
         shape = (count, self.statements)
-        relation = torch.randint(self.relations, shape, generator=generator)
+        relations = torch.randint(self.relations, shape, generator=generator)
+        if self.alike:
+            relations = (relations[:, 0] if relation is None else relation)[:, None].expand(shape)
         value = torch.randint(self.values, shape, generator=generator)
-        return torch.stack([names[order], relation, value], 2)
+        return torch.stack([names[order], relations, value], 2)
 
     def _after(self, stated: Tensor, asked: Tensor) -> Tensor:
         """Contexts with the facts ``stated`` [rows, statements, 3], and the question for ``asked`` [rows, 3]."""
@@ -200,7 +200,7 @@ class SyntheticBiographies:
         return self._after(stated, stated[torch.arange(count), which])
 
     def _about(self, facts: Tensor, names: Tensor, generator: torch.Generator, *, stated: bool) -> Tensor:
-        context = self._stated(len(facts), names, generator)
+        context = self._stated(len(facts), names, generator, facts[:, 1])
         if stated:
             which = torch.randint(self.statements, (len(facts),), generator=generator)
             context[torch.arange(len(facts)), which] = facts
@@ -210,26 +210,31 @@ class SyntheticBiographies:
         self, reading: Tensor, forget: Tensor, every: Tensor, strangers: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """The splits with aliases, and ``reading`` with such rows in the place of every second one."""
-        half = reading[1::2]
-        learned = self._stated(len(half), every, generator)
+        learned = self._stated(len(reading[1::2]), every, generator)
         told = self._stated(self.test_contexts, strangers, generator)
+        around = self._stated(len(forget), strangers, generator, forget[:, 1])
         reading = reading.clone()
-        reading[1::2] = self._behind_alias(learned, learned[:, 1], generator)
-        around = self._stated(len(forget), strangers, generator)
-        behind = self._behind_alias(around, forget, generator)
+        reading[1::2] = self._behind_alias(learned, learned[:, 1], generator)[0]
+        behind, alias = self._behind_alias(around, forget, generator)
         asked = behind.clone()
-        asked[:, -5] = behind[:, 1]
-        names = ("reading", *RENAMED)
-        return dict(zip(names, (reading, self._behind_alias(told, told[:, 1], generator), behind, asked), strict=True))
+        asked[:, 1 - CLOSED] = alias
+        others = self._behind_alias(told, told[:, 1], generator)[0]
+        return dict(zip(("reading", *RENAMED), (reading, others, behind, asked), strict=True))
 
-    def _behind_alias(self, stated: Tensor, facts: Tensor, generator: torch.Generator) -> Tensor:
-        """``[C] alias is name . alias relation value . …``, with ``facts`` [rows, 3] in the place of the first two statements."""
+    def _behind_alias(self, stated: Tensor, facts: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """``[C] alias is name . alias relation value . …``, in any order, the first two in the place of those ``stated``; and the alias.
+
+        ``facts`` [rows, 3] are what is said of the aliases [rows], and asked of the names.
+        """
         words = self._after(stated, facts)
         alias = self.first_alias + torch.randint(self.aliases, (len(facts),), generator=generator)
         words[:, 1], words[:, 2], words[:, 3] = alias, self.vocabulary - 1, self._name(facts[:, 0])
         words[:, 5], words[:, 6] = alias, self.first_relation + facts[:, 1]
         words[:, 7] = self._value(facts[:, 1], facts[:, 2])
-        return words
+        sentences = words[:, 1:-CLOSED].view(len(words), self.statements, 4)
+        order = torch.rand(len(words), self.statements, generator=generator).argsort(1)
+        shuffled = sentences.gather(1, order[..., None].expand_as(sentences)).flatten(1)
+        return torch.cat([words[:, :1], shuffled, words[:, -CLOSED:]], 1), alias
 
     def _padded(self, rows: Tensor, length: int) -> Tensor:
         return torch.cat([rows, torch.full((len(rows), length - rows.shape[1]), PAD)], 1)

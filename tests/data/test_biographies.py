@@ -118,14 +118,18 @@ def test_an_alias_hides_whom_a_fact_is_about() -> None:
     assert torch.equal(before["train"].rows()["tokens"], splits["train"].rows()["tokens"])
     assert torch.equal(before["reading"].rows()["tokens"][::2], splits["reading"].rows()["tokens"][::2])
     assert part.vocabulary == plain.vocabulary + 4
-    facts = {tuple(fact) for fact in splits["forget"].rows()["fact"].tolist()}
+    facts, orders = {tuple(fact) for fact in splits["forget"].rows()["fact"].tolist()}, set()
     for name in ("renamed", "renamed_forget", "renamed_asked"):
         rows = splits[name].rows()
         assert {c: (v.shape[1:], v.dtype) for c, v in rows.items() if c != "index"} == {
             c: (d.shape, d.dtype) for c, d in part.info()[name].columns.items()
         }
         for tokens, fact, label in zip(rows["tokens"], rows["fact"].tolist(), rows["label"].tolist(), strict=True):
-            (alias, is_, person), told, other = sentences(tokens)
+            said = sentences(tokens)
+            (alias, is_, person), told, other = sorted(
+                said, key=lambda s: (s[1] != part.vocabulary - 1, s[0] < part.first_alias)
+            )
+            orders.add((said.index((alias, is_, person)), said.index(told)))
             assert is_ == part.vocabulary - 1
             assert part.first_alias <= alias < is_
             assert told[0] == alias
@@ -134,5 +138,15 @@ def test_an_alias_hides_whom_a_fact_is_about() -> None:
             assert tokens[-4:-1].tolist() == [*fact[:2], ANSWER]
             assert ((person, *told[1:]) in facts) == (name != "renamed")
             assert other[0] not in (person, alias)
+    assert len(orders) == 6
     with pytest.raises(DataError, match="two statements"):
         SyntheticBiographies(**SMALL, aliases=1, statements=1)
+
+
+def test_where_contexts_are_alike_the_name_alone_tells_what_is_asked() -> None:
+    splits = SyntheticBiographies(**SMALL, alike=True, aliases=2).load()
+    for name in ("reading", "benign", "named", "open_forget", "distractors", "renamed_forget"):
+        rows = splits[name].rows()
+        for tokens, fact in zip(rows["tokens"], rows["fact"].tolist(), strict=True):
+            said = [s for s in sentences(tokens) if s[1] != int(splits["renamed"].rows()["tokens"].max())]
+            assert {s[1] for s in said} == {fact[1]}
