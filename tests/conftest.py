@@ -52,7 +52,9 @@ def tagged_domains() -> dict[str, MemoryDataset]:
 def kdrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     """Call ``kdrun`` with these arguments, in a folder of its own."""
     from kdrun.cli import main
+    from kdrun.runtime import spinner
 
+    monkeypatch.setattr(spinner, "PATIENCE", 3600)  # what is said depends on no clock
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KDRUN_STORE", str(tmp_path / "store"))
 

@@ -22,6 +22,7 @@ WITHOUT_EFFECT = (
     "kdrun.runtime.checkpoints",
     "kdrun.runtime.files",
     "kdrun.runtime.board",
+    "kdrun.runtime.console",
     "kdrun.runtime.journal",
     "kdrun.runtime.live",
     "kdrun.runtime.progress",
