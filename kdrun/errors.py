@@ -17,6 +17,7 @@ __all__ = [
     "InputError",
     "Interrupted",
     "KdrunError",
+    "Occupied",
     "Pruned",
     "RunError",
     "StoreError",
@@ -124,6 +125,17 @@ class Diverged(RunError):
 
 class Pruned(RunError):
     """A search ended the run, which was behind others at the same epoch."""
+
+
+class Occupied(RunError):
+    """Another process computes a stage that is needed. ``stage`` is its key in the store."""
+
+    def __init__(self, message: str, stage: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+
+    def __reduce__(self) -> tuple[type[Occupied], tuple[str, str]]:
+        return type(self), (self.message, self.stage)
 
 
 class Interrupted(RunError):

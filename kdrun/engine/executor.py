@@ -17,7 +17,7 @@ from kdrun.engine.origins import at_its_source
 from kdrun.engine.results import Result, as_result, value_of
 from kdrun.engine.sources import Sources, entry
 from kdrun.engine.store import Store, refuse_foreign
-from kdrun.errors import CorruptArtifact, InputError, KdrunError, RunError
+from kdrun.errors import CorruptArtifact, InputError, KdrunError, Occupied, RunError
 from kdrun.grammar.nodes import SOURCES, Graph, Node, Ref
 from kdrun.graph.check import ENGINE_KEYS
 from kdrun.graph.keys import Keys
@@ -44,6 +44,8 @@ class Executor:
     reporter: Reporter = field(default_factory=QuietReporter)
     checkpoint_seconds: float = 60.0
     sources: Sources = field(default_factory=Sources)
+    waits: bool = True
+    """Whether a run stands still while another process computes a stage that it needs; else it raises ``Occupied``."""
     counts: dict[str, int] = field(default_factory=lambda: {"computed": 0, "cached": 0})
     seconds: dict[str, float] = field(default_factory=dict)
     _results: dict[str, Result] = field(default_factory=dict)
@@ -120,14 +122,19 @@ class Executor:
             for ref in node.refs():
                 if self.graph.nodes[ref.name].verb not in SOURCES:
                     self.result(ref.name)
-            waiting = f"{node.name}: another process computes it; waiting"
-            with self.store.lock(key, on_wait=lambda _: self.reporter.message(waiting)):
+            with self.store.lock(key, on_wait=lambda _: self._taken(node, key)):
                 found = self._read(key, damaged=functools.partial(self._set_aside, node))
                 if found is None:
                     return self._compute(node, key)
         self.counts["cached"] += 1
         self.reporter.cached(node.name)
         return found
+
+    def _taken(self, node: Node, key: str) -> None:
+        """Say that another process is at a stage. Raises ``Occupied`` where nobody is to wait for it."""
+        if not self.waits:
+            raise Occupied(f"{node.name}: another process computes it", key)
+        self.reporter.message(f"{node.name}: another process computes it; waiting")
 
     def _read(self, key: str, damaged: Callable[[CorruptArtifact], None] = lambda error: None) -> Result | None:
         """The stored result, or None; ``damaged`` hears of one that is not whole."""

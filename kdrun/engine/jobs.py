@@ -26,9 +26,10 @@ class Job:
     planned: bool = False
     records: Path | None = None
 
-    def run(self, reporter: Reporter, sources: Sources | None = None) -> Outcome:
-        """Raises what is wrong with the configuration, and ``RunError``."""
+    def run(self, reporter: Reporter, sources: Sources | None = None, *, waits: bool = True) -> Outcome:
+        """Raises what is wrong with the configuration, and ``RunError``; unless it ``waits``, ``Occupied`` where another is at a stage."""
         session = Session(self.experiment, reporter, sources=sources)
+        session.executor.waits = waits
         session.prepare(planned=self.planned)
         return self.outcome(session)
 

@@ -19,7 +19,7 @@ from kdrun.engine.jobs import Job
 from kdrun.engine.session import Outcome
 from kdrun.engine.sources import Sources
 from kdrun.engine.waiting import Waiting
-from kdrun.errors import KdrunError, RunError
+from kdrun.errors import KdrunError, Occupied, RunError
 from kdrun.registry.blame import in_plugin
 from kdrun.runtime.progress import Reporter
 
@@ -68,9 +68,11 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _work(job: Job) -> Outcome:
+def _work(job: Job, waits: bool) -> Outcome:
     try:
-        return job.run(_Remote(_events, job.label), _sources)
+        return job.run(_Remote(_events, job.label), _sources, waits=waits)
+    except Occupied as error:
+        raise Occupied(error.message, error.stage) from None
     except KdrunError as error:
         raise _sendable(error) from None
     except Exception as error:  # whose frames do not reach the main process
@@ -108,16 +110,21 @@ def spread(
     try:
         while waiting or running:
             while waiting and len(running) < workers:
-                job = by_label[waiting.next(other.label for other in running.values())]
-                listening[job.label].begun()
+                label = waiting.next([other.label for other in running.values()])
+                if label is None:  # each would wait for one that runs
+                    break
+                listening[label].begun()
                 with _main_module_left_out():
-                    running[pool.submit(_work, job)] = job
+                    running[pool.submit(_work, by_label[label], waiting.waits_for_others(label))] = by_label[label]
             done, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
             _relay(events, listening)
             for future in done:
                 job = running.pop(future)
                 try:
                     outcomes[job.label] = future.result()
+                except Occupied as error:
+                    listening[job.label].postponed()
+                    waiting.put_back(job.label, error.stage, [other.label for other in running.values()])
                 except KdrunError as error:
                     failed(job, error)
                 else:

@@ -30,7 +30,7 @@ from kdrun.engine.records import (
     write_record,
 )
 from kdrun.engine.session import Outcome, Session
-from kdrun.errors import KdrunError, Pruned, StoreError, printable
+from kdrun.errors import KdrunError, Occupied, Pruned, StoreError, printable
 from kdrun.graph.columns import lowest
 from kdrun.runtime.journal import JOURNAL, Journal
 from kdrun.runtime.progress import Fan
@@ -226,7 +226,7 @@ class _Record:
 
     def broken(self, error: BaseException) -> None:
         """Write why a run ended early, and which models it had made by then."""
-        wanted = isinstance(error, KeyboardInterrupt | SystemExit)
+        wanted = isinstance(error, KeyboardInterrupt | SystemExit | Occupied)
         state = "interrupted" if wanted else "pruned" if isinstance(error, Pruned) else "failed"
         text = str(error) if isinstance(error, KdrunError) else f"{type(error).__name__}: {error}".removesuffix(": ")
         executor = self.session.executor

@@ -81,12 +81,18 @@ def sweep(jobs: Sequence[Job], sessions: Mapping[str, Session], *, workers: int 
             reporter.message(f"{job.label} finished ({ended}/{len(unfinished)}{more})")
 
         with store.leases.held(jobs[0].experiment.recipe, stages):  # of runs that have not begun, too
-            waiting = Waiting([job.label for job in unfinished], keys, store.contains)
+            due = {job.label: _due(sessions[job.label]) for job in unfinished}
+            waiting = Waiting([job.label for job in unfinished], due, store.contains)
             outcomes, failures = run_all(unfinished, waiting, workers=workers, reporter=reporter, on_done=done)
     for job in jobs:
         if job.label not in outcomes and job.label not in failures:
             outcomes[job.label] = job.outcome(sessions[job.label])
     return outcomes, failures
+
+
+def _due(session: Session) -> list[str]:
+    """The keys of what a run is to compute, in order."""
+    return [session.keys[name] for name in session.executor.missing()]
 
 
 def _plan_each_arm(jobs: Sequence[Job], sessions: Mapping[str, Session]) -> None:

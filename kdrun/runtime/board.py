@@ -108,6 +108,9 @@ class Board(Reporter):
     def begun(self) -> None:
         self.give("")
 
+    def postponed(self) -> None:
+        self.postpone("")
+
     def ended(self, error: str | None = None) -> None:
         self.end("", error)
 
@@ -156,6 +159,13 @@ class Board(Reporter):
                 run.expected = [stage for stage in run.expected if stage != name]
             else:
                 run.over[name] = seconds
+
+    def postpone(self, label: str) -> None:
+        """It has no process for now."""
+        with self._lock:
+            run = self._run(label)
+            run.state, run.preparing = "waiting", ""
+            run.paces.clear()
 
     def end(self, label: str, error: str | None) -> None:
         with self._lock:
@@ -250,6 +260,9 @@ class _Part(Reporter):
 
     def begun(self) -> None:
         self.board.give(self.label)
+
+    def postponed(self) -> None:
+        self.board.postpone(self.label)
 
     def ended(self, error: str | None = None) -> None:
         self.board.end(self.label, error)

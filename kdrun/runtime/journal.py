@@ -55,6 +55,10 @@ class Journal(Board):
         super().finish(label, name, seconds)
         self._write()
 
+    def postpone(self, label: str) -> None:
+        super().postpone(label)
+        self._write()
+
     def end(self, label: str, error: str | None) -> None:
         super().end(label, error)
         self._write()

@@ -57,6 +57,9 @@ class Reporter:
     def begun(self) -> None:
         """A run of a sweep has been given to a process."""
 
+    def postponed(self) -> None:
+        """A run of a sweep gives its place to others until a stage is there that another one computes."""
+
     def ended(self, error: str | None = None) -> None:
         """A run of a sweep is over; ``error`` says in a line why it failed."""
 
@@ -131,6 +134,10 @@ class Fan(Reporter):
     def begun(self) -> None:
         for one in self.inner:
             one.begun()
+
+    def postponed(self) -> None:
+        for one in self.inner:
+            one.postponed()
 
     def ended(self, error: str | None = None) -> None:
         for one in self.inner:

@@ -129,7 +129,9 @@ def _call(request: dict[str, Any]) -> None:
     code = 1
     try:
         from kdrun.cli import main
+        from kdrun.runtime import spinner
 
+        spinner.PATIENCE = 3600  # what is said depends on no clock
         main(request["arguments"])
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
