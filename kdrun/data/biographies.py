@@ -29,6 +29,7 @@ ASKED = ("forget_test", "utility")
         "train",
         "retain",
         "forget",
+        "fresh",
         "paraphrase",
         "reading",
         "benign",
@@ -51,6 +52,7 @@ class SyntheticBiographies:
     ``alike`` all facts of a context have the relation that is asked for, so that the name alone tells which one is meant.
 
     - ``train``: all facts; ``forget``: those of the first ``forget_people``; ``retain``: the rest.
+    - ``fresh``: as many facts as to forget, about others; nothing else states them.
     - ``paraphrase``: the facts to forget, asked with ``[Q2]``; with ``paraphrases``, ``train`` and ``retain`` have such rows, too.
     - ``reading``: ``contexts`` rows about everybody and ``others`` without facts, to learn reading from.
     - ``benign``, ``named``: ``test_contexts`` rows about retained people and others, or others alone.
@@ -108,7 +110,7 @@ class SyntheticBiographies:
 
     def _lengths(self) -> dict[str, int]:
         opened = 1 + 4 * self.statements + CLOSED
-        closed = dict.fromkeys(("train", "retain", "forget", "paraphrase", "forget_test"), CLOSED - 1)
+        closed = dict.fromkeys(("train", "retain", "forget", "fresh", "paraphrase", "forget_test"), CLOSED - 1)
         contexts = (*READING, *(RENAMED if self.aliases else ()), "utility")
         return {**closed, **dict.fromkeys(contexts, opened - 1)}
 
@@ -149,6 +151,7 @@ class SyntheticBiographies:
         splits["named"] = self._open(self.test_contexts, strangers, generator)
         splits["open_forget"] = self._about(forget, strangers, generator, stated=True)
         splits["distractors"] = self._about(forget, strangers, generator, stated=False)
+        splits["fresh"] = self._closed(self._fresh(len(forget)))
         if self.aliases:
             splits |= self._renamed(
                 splits["reading"], forget, every, strangers, torch.Generator().manual_seed(self.seed)
@@ -160,6 +163,14 @@ class SyntheticBiographies:
         part = torch.arange(2).repeat_interleave(torch.tensor([len(rows) for rows in asked]))
         found["utility"] = self._dataset("utility", torch.cat(asked), part=part)
         return found
+
+    def _fresh(self, count: int) -> Tensor:
+        """Facts [count, 3] about different pairs of others and relations, as far as there are so many."""
+        generator = torch.Generator().manual_seed(self.seed + 1)
+        pairs = torch.randperm(self.others * self.relations, generator=generator)
+        pair = pairs.repeat(-(-count // len(pairs)))[:count]
+        value = torch.randint(self.values, (count,), generator=generator)
+        return torch.stack([self.people + pair // self.relations, pair % self.relations, value], 1)
 
     def _closed(self, facts: Tensor, question: int = QUESTION) -> Tensor:
         """Sequences [rows, words] of facts [rows, (person, relation, value)]."""

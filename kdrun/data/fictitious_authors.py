@@ -30,7 +30,7 @@ OPENED = {"benign": "retain", "open_forget": "forget", "distractors": "forget"}
 
 @data(
     name="tofu",
-    fields=("train", "retain", "forget", "benign", "open_forget", "distractors", "forget_test", "utility"),
+    fields=("train", "retain", "forget", "fresh", "benign", "open_forget", "distractors", "forget_test", "utility"),
     fingerprint=True,
 )
 class Tofu:
@@ -39,7 +39,7 @@ class Tofu:
     ``root`` holds the benchmark's files, one JSON object a line: ``full.json``, ``retain99.json`` and ``forget01.json``
     (or 95 and 05, 90 and 10, by ``share`` in percent) with ``question`` and ``answer``, and, for the splits
     ``forget_test`` and ``utility``, ``forget01_perturbed.json``, ``retain_perturbed.json``,
-    ``real_authors_perturbed.json`` and ``world_facts_perturbed.json`` with ``perturbed_answer`` (a list) and perhaps
+    ``real_authors_perturbed.json`` (which is ``fresh``, too) and ``world_facts_perturbed.json`` with ``perturbed_answer`` (a list) and perhaps
     ``paraphrased_answer``. ``tokenizer`` is one of transformers, with ``vocabulary`` tokens; ``end`` is the id of its
     end of text. A prompt is ``template`` with the question in it. ``benign`` and ``open_forget`` ask about what stays and
     what goes after ``statements`` questions with their answers, a line each, one of them that which is asked; the others,
@@ -76,6 +76,7 @@ class Tofu:
             "train": ("full",),
             "retain": (f"retain{100 - share}",),
             "forget": (f"forget{share:02d}",),
+            "fresh": ("real_authors_perturbed",),
             "forget_test": (f"forget{share:02d}_perturbed",),
             "utility": UTILITY,
         }

@@ -104,6 +104,7 @@ from kdrun.ops.logits import kl_matched_weight as kl_matched_weight
 from kdrun.ops.logits import kl_matched_weights as kl_matched_weights
 from kdrun.ops.logits import logit_shift as logit_shift
 from kdrun.ops.logits import restrict_classes as restrict_classes
+from kdrun.ops.logits import suppressed_logits as suppressed_logits
 from kdrun.ops.logits import top_k_filter as top_k_filter
 from kdrun.ops.logits import top_p_filter as top_p_filter
 from kdrun.ops.low_rank import weighted_low_rank_init as weighted_low_rank_init

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from kdrun.ops.checks import require_same_shape
 from kdrun.registry import op
-from kdrun.types import Count, Fraction, Positive
+from kdrun.types import Count, Fraction, NonNegative, Positive
 
 __all__ = [
     "kl_matched_weight",
@@ -20,6 +20,7 @@ __all__ = [
     "logit_shift",
     "restrict_classes",
     "shift_divergence",
+    "suppressed_logits",
     "top_k_filter",
     "top_p_filter",
 ]
@@ -203,3 +204,18 @@ def restrict_classes(logits: Tensor, counts: Tensor) -> Tensor:
     if counts.shape != logits.shape[-1:]:
         raise ValueError(f"{logits.shape[-1]} classes need as many counts, got {list(counts.shape)}")
     return logits.masked_fill(counts == 0, -1e4)
+
+
+@op
+def suppressed_logits(logits: Tensor, reinforced: Tensor, *, strength: NonNegative = 5.0) -> Tensor:
+    """``v - strength · max(0, v⁺ - v)``: what further training raises is lowered (Eldan and Russinovich, 2023).
+
+    ``logits`` v and ``reinforced`` v⁺ [..., classes] of one shape, of a model before and after training on what it shall
+    forget; the result is what one would say that never heard of it. Classes that training lowers stay as they are.
+    Raises ``ValueError`` if shapes differ.
+
+    >>> ops.suppressed_logits(torch.tensor([3.0, 2.0]), torch.tensor([3.5, 1.0]), strength=4.0)
+    tensor([1., 2.])
+    """
+    require_same_shape(logits, reinforced, "logits and reinforced")
+    return logits - strength * (reinforced - logits).clamp_min(0)

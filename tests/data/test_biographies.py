@@ -40,6 +40,9 @@ def test_facts_are_parted_by_person_and_hold_everywhere(world) -> None:
     forget, retain = splits["forget"].rows(), splits["retain"].rows()
     assert set(forget["person"].tolist()) == {0, 1}
     assert set(retain["person"].tolist()) == set(range(2, 8))
+    fresh = splits["fresh"].rows()
+    assert (len(fresh["person"]), int(fresh["person"].min()) >= 8) == (6, True)
+    assert len({*zip(fresh["person"].tolist(), fresh["relation"].tolist(), strict=True)}) == 6
     facts = {(p, r): v for s in (forget, retain) for p, r, v in zip(*_columns(s), strict=True)}
     assert len(facts) == 24
     for name in ("open_forget", "distractors", "paraphrase"):

@@ -14,6 +14,7 @@ from kdrun.ops.logits import (
     logit_shift,
     restrict_classes,
     shift_divergence,
+    suppressed_logits,
     top_k_filter,
     top_p_filter,
 )
@@ -171,3 +172,15 @@ def test_classes_without_rows_take_no_share_and_no_gradient() -> None:
     torch.testing.assert_close(nothing.softmax(1), torch.full((6, 5), 0.2, dtype=torch.float64))
     with pytest.raises(ValueError, match="5 classes need as many counts"):
         restrict_classes(logits, counts[:4])
+
+
+def test_suppressed_logits_lower_only_what_training_raised() -> None:
+    generator = torch.Generator().manual_seed(0)
+    before, after = (torch.randn(50, 7, generator=generator) for _ in range(2))
+    assert torch.equal(suppressed_logits(before, before), before)
+    assert torch.equal(suppressed_logits(before, after, strength=0.0), before)
+    found = suppressed_logits(before, after, strength=3.0)
+    assert torch.equal(found[after <= before], before[after <= before])
+    torch.testing.assert_close(found[after > before], (4 * before - 3 * after)[after > before])
+    with pytest.raises(ValueError, match="logits and reinforced"):
+        suppressed_logits(before, after[:, 1:])
