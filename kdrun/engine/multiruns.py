@@ -3,6 +3,7 @@
 multirun.json    recipe, words of the command line, process, and whether all is over
 jobs.jsonl       a line a job, as soon as it is known: its overrides, and those that it has of its own
 job-MARK.json    of a job that has begun: its state, why it failed, where its records lie; written by the process that runs it
+job-MARK.taken   of a job that a process has, where processes take jobs by themselves
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ class Multirun:
         words = [concealed(word) for word in given]
         content = {"recipe": recipe, "given": words, "started": _now(), "closed": False}
         write_record(self.folder / MULTIRUN, {**content, **_here()})
+        for left in self.folder.glob("job-*.taken"):
+            left.unlink(missing_ok=True)
         self._known = {_mark(job["overrides"]) for job in self._jobs()}
         return self
 
@@ -87,6 +90,19 @@ class Multirun:
             line = json.dumps({"overrides": list(overrides), "words": words})
             with contextlib.suppress(OSError), (self.folder / JOBS).open("a", encoding="utf-8") as file:
                 file.write(f"{concealed(line)}\n")
+
+    def take(self, first: Sequence[str], besides: Collection[tuple[str, ...]] = ()) -> list[str] | None:
+        """A job that no process has taken, this one does now: ``first``, else the next in order; None if all others are ``besides``."""
+        for overrides in [list(first), *(job["overrides"] for job in self._jobs())]:
+            if tuple(overrides) not in besides:
+                with contextlib.suppress(FileExistsError):
+                    (self.folder / f"job-{_mark(overrides)}.taken").touch(exist_ok=False)
+                    return overrides
+        return None
+
+    def give_back(self, overrides: Sequence[str]) -> None:
+        """Leave a job to whoever takes it next."""
+        (self.folder / f"job-{_mark(overrides)}.taken").unlink(missing_ok=True)
 
     def tell(self, overrides: Sequence[str], words: str, state: str, **more: Any) -> None:
         """How a job stands. That the disk refuses it hurts no run."""

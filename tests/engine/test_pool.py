@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import subprocess
+import sys
+import time
 
 import pytest
 
+from kdrun.config.compose import Composer
+from kdrun.engine.multiruns import Multirun
 from kdrun.engine.pool import _sendable
+from kdrun.engine.session import Session
 from kdrun.errors import Diverged, Occupied
 from support.recipes import QUICK, TINY_STUDENT, write_recipe
 
@@ -46,7 +52,7 @@ def test_a_run_that_does_not_wait_leaves_a_stage_to_who_is_at_it(session) -> Non
 LATE = """
 graph:
   own: {stage: train, from: {model: student, data: data.train, optimizer: optimizer}, step: supervised, epochs: 1, batch_size: 64}
-  shared: {stage: train, from: {model: student, data: data.train, optimizer: optimizer}, step: supervised, epochs: 120}
+  shared: {stage: train, from: {model: student, data: data.train, optimizer: optimizer}, step: supervised, epochs: 1000}
   test: {stage: evaluate, from: [own, data.test], metrics: [accuracy]}
   again: {stage: evaluate, from: [shared, data.test], metrics: [accuracy]}
 data: {limit: 256}
@@ -72,3 +78,31 @@ def test_a_run_that_comes_to_a_stage_that_another_is_at_gives_its_place_to_those
     assert set(ended[:2]) == {"third", "fourth"}, "they are over before the stage that the others need"
     records = [json.loads(path.read_text()) for path in tmp_path.glob("runs/late/*/*/result.json")]
     assert [record["state"] for record in records] == ["finished"] * 4
+
+
+@pytest.mark.slow
+def test_jobs_of_joblib_give_way_to_those_that_wait_for_none(tmp_path, monkeypatch) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="pip install 'kdrun[cluster]'")
+    monkeypatch.chdir(tmp_path)
+    recipe, store = write_recipe(tmp_path, LATE, TINY_STUDENT, name="late"), f"store={tmp_path / 'store'}"
+    here = Session(Composer.named(recipe, [store]).compose(arm="first"))
+    here.store.prepare()
+    words = ["run", recipe, "-m", "arm=first,second,third,fourth", "launcher=joblib", "hydra.launcher.n_jobs=2", store]
+    with here.store.lock(here.keys["shared"]):
+        running = subprocess.Popen(
+            [sys.executable, "-m", "kdrun", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        while states(tmp_path) != ["waiting", "waiting", "finished", "finished"]:
+            assert running.poll() is None, running.communicate()
+            time.sleep(0.05)
+    out, err = running.communicate()
+    assert running.returncode == 0, err
+    assert "waiting" not in err
+    assert err.count("shared: done in") == 1
+    rows = [line.split()[:2] for line in out.split("\nswept ")[1].splitlines()[2:]]
+    assert rows == [[f"arm={arm}", "1"] for arm in ("first", "second", "third", "fourth")], "in the order of the words"
+    assert states(tmp_path) == ["finished"] * 4
+
+
+def states(tmp_path) -> list[str]:
+    return [job.state for path in tmp_path.glob("runs/late/*-multirun") for job in Multirun(path).states()]
