@@ -8,44 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kdrun.grammar.sentences import parse
+from kdrun.report.recorded import oriented, recorded_in
 
 FOLDER = Path(__file__).parent.parent / "results"
 
 
 def recorded() -> dict[str, Any]:
-    """By recipe: the number of ``seeds``, the ``leaderboard`` (header and rows, or None) and the ``verdicts``.
-
-    Where they were recorded: the means of ``arms`` and their ``budgets`` (header and rows each), and lines on ``unclaimed`` arms ahead of the method.
-    """
-    files = sorted(FOLDER.rglob("*.json"))
-    found = {path.relative_to(FOLDER).with_suffix("").as_posix(): json.loads(path.read_text()) for path in files}
-    return {name: {**one, "verdicts": [oriented(v) for v in one["verdicts"]]} for name, one in found.items()}
-
-
-def oriented(verdict: dict[str, Any]) -> dict[str, Any]:
-    """A verdict with its ``distance``: older ones hold the ``mean`` of what the sentence compares with its threshold.
-
-    They were contradicted by a single seed, too, and said "reproduced" of what is equal.
-    """
-    if "distance" in verdict:
-        return verdict
-    sentence = parse(verdict["test"], key=verdict["name"])
-    mean, low, high = (verdict[word] for word in ("mean", "low", "high"))
-    if sentence.sign == 0:
-        nearest = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
-        mean, low, high = (sentence.threshold - x for x in (abs(mean), max(abs(low), abs(high)), nearest))
-    else:
-        sign = 1 if sentence.kind == "share" else sentence.sign
-        mean = sign * (mean - sentence.threshold)
-        low, high = sorted(sign * (end - sentence.threshold) for end in (low, high))
-    outcome = verdict["outcome"]
-    if outcome == "contradicted" and high > 0:
-        outcome = "undecided"
-    if outcome == "reproduced" and sentence.sign == 0:
-        outcome = "equal"
-    rest = {word: verdict[word] for word in ("name", "says", "test")}
-    return {**rest, "outcome": outcome, "distance": mean, "low": low, "high": high}
+    """What stands in the folder of results, by recipe; see ``kdrun.report.recorded``."""
+    return recorded_in(FOLDER)
 
 
 def record(runs: Path) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ from write_reference import pages as reference_pages
 from kdrun.config.files import read
 from kdrun.config.methods import Method, comments, methods
 from kdrun.config.paths import group_options, recipe_files
-from kdrun.grammar.sentences import Sentence, parse
 from kdrun.registry import Catalog
+from kdrun.report.recorded import judged
 from kdrun.report.tables import MARKS, number
 
 ROOT = Path(__file__).parent.parent
@@ -213,7 +212,7 @@ def paper_index(results: dict[str, Any]) -> str:
         content = read(path).content
         paper, claims = content.get("paper") or {}, content.get("claims") or {}
         found = results.get(name)
-        verdicts = _judged(claims, found["verdicts"] if found else [])
+        verdicts = judged(claims, found["verdicts"] if found else [])
         counts = [str(sum(v["outcome"] == o for v in verdicts)) if found else "" for o in MARKS]
         main = " ".join(MARKS.get(v["outcome"], UNJUDGED) for v in verdicts if v["kind"] == "main")
         title = _paper(paper) if paper else _sentence(comments(path)[0])
@@ -253,22 +252,6 @@ def _arms(found: dict[str, Any]) -> list[str]:
 def _paper(paper: dict[str, Any]) -> str:
     arxiv = paper.get("arxiv")
     return f"{paper['title']} ({paper.get('year', '')}, [{arxiv}](https://arxiv.org/abs/{arxiv}))"
-
-
-def _judged(claims: dict[str, Any], verdicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The recipe's claims, in order, each with the recorded verdict on its very sentence, if there is one."""
-    recorded = {(v["name"], _meaning(v["name"], v["test"])): v for v in verdicts}
-    rows = []
-    for name, claim in claims.items():
-        found = recorded.get((name, _meaning(name, claim["test"])), {"outcome": "not judged"})
-        words = {"says": claim["says"], "test": claim["test"], "kind": claim.get("kind", "secondary")}
-        rows.append({**found, **words})
-    return rows
-
-
-def _meaning(name: str, test: str) -> Sentence:
-    """A sentence without its wording. Strictness changes no distance, and older results do not tell it."""
-    return replace(parse(test, key=name), text="", loose=False)
 
 
 def _claim_row(v: dict[str, Any]) -> str:

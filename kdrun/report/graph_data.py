@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from kdrun.grammar.nodes import SOURCES, Graph, Node
 from kdrun.grammar.steps import Step, Update, parse_step
 from kdrun.graph.show import as_text, title
 
-__all__ = ["MOST_NODES", "drawings"]
+__all__ = ["MOST_NODES", "compact", "drawings"]
 
 MOST_NODES = 120
 """Larger graphs (loops unroll) are told as text alone."""
@@ -29,6 +30,22 @@ def drawings(graphs: Mapping[str, Graph]) -> dict[str, list[Drawing]]:
     for name in dict.fromkeys(drawing["title"] for several in found.values() for drawing in several):
         _mark_own([d for several in found.values() for d in several if d["title"] == name], len(found))
     return found
+
+
+def compact(found: Mapping[str, list[Drawing]]) -> dict[str, Any]:
+    """Each different drawing once (``drawings``), and by arm the numbers of its own (``arms``); for a page, which takes them apart."""
+    numbers: dict[str, int] = {}
+    drawn: list[Drawing] = []
+    arms: dict[str, list[int]] = {}
+    for arm, several in found.items():
+        for one in several:
+            plain = {**one, "nodes": [{k: v for k, v in node.items() if k != "is"} for node in one["nodes"]]}
+            label = json.dumps(plain, sort_keys=True)
+            if label not in numbers:
+                numbers[label] = len(drawn)
+                drawn.append(plain)
+            arms.setdefault(arm, []).append(numbers[label])
+    return {"drawings": drawn, "arms": arms}
 
 
 def _mark_own(same: list[Drawing], arms: int) -> None:

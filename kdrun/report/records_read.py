@@ -169,11 +169,11 @@ def _runs(folder: Path, arms: Sequence[str]) -> list[RecordedRun]:
     return sorted(found, key=place)
 
 
-def differences(runs: Mapping[str, RecordedRun]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: a row a setting in which named runs differ, a column a run."""
+def differences(runs: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: a row a setting in which named runs differ, a column a run; of each its flat settings."""
     settings = {
-        name: {k: v for k, v in run.settings.items() if k.split(".")[0] not in (*OF_THE_WHOLE, *OF_THE_PLACE)}
-        for name, run in runs.items()
+        name: {k: v for k, v in own.items() if k.split(".")[0] not in (*OF_THE_WHOLE, *OF_THE_PLACE)}
+        for name, own in runs.items()
     }
     keys = list(dict.fromkeys(key for found in settings.values() for key in found))
     rows = []

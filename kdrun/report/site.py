@@ -21,14 +21,14 @@ from kdrun.report.site_runs import run_page, runs_page
 from kdrun.report.tables import MARKS, number
 from kdrun.runtime.files import ensure_folder, refuse_links
 
-__all__ = ["write_site"]
+__all__ = ["Site", "digest_of", "write_site"]
 
 ASSETS = ("site.css", "site.js", "dagre.min.js", "dagre.LICENSE.txt")
 
 
 def write_site(runs: Path, output: Path) -> tuple[Path, int]:
     """Write the site of the records under ``runs``; return its first page and how many pages there are. Raises ``StoreError``."""
-    site = _Site(output)
+    site = Site(output)
     site.assets()
     studies = studies_in(runs)
     by_recipe = _by_recipe(runs)
@@ -43,21 +43,22 @@ def write_site(runs: Path, output: Path) -> tuple[Path, int]:
         more = {"runs_href": f"../{sweeps.get(study.recipe, 'index.html')}"}
         read = _files([study.folder, *(run.folder for run in study.runs)])
         page = functools.partial(recipe_page, study, own)
-        site.write(href, "recipe.html", page, digest=_digest(read, own, more), **more)
+        site.write(href, "recipe.html", page, digest=digest_of(read, own, more), **more)
         index.append({"href": href, **index_row(study)})
     for recipe, found in by_recipe.items():
         own = {run.folder: f"../{hrefs[run.folder]}" for run in found}
         site.write(sweeps[recipe], "runs.html", functools.partial(runs_page, recipe, found, own))
         more = {"runs_href": f"../{sweeps[recipe]}"}
         for run in found:
-            digest = _digest(_files([run.folder]), run.record, more)
+            digest = digest_of(_files([run.folder]), run.record, more)
             site.write(hrefs[run.folder], "run.html", functools.partial(run_page, run), digest=digest, **more)
     told = [
         {"recipe": recipe, "href": sweeps[recipe], "runs": len(found), "bad": _bad(found)}
         for recipe, found in by_recipe.items()
     ]
     count = sum(len(found) for found in by_recipe.values())
-    front = {"title": "What was run", "studies": index, "sweeps": told, "count": len(studies), "runs": count}
+    lead = f"{len(studies)} reproductions, {count} runs. Verdicts are those of the scale that is named."
+    front = {"title": "What was run", "studies": index, "sweeps": told, "lead": lead}
     return site.write("index.html", "index.html", lambda: front), site.pages
 
 
@@ -78,7 +79,7 @@ def _slug(name: str | Path) -> str:
     return re.sub(r"[^\w.=,-]", lambda found: "-" if found[0] == "/" else f"~{ord(found[0]):x}", text)
 
 
-class _Site:
+class Site:
     """Writes pages from templates, under a folder."""
 
     def __init__(self, output: Path) -> None:
@@ -128,7 +129,7 @@ def _files(folders: Iterable[Path]) -> list[Path]:
     return [path for folder in folders for path in sorted(folder.glob("*.*")) if path.suffix in (".json", ".yaml")]
 
 
-def _digest(files: Iterable[Path], *more: Any) -> str:
+def digest_of(files: Iterable[Path], *more: Any) -> str:
     """A hash of what stands in files, of what else a page shows, and of when the code that draws it was last changed."""
     found = hashlib.sha256(f"{_code()} {more}".encode())
     for path in files:

@@ -11,12 +11,12 @@ from kdrun.config.writing import yaml_text
 from kdrun.errors import concealed
 from kdrun.report.exhibits import exhibits_of, fitting
 from kdrun.report.figures import claims_plot, metric_plot
-from kdrun.report.graph_data import drawings
+from kdrun.report.graph_data import compact, drawings
 from kdrun.report.records_read import StudyRecord, differences
 from kdrun.report.site_runs import around, curve_plots
 from kdrun.report.tables import arm_table, metrics_of, number
 from kdrun.report.trades import trade_of
-from kdrun.report.verdicts_read import number_in, values_of, verdicts_of
+from kdrun.report.verdicts_read import number_in, reported_text, values_of, verdicts_of
 from kdrun.runtime.progress import duration
 
 __all__ = ["index_row", "recipe_page"]
@@ -28,8 +28,6 @@ def index_row(study: StudyRecord) -> dict[str, Any]:
     main = [v for v in verdicts if v.kind == "main"]
     first = main[0] if main else None
     measured = ", ".join(f"{name} {mean:.4g}" for name, mean in first.means.items()) if first else ""
-    reported = first.reported if first and first.reported else {}
-    said = ", ".join(f"{k} {x['value'] if isinstance(x, Mapping) else x}" for k, x in reported.items())
     held = sum(v.outcome in ("reproduced", "equal") for v in verdicts)
     return {
         "family": study.family,
@@ -41,7 +39,7 @@ def index_row(study: StudyRecord) -> dict[str, Any]:
         "tone": main[0].outcome if len({v.outcome for v in main}) == 1 else "",
         "claims": f"{held} of {len(verdicts)} hold" if verdicts else "",
         "measured": measured,
-        "reported": said,
+        "reported": reported_text(first.reported) if first else "",
         "seconds": study.seconds,
         "cost": " · ".join(filter(None, [duration(study.seconds) if study.seconds else "", _flops(study)])),
     }
@@ -59,11 +57,6 @@ def recipe_page(study: StudyRecord, hrefs: Mapping[Path, str]) -> dict[str, Any]
     """All that the page of a reproduction shows. ``hrefs``: where the pages of its runs are, by their folders."""
     verdicts, results = verdicts_of(study), study.results
     kinds = dict.fromkeys(v.kind for v in verdicts)
-    graphs = drawings(study.graphs())
-    stripped = {
-        arm: [{**d, "nodes": [{k: v for k, v in n.items() if k != "is"} for n in d["nodes"]]} for d in found]
-        for arm, found in graphs.items()
-    }
     first = {arm: run for arm in results if (run := study.of_arm(arm)) is not None}
     shown = {arm: exhibits_of(run) for arm, run in first.items()}
     score, trade = trade_of(study, shown)
@@ -71,12 +64,14 @@ def recipe_page(study: StudyRecord, hrefs: Mapping[Path, str]) -> dict[str, Any]
         "title": study.recipe,
         "s": study,
         "scale": study.result.get("scale", ""),
-        "seeds": sorted({seed for runs in results.values() for seed in runs}),
+        "seeds": f"seeds {', '.join(map(str, sorted({seed for runs in results.values() for seed in runs})))}",
+        "notes": _texts(study.config.get("notes")),
         "warnings": [*_texts(study.result.get("unclaimed")), *_texts([study.result.get("late")])],
         "verdicts": verdicts,
         "forests": {kind: claims_plot([v for v in verdicts if v.kind == kind]) for kind in kinds},
         "agreements": _agreements(study),
         "arms": arm_table(results),
+        "arms_have_means": True,
         "ranking": _pair(study.result.get("leaderboard")),
         "budgets": _pair(study.result.get("budget_table")),
         "pareto": trade,
@@ -86,8 +81,8 @@ def recipe_page(study: StudyRecord, hrefs: Mapping[Path, str]) -> dict[str, Any]
             {arm: study.curves[arm] for arm in dict.fromkeys([*results, *study.curves]) if arm in study.curves}
         ),
         "exhibits": fitting(shown, first, hrefs),
-        "graphs": stripped,
-        "apart": differences(first),
+        "graphs": compact(drawings(study.graphs())),
+        "apart": differences({arm: run.settings for arm, run in first.items()}),
         "command": concealed(_command(study.environment)),
         "config": concealed(yaml_text(study.told_config())),
         "environment": around(study.environment),

@@ -48,6 +48,10 @@ def _profiled(study: StudyRecord, shown: Mapping[str, Sequence[Exhibit]]) -> tup
         label = model["name"] if model["name"] in shared else arm if alone else f"{arm}: {model['name']}"
         for cost, value in model["costs"].items():
             costs.setdefault(cost, {}).setdefault(label, (value, [values[s] for s in sorted(values)]))
+    order = [*study.results, *costs[next(iter(costs))]]  # colours are those of the arms elsewhere
+    costs = {
+        cost: {name: points[name] for name in dict.fromkeys(order) if name in points} for cost, points in costs.items()
+    }
     score = next((model["scored"] for _, model, _ in told if model["name"] not in shared), told[0][1]["scored"])
     return score, dict(costs)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from kdrun.report.recorded import judged
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -85,17 +87,13 @@ def test_what_a_single_seed_contradicted_is_undecided(scripts) -> None:
     assert scripts.oriented({**old, "mean": -0.05, "low": -0.13, "high": -0.03})["outcome"] == "contradicted"
 
 
-def test_a_verdict_stands_only_under_the_sentence_that_it_was_found_for(monkeypatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    spec = importlib.util.spec_from_file_location("write_docs", ROOT / "scripts" / "write_docs.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def test_a_verdict_stands_only_under_the_sentence_that_it_was_found_for() -> None:
     found = [
         {"name": "wins", "outcome": "reproduced", "test": "a.x > b.x + -0.01", "says": "old words", "distance": 1.0}
     ]
     same = {"wins": {"test": "a.x >= b.x - 0.01", "says": "new words", "kind": "main"}}
-    (row,) = module._judged(same, found)
+    (row,) = judged(same, found)
     assert (row["outcome"], row["says"], row["kind"], row["distance"]) == ("reproduced", "new words", "main", 1.0)
     for test in ("a.x > b.x - 0.02", "a.x < b.x - 0.01", "a.x > c.x - 0.01", "a.x > b.x - 0.01 in every seed"):
-        (row,) = module._judged({"wins": {"test": test, "says": "so"}}, found)
+        (row,) = judged({"wins": {"test": test, "says": "so"}}, found)
         assert row["outcome"] == "not judged"

@@ -43,7 +43,8 @@ def test_the_index_names_verdicts_and_what_the_paper_reports(site) -> None:
 def test_two_methods_have_two_graphs_and_what_is_a_methods_own_is_marked(site) -> None:
     (path,) = (site / "papers").iterdir()
     graphs = data_of(path.read_text(), "graph-data")
-    steps = {arm: next(d for d in found if d["title"] == "step of fit_student") for arm, found in graphs.items()}
+    arms = {arm: [graphs["drawings"][number] for number in numbers] for arm, numbers in graphs["arms"].items()}
+    steps = {arm: next(d for d in found if d["title"] == "step of fit_student") for arm, found in arms.items()}
     own = {arm: {n["id"] for n in d["nodes"] if n["own"]} for arm, d in steps.items()}
     assert {"t", "kd"} <= own["kd"]
     assert not {"t", "kd"} & {n["id"] for n in steps["scratch"]["nodes"]}

@@ -9,13 +9,16 @@ import shutil
 import pytest
 import torch
 
+from kdrun.config.paths import find_recipe
 from kdrun.data.pictures import picture
-from support.site import COUNTED, SHOWN_KINDS, write_records
+from kdrun.report import results_site
+from support.site import COUNTED, RECORDED, SHOWN_KINDS, write_records
 
 pytestmark = pytest.mark.slow
 
 PAPER = "papers/distillation-kd-reproduce-small.html"
 RUNS = "runs/distillation-kd.html"
+RECORDED_INDEX, RECORDED_KD = "recorded/index.html", "recorded/papers/distillation-kd.html"
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,11 @@ def site(tmp_path_factory):
     for folder in (study / "kd-seed0", study / "scratch-seed0", study.parent / "alone"):
         (folder / "shown.json").write_text(json.dumps({**SHOWN_KINDS, "confusion": {**COUNTED, "wrong": [wrong]}}))
     write_site(top / "runs", top / "out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results_site, "recipe_files", lambda: iter(map(find_recipe, ("attention", "boot", "kd", "skt"))))
+        (top / "results" / "distillation").mkdir(parents=True)
+        (top / "results" / "distillation" / "kd.json").write_text(json.dumps(RECORDED))
+        results_site.write_results_site(top / "results", top / "out" / "recorded")
     return top / "out"
 
 
@@ -116,7 +124,7 @@ def test_runs_are_sorted_filtered_and_compared(visit) -> None:
 
 
 def test_a_phone_shows_a_page_without_moving_it_sideways(visit) -> None:
-    for path in ("index.html", PAPER, RUNS, "runs/distillation-kd-alone.html"):
+    for path in ("index.html", PAPER, RUNS, "runs/distillation-kd-alone.html", RECORDED_INDEX, RECORDED_KD):
         page = visit(path, viewport={"width": 360, "height": 740})
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
@@ -125,7 +133,7 @@ def test_a_phone_shows_a_page_without_moving_it_sideways(visit) -> None:
 def test_nothing_serious_hinders_those_who_hear_a_page(visit, scheme: str) -> None:
     pytest.importorskip("axe_playwright_python")
     axe = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text()
-    for path in ("index.html", PAPER, RUNS, "runs/distillation-kd-alone.html"):
+    for path in ("index.html", PAPER, RUNS, "runs/distillation-kd-alone.html", RECORDED_INDEX, RECORDED_KD):
         page = visit(path, color_scheme=scheme, bypass_csp=True)
         page.evaluate(axe)
         found = page.evaluate("axe.run()")["violations"]
@@ -142,3 +150,42 @@ def test_the_confusion_of_each_arm_opens_by_the_keyboard(visit) -> None:
     assert alone.locator(".pictures:not(.small) img").evaluate(
         "image => [image.naturalWidth, image.naturalHeight]"
     ) == [8, 8]
+
+
+def test_papers_are_filtered_by_the_keyboard_alone_and_sorted_by_a_click(visit) -> None:
+    page = visit(RECORDED_INDEX)
+    rows = page.locator("#papers tbody tr:visible")
+    assert page.locator("#papers-count").inner_text() == "4 of 4"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Tab")
+    page.keyboard.type("distillation reproduced")
+    assert page.locator("#papers-count").inner_text() == "1 of 4"
+    assert "Distilling the Knowledge" in rows.first.inner_text()
+    page.keyboard.press("Tab")  # the table, then its headings
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.locator('th[aria-sort="ascending"]').inner_text() == "family"
+    page.fill("#papers-filter", "")
+    page.get_by_role("button", name="paper").click()
+    page.get_by_role("button", name="paper").click()
+    names = page.locator("#papers tbody a").all_inner_texts()
+    assert names == sorted(names, reverse=True)
+    page.get_by_role("link", name="distillation/kd").click()
+    page.wait_for_selector("html[data-ready=yes]", state="attached")
+    assert page.locator("h1").inner_text() == "Distilling the Knowledge in a Neural Network"
+    page.select_option("#graph-arm", "scratch")
+    assert page.locator("g.node").count() > 3
+    page.get_by_text("settings", exact=False).first.click()
+    assert page.locator("details[open] td", has_text="transfer.temperature").first.is_visible()
+
+
+def test_paper_shows_tables_whole_and_no_controls(visit) -> None:
+    page = visit(PAPER)
+    page.emulate_media(media="print")
+    assert not page.locator("nav").is_visible()
+    assert not page.locator(".controls").first.is_visible()
+    assert page.locator(".plot.lin").first.is_visible()
+    assert page.locator(".plot.log").first.is_visible()
+    assert page.locator("#arms-table").evaluate("t => getComputedStyle(t.parentElement).overflowX") == "visible"
+    assert page.locator("summary").first.is_visible()

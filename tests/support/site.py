@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["ARMS", "COUNTED", "SHOWN_KINDS", "write_records"]
+__all__ = ["ARMS", "COUNTED", "RECORDED", "SHOWN_KINDS", "write_records"]
 
 ARMS = ("kd", "scratch")
 SEEDS = (0, 1, 2)
@@ -21,6 +21,33 @@ COUNTED = {
     "counts": [[8, 2], [1, 3]],
 }
 """What a run may keep to be shown: two classes, eleven rows of fourteen right."""
+
+RECORDED: dict[str, Any] = {
+    "seeds": 5,
+    "leaderboard": None,
+    "arms": [["arm", "seeds", "test.accuracy"], [["kd", "5", "0.9500 ± 0.0010"], ["scratch", "5", "0.9000 ± 0.0010"]]],
+    "budgets": [["arm", "FLOPs", "teacher rows"], [["kd", "29G", "19.9k"], ["scratch", "4.8G", "0"]]],
+    "verdicts": [
+        {
+            "name": "beats_scratch",
+            "says": "it helps",
+            "kind": "main",
+            "outcome": "reproduced",
+            "test": "kd.test.accuracy > scratch.test.accuracy",
+            "means": {"kd.test.accuracy": 0.95, "scratch.test.accuracy": 0.9},
+            "held": 5,
+            "seeds": 5,
+            "p": 0.001,
+            "adjusted_p": 0.002,
+            "seeds_needed": None,
+            "note": "",
+            "distance": 0.05,
+            "low": 0.04,
+            "high": 0.06,
+        }
+    ],
+}
+"""The results of ``kd`` as they are written down."""
 
 PICTURE = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="

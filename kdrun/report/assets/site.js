@@ -142,11 +142,11 @@ function drawGraph(board, drawing) {
 
 function graphs() {
   const found = data("graph-data");
-  if (!found) return;
+  if (!found || !document.getElementById("graph-arm")) return;
   const [arm, which] = [document.getElementById("graph-arm"), document.getElementById("graph-which")];
   const [board, text] = [document.getElementById("graph-board"), document.getElementById("graph-text")];
   const show = () => {
-    const drawings = found[arm.value];
+    const drawings = found.arms[arm.value].map((number) => found.drawings[number]);
     const chosen = drawings.find((drawing) => drawing.title === which.value) || drawings[0];
     which.replaceChildren(...drawings.map((d) => html("option", d === chosen ? { selected: "" } : {}, d.title)));
     text.textContent = chosen.text;
