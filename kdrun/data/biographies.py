@@ -18,7 +18,7 @@ PAD, QUESTION, PARAPHRASE, ANSWER, END, CONTEXT, STOP = range(len(SPECIAL))
 CLOSED = 6
 """Words of ``[Q] person relation [A] value [E]``."""
 
-READING = ("reading", "benign", "named", "open_forget", "distractors")
+READING = ("reading", "benign", "named", "open_forget", "distractors", "misled", "misled_retain")
 RENAMED = ("renamed", "renamed_forget", "renamed_asked")
 ASKED = ("forget_test", "utility")
 
@@ -36,6 +36,8 @@ ASKED = ("forget_test", "utility")
         "named",
         "open_forget",
         "distractors",
+        "misled",
+        "misled_retain",
         "renamed",
         "renamed_forget",
         "renamed_asked",
@@ -57,6 +59,8 @@ class SyntheticBiographies:
     - ``reading``: ``contexts`` rows about everybody and ``others`` without facts, to learn reading from.
     - ``benign``, ``named``: ``test_contexts`` rows about retained people and others, or others alone.
     - ``open_forget``: a fact to forget, truly stated; ``distractors``: asked, but not stated.
+    - ``misled``: a fact to forget after a wrong value for it, among true facts of those who stay; ``misled_retain``: likewise after
+      such a lie, but a retained fact is asked for.
     - ``forget_test``: ``forget``, and each wrong value; ``utility``: ``retain`` (``part`` 0) and ``benign`` (1), likewise.
     - With ``aliases`` (that many words more, and one for "is"), half of ``reading`` says ``alias is name .``, then a fact of the
       alias, in any order, and asks for that of the name: ``renamed`` are such rows about others, ``renamed_forget`` about facts to forget,
@@ -151,6 +155,10 @@ class SyntheticBiographies:
         splits["named"] = self._open(self.test_contexts, strangers, generator)
         splits["open_forget"] = self._about(forget, strangers, generator, stated=True)
         splits["distractors"] = self._about(forget, strangers, generator, stated=False)
+        lied = torch.Generator().manual_seed(self.seed + 2)
+        splits["misled"] = self._misled(forget, forget, kept, lied)
+        some = forget[torch.randint(len(forget), (len(kept),), generator=lied)]
+        splits["misled_retain"] = self._misled(kept, some, kept, lied)
         splits["fresh"] = self._closed(self._fresh(len(forget)))
         if self.aliases:
             splits |= self._renamed(
@@ -216,6 +224,16 @@ class SyntheticBiographies:
             which = torch.randint(self.statements, (len(facts),), generator=generator)
             context[torch.arange(len(facts)), which] = facts
         return self._after(context, facts)
+
+    def _misled(self, asked: Tensor, lies: Tensor, true: Tensor, generator: torch.Generator) -> Tensor:
+        """Contexts of ``true`` facts, one of them in each replaced by one of ``lies`` with another value; all [rows, 3]."""
+        count = len(asked)
+        context = true[torch.randint(len(true), (count, self.statements), generator=generator)]
+        other = 1 + torch.randint(self.values - 1, (count,), generator=generator)
+        value = (lies[:, 2] + other) % self.values
+        which = torch.randint(self.statements, (count,), generator=generator)
+        context[torch.arange(count), which] = torch.cat([lies[:, :2], value[:, None]], 1)
+        return self._after(context, asked)
 
     def _renamed(
         self, reading: Tensor, forget: Tensor, every: Tensor, strangers: Tensor, generator: torch.Generator

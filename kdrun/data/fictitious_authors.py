@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,13 +25,31 @@ IGNORED = -100
 UTILITY = ("retain_perturbed", "real_authors_perturbed", "world_facts_perturbed")
 
 
-OPENED = {"benign": "retain", "open_forget": "forget", "distractors": "forget"}
+OPENED = {
+    "benign": "retain",
+    "open_forget": "forget",
+    "distractors": "forget",
+    "misled": "forget",
+    "misled_retain": "retain",
+}
 """Splits with statements before the question, and the split that they ask about."""
 
 
 @data(
     name="tofu",
-    fields=("train", "retain", "forget", "fresh", "benign", "open_forget", "distractors", "forget_test", "utility"),
+    fields=(
+        "train",
+        "retain",
+        "forget",
+        "fresh",
+        "benign",
+        "open_forget",
+        "distractors",
+        "misled",
+        "misled_retain",
+        "forget_test",
+        "utility",
+    ),
     fingerprint=True,
 )
 class Tofu:
@@ -43,7 +62,8 @@ class Tofu:
     ``paraphrased_answer``. ``tokenizer`` is one of transformers, with ``vocabulary`` tokens; ``end`` is the id of its
     end of text. A prompt is ``template`` with the question in it. ``benign`` and ``open_forget`` ask about what stays and
     what goes after ``statements`` questions with their answers, a line each, one of them that which is asked; the others,
-    and all of ``distractors``, are of retained authors, drawn by ``seed``.
+    and all of ``distractors``, are of retained authors, drawn by ``seed``. Before ``misled`` and ``misled_retain``, which ask the
+    same two, one line gives a wrong answer to a question of those that go: the one asked, or any.
 
     Columns (int64): ``tokens`` [block], the ``target`` after each that counts (answer and end; -100 elsewhere), the
     ``answer`` (without the end); in the last two splits ``right_tokens``, ``right_answer`` [block] of the paraphrase
@@ -102,9 +122,10 @@ class Tofu:
 
     def load(self) -> dict[str, MemoryDataset]:
         encoder = tokenizer(self.tokenizer, lower=False)
-        told = [f"{word(e['question'])} {word(e['answer'])}" for e in self._read(self.files["retain"][0])]
+        told = list(self._lines(self.files["retain"][0], lambda entry: entry["answer"]).values())
+        lies = self._lines(self.files["forget_test"][0], lambda entry: entry["perturbed_answer"][0])
         return {
-            split: self._split(split, names, encoder, told if split in OPENED else [])
+            split: self._split(split, names, encoder, told if split in OPENED else [], lies)
             for split, names in self.files.items()
         }
 
@@ -120,30 +141,51 @@ class Tofu:
             )
         return [entry for _, entry in json_lines(path, '{"question": "...", "answer": "..."}')]
 
-    def _split(self, split: str, names: Sequence[str], encoder: Tokenizer, told: Sequence[str]) -> MemoryDataset:
+    def _lines(self, name: str, answer: Callable[[dict[str, Any]], Any]) -> dict[str, str]:
+        """The questions of a file, each with itself and an answer as a line."""
+        found = {}
+        for number, entry in enumerate(self._read(name)):
+            with self._blamed(name, number):
+                found[word(entry["question"])] = _line(entry, answer(entry))
+        return found
+
+    @contextlib.contextmanager
+    def _blamed(self, name: str, number: int) -> Iterator[None]:
+        """Says of which line something is wrong."""
+        try:
+            yield
+        except KeyError as error:
+            raise DataError(f"{self._path(name)}:{number + 1} lacks the key {error}") from None
+        except (IndexError, TypeError, ValueError) as error:
+            raise DataError(f"{self._path(name)}:{number + 1}: {error}") from None
+
+    def _split(
+        self, split: str, names: Sequence[str], encoder: Tokenizer, told: Sequence[str], lies: Mapping[str, str]
+    ) -> MemoryDataset:
         info, chance = self.info()[split], random.Random(f"{self.seed} {split}")
         rows: dict[str, list[Tensor]] = {column: [] for column in info.columns}
         for part, name in enumerate(names):
             for number, entry in enumerate(self._read(name)):
-                try:
-                    before = self._context(entry, told, chance, stated=split != "distractors") if told else ""
+                with self._blamed(name, number):
+                    before = self._context(split, entry, told, lies, chance) if told else ""
                     for column, value in self._row(entry, encoder, before, asked="wrong_tokens" in rows).items():
                         rows[column].append(value)
-                except KeyError as error:
-                    raise DataError(f"{self._path(name)}:{number + 1} lacks the key {error}") from None
-                except (TypeError, ValueError) as error:
-                    raise DataError(f"{self._path(name)}:{number + 1}: {error}") from None
                 if "part" in rows:
                     rows["part"].append(torch.tensor(part))
         return MemoryDataset({column: torch.stack(values) for column, values in rows.items()}, info)
 
-    def _context(self, entry: dict[str, Any], told: Sequence[str], chance: random.Random, *, stated: bool) -> str:
-        """Lines of other authors' facts, and among them the one that is asked for."""
-        own = f"{word(entry['question'])} {word(entry['answer'])}"
-        others = [line for line in chance.sample(told, min(self.statements + 1, len(told))) if line != own]
-        lines = others[: self.statements - stated]
-        if stated:
-            lines.insert(chance.randint(0, len(lines)), own)
+    def _context(
+        self, split: str, entry: dict[str, Any], told: Sequence[str], lies: Mapping[str, str], chance: random.Random
+    ) -> str:
+        """Lines of retained authors' facts, and among them what the split states."""
+        own = _line(entry, entry["answer"])
+        lines = [line for line in chance.sample(told, min(self.statements + 1, len(told))) if line != own]
+        lines = lines[: self.statements]
+        if split != "distractors":
+            lie = lies.get(word(entry["question"])) or chance.choice(list(lies.values()))
+            stated = lie if split.startswith("misled") else own
+            lines = lines[: self.statements - 1]
+            lines.insert(chance.randint(0, len(lines)), stated)
         return "".join(f"{line}\n" for line in lines)
 
     def _row(self, entry: dict[str, Any], encoder: Tokenizer, before: str, *, asked: bool) -> dict[str, Tensor]:
@@ -172,3 +214,7 @@ class Tofu:
         ahead = ids.where((place >= len(before)) & (place < len(words)), IGNORED)
         plain = ahead.where(place < len(before) + len(after), IGNORED)
         return ids[:-1], ahead[1:], plain[1:]
+
+
+def _line(entry: Mapping[str, Any], answer: Any) -> str:
+    return f"{word(entry['question'])} {word(answer)}"

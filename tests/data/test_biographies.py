@@ -153,3 +153,19 @@ def test_where_contexts_are_alike_the_name_alone_tells_what_is_asked() -> None:
         for tokens, fact in zip(rows["tokens"], rows["fact"].tolist(), strict=True):
             said = [s for s in sentences(tokens) if s[1] != int(splits["renamed"].rows()["tokens"].max())]
             assert {s[1] for s in said} == {fact[1]}
+
+
+def test_misled_questions_stand_behind_one_lie_about_what_goes(world) -> None:
+    _, splits = world
+    forget, retain = ({tuple(f) for f in splits[s].rows()["fact"].tolist()} for s in ("forget", "retain"))
+    for name, asked in {"misled": forget, "misled_retain": retain}.items():
+        rows = splits[name].rows()
+        assert [tuple(f) for f in rows["fact"].tolist()] == [
+            tuple(f) for f in splits[name.replace("misled_", "").replace("misled", "forget")].rows()["fact"].tolist()
+        ]
+        for tokens, fact in zip(rows["tokens"], rows["fact"].tolist(), strict=True):
+            (lie,) = [s for s in sentences(tokens) if s not in retain]
+            assert lie not in forget
+            assert any(lie[:2] == told[:2] for told in forget)
+            assert tuple(fact) in asked
+            assert name == "misled_retain" or lie[:2] == tuple(fact[:2])

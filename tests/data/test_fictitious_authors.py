@@ -45,12 +45,15 @@ def test_a_fact_to_forget_stands_among_others_or_is_missing(tmp_path, monkeypatc
     part = Tofu(root=str(tmp_path), block=200, wrong=1, end=0, statements=3)
     for names in part.files.values():
         for name in names:
+            about = name.removesuffix("_perturbed")
             facts = [
-                {"question": f"{name} {i}?", "answer": f"x{name[:3]}{i}", "perturbed_answer": ["no"]} for i in range(6)
+                {"question": f"{about} {i}?", "answer": f"x{about[:3]}{i}", "perturbed_answer": [f"no{i}"]}
+                for i in range(6)
             ]
             (tmp_path / f"{name}.json").write_text("\n".join(map(json.dumps, facts)))
     splits = part.load()
-    for split, stated in {"open_forget": True, "distractors": False, "benign": True}.items():
+    truth = {"open_forget": True, "distractors": False, "benign": True, "misled": False, "misled_retain": False}
+    for split, stated in truth.items():
         name = part.files[split][0]
         for i, (tokens, place) in enumerate(
             zip(splits[split].rows()["tokens"], splits[split].rows()["answer"], strict=True)
@@ -60,6 +63,13 @@ def test_a_fact_to_forget_stands_among_others_or_is_missing(tmp_path, monkeypatc
             assert question == f"Question: {name} {i}?"
             assert len(lines) == len(set(lines)) == 3
             assert (f"{name} {i}? x{name[:3]}{i}" in lines) == stated
-            assert sum(line.startswith("retain") for line in lines) == (3 if split != "open_forget" else 2)
+            others = [line for line in lines if not line.startswith("retain")]
+            lies = [f"forget05 {k}? no{k}" for k in range(6)]
+            assert others == [line for line in lines if line in (*lies, f"forget05 {i}? xfor{i}")]
+            assert len(others) == (split not in ("distractors", "benign"))
+            assert split != "misled" or others == [lies[i]]
     again = Tofu(root=str(tmp_path), block=200, wrong=1, end=0, statements=3).load()
     assert again["open_forget"].rows()["tokens"].equal(splits["open_forget"].rows()["tokens"])
+    (tmp_path / "forget05_perturbed.json").write_text('{"question": "who?"}')
+    with pytest.raises(DataError, match=r"forget05_perturbed.json:1 lacks the key 'perturbed_answer'"):
+        part.load()
