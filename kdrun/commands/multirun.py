@@ -12,6 +12,7 @@ from typing import Any
 from kdrun.commands.output import say
 from kdrun.config.guard import OF_THE_USER
 from kdrun.config.layers import parse_text
+from kdrun.config.sweeps import is_search
 from kdrun.engine.multiruns import Multirun, newest_multirun
 from kdrun.engine.told import Told
 from kdrun.errors import InputError, KdrunError, RunError
@@ -95,6 +96,10 @@ def retried(recipe: str, named: str, arguments: Sequence[str]) -> tuple[list[str
     if not is_multirun(given):
         raise InputError(f"{RETRY} goes with -m: it runs the jobs of a multirun again that failed", key=RETRY)
     words = [word for word in given if word not in FLAGS]
+    if is_search(words):
+        raise InputError(
+            f"a search goes on by the same words without {RETRY}: trials that failed stay as they are", key=RETRY
+        )
     places = [value for word in words for path, value in meant(word) if path == "runs"]
     own = [word for word in words if not word.startswith(("runs=", "launcher="))]
     found = newest_multirun(Path(places[0].strip("'") if places else "runs"), recipe, _comparable(words) if own else ())

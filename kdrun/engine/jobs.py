@@ -9,6 +9,7 @@ from kdrun.config.experiment import Experiment
 from kdrun.engine.recording import run_recorded
 from kdrun.engine.session import Outcome, Session
 from kdrun.engine.sources import Sources
+from kdrun.graph.types import part_of
 from kdrun.runtime.progress import Reporter
 
 __all__ = ["Job"]
@@ -32,6 +33,16 @@ class Job:
         session.executor.waits = waits
         session.prepare(planned=self.planned)
         return self.outcome(session)
+
+    def read_parts(self) -> None:
+        """Import the code of the stages that are to be run, and what torch needs for one that is tried on fake tensors."""
+        from kdrun.runtime.fakes import on_fakes
+
+        session = Session(self.experiment)
+        for name in session.executor.missing():
+            part_of(session.graph.nodes[name]).load()
+        with on_fakes():
+            pass
 
     def outcome(self, session: Session) -> Outcome:
         """What a session of this job gives, with records where they are to be kept."""

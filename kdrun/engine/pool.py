@@ -23,7 +23,7 @@ from kdrun.errors import KdrunError, Occupied, RunError
 from kdrun.registry.blame import in_plugin
 from kdrun.runtime.progress import Reporter
 
-__all__ = ["spread"]
+__all__ = ["Workers", "spread"]
 
 
 class _Remote(Reporter):
@@ -88,36 +88,67 @@ def _sendable(error: KdrunError) -> KdrunError:
     return found
 
 
+class Workers:
+    """So many processes for the runs of a sweep. They read what the first run needs of the program while it is still being planned.
+
+    As a context manager: they end with the block, at once where it fails.
+    """
+
+    def __init__(self, count: int, first: Job) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.count = count
+        self.events = context.Queue()
+        self.pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(self.events,))
+        for _ in range(count):
+            self.submit(_make_ready, first)
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        with _main_module_left_out():
+            return self.pool.submit(function, *arguments)
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None and not issubclass(kind, BrokenProcessPool):
+            for process in list((self.pool._processes or {}).values()):
+                process.terminate()
+        self.pool.shutdown(wait=kind is None, cancel_futures=kind is not None)
+
+
+def _make_ready(job: Job) -> None:
+    """Import what the stages of a run are made of. What is wrong with that is told by who plans, or runs it."""
+    with contextlib.suppress(Exception):
+        job.read_parts()
+
+
 def spread(
     jobs: Sequence[Job],
     waiting: Waiting,
-    workers: int,
+    workers: Workers,
     reporter: Reporter,
     on_done: Callable[[Job, Outcome], None],
     failed: Callable[[Job, KdrunError], None],
 ) -> dict[str, Outcome]:
-    """Run the jobs in ``workers`` processes, in the order of ``waiting``; return the outcomes of those that ended well, by label.
+    """Run the jobs in the processes of ``workers``, in the order of ``waiting``; return the outcomes of those that ended well, by label.
 
     ``on_done`` and ``failed`` are called here, as each job ends. Raises what ``failed`` raises.
     """
-    context = multiprocessing.get_context("spawn")
-    events = context.Queue()
     outcomes: dict[str, Outcome] = {}
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(events,))
     listening = {job.label: reporter.of(job.label) for job in jobs}
     by_label = {job.label: job for job in jobs}
     running: dict[Future[Outcome], Job] = {}
     try:
         while waiting or running:
-            while waiting and len(running) < workers:
+            while waiting and len(running) < workers.count:
                 label = waiting.next([other.label for other in running.values()])
                 if label is None:  # each would wait for one that runs
                     break
                 listening[label].begun()
-                with _main_module_left_out():
-                    running[pool.submit(_work, by_label[label], waiting.waits_for_others(label))] = by_label[label]
+                job = by_label[label]
+                running[workers.submit(_work, job, waiting.waits_for_others(label))] = job
             done, _ = wait(running, timeout=0.1, return_when=FIRST_COMPLETED)
-            _relay(events, listening)
+            _relay(workers.events, listening)
             for future in done:
                 job = running.pop(future)
                 try:
@@ -133,12 +164,6 @@ def spread(
         raise RunError(
             "a process of the sweep ended without a word (perhaps memory ran out); the same call goes on where this stopped"
         ) from None
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
     return {job.label: outcomes[job.label] for job in jobs if job.label in outcomes}
 
 

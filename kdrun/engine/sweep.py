@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
@@ -10,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from kdrun.engine.jobs import Job
-from kdrun.engine.pool import spread
+from kdrun.engine.pool import Workers, spread
 from kdrun.engine.session import Outcome, Session
 from kdrun.engine.sources import Sources
 from kdrun.engine.waiting import Waiting
@@ -59,35 +60,43 @@ def sweep(jobs: Sequence[Job], sessions: Mapping[str, Session], *, workers: int 
     outcomes: dict[str, Outcome] = {}
     failures: dict[str, KdrunError] = {}
     if unfinished:
-        _plan_each_arm(unfinished, sessions)
-        unfinished = [replace(job, planned=True) for job in unfinished]
-        workers = workers_for(unfinished, workers)
-        keys = {label: session.stage_keys() for label, session in sessions.items()}
-        stages = {key for found in keys.values() for key in found}
-        store = next(iter(sessions.values())).store
-        missing = [key for key in stages if not store.contains(key)]
-        reporter.message(
-            f"{len(unfinished)} of {len(jobs)} runs to do, {len(missing)} of {len(stages)} stages, {workers} processes"
-        )
-        reporter.sweep([job.label for job in unfinished], workers)
-        _tell_expected(unfinished, sessions, reporter)
-        count, started = itertools.count(1), time.monotonic()
-
-        def done(job: Job, outcome: Outcome) -> None:
-            ended = next(count)
-            reporter.of(job.label).ended()
-            left = (len(unfinished) - ended) * (time.monotonic() - started) / ended
-            more = f", about {duration(left)} left" if ended < len(unfinished) else ""
-            reporter.message(f"{job.label} finished ({ended}/{len(unfinished)}{more})")
-
-        with store.leases.held(jobs[0].experiment.recipe, stages):  # of runs that have not begun, too
-            due = {job.label: _due(sessions[job.label]) for job in unfinished}
-            waiting = Waiting([job.label for job in unfinished], due, store.contains)
-            outcomes, failures = run_all(unfinished, waiting, workers=workers, reporter=reporter, on_done=done)
+        count = workers_for(unfinished, workers)
+        with Workers(count, unfinished[0]) if count > 1 else contextlib.nullcontext() as processes:
+            _plan_each_arm(unfinished, sessions)
+            unfinished = [replace(job, planned=True) for job in unfinished]
+            outcomes, failures = _planned(unfinished, sessions, processes, reporter)
     for job in jobs:
         if job.label not in outcomes and job.label not in failures:
             outcomes[job.label] = job.outcome(sessions[job.label])
     return outcomes, failures
+
+
+def _planned(
+    unfinished: Sequence[Job], sessions: Mapping[str, Session], workers: Workers | None, reporter: Reporter
+) -> Swept:
+    """Run the jobs that are to be run, and tell of it. ``sessions`` are those of all jobs."""
+    keys = {label: session.stage_keys() for label, session in sessions.items()}
+    stages = {key for found in keys.values() for key in found}
+    store = next(iter(sessions.values())).store
+    missing = [key for key in stages if not store.contains(key)]
+    processes = workers.count if workers is not None else 1
+    runs = f"{len(unfinished)} of {len(sessions)} runs to do"
+    reporter.message(f"{runs}, {len(missing)} of {len(stages)} stages, {processes} processes")
+    reporter.sweep([job.label for job in unfinished], processes)
+    _tell_expected(unfinished, sessions, reporter)
+    count, started = itertools.count(1), time.monotonic()
+
+    def done(job: Job, outcome: Outcome) -> None:
+        ended = next(count)
+        reporter.of(job.label).ended()
+        left = (len(unfinished) - ended) * (time.monotonic() - started) / ended
+        more = f", about {duration(left)} left" if ended < len(unfinished) else ""
+        reporter.message(f"{job.label} finished ({ended}/{len(unfinished)}{more})")
+
+    with store.leases.held(unfinished[0].experiment.recipe, stages):  # of runs that have not begun, too
+        due = {job.label: _due(sessions[job.label]) for job in unfinished}
+        waiting = Waiting([job.label for job in unfinished], due, store.contains)
+        return run_all(unfinished, waiting, workers=workers, reporter=reporter, on_done=done)
 
 
 def _due(session: Session) -> list[str]:
@@ -117,11 +126,11 @@ def run_all(
     jobs: Sequence[Job],
     waiting: Waiting,
     *,
-    workers: int,
+    workers: Workers | None,
     reporter: Reporter,
     on_done: Callable[[Job, Outcome], None] = lambda job, outcome: None,
 ) -> Swept:
-    """Run all jobs; several processes take them in the order of ``waiting``.
+    """Run all jobs, in this process, or in ``workers`` in the order of ``waiting``.
 
     A run that fails (a loss that diverges) does not stop the others. Bad input or an interrupt ends the sweep at once.
     What was computed is in the store: the same call again goes on from there.
@@ -135,7 +144,7 @@ def run_all(
         reporter.of(job.label).ended(printable(error, line=True))
         reporter.message(f"{job.label} failed: {error}")
 
-    if workers <= 1:
+    if workers is None:
         outcomes, sources = {}, Sources()
         for job in jobs:
             reporter.of(job.label).begun()

@@ -99,6 +99,7 @@ def test_what_a_record_may_not_say_is_asked_for_again(kdrun, tmp_path, failing) 
 def test_without_a_multirun_there_is_nothing_to_retry(kdrun, tmp_path) -> None:
     for words, told in (
         (("kd", "--retry-failed"), "goes with -m"),
+        (("kd", "-m", "sweeper=optuna", "--retry-failed"), "a search goes on by the same words"),
         (("kd", "-m", "--retry-failed"), "no multirun of kd is recorded"),
         (("kd", "-m", "seed=0,1", "--retry-failed"), "no multirun of kd with seed=0,1 is recorded"),
     ):

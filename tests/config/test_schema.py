@@ -73,6 +73,7 @@ def test_a_section_that_is_no_mapping_of_names_is_refused_with_its_key(composed,
         ("hardware: {processes: many}", "hardware.processes: expected a whole number, got 'many'"),
         ("hardware: {processes: 1000000}", "hardware.processes: expected a number of at most 4096"),
         ("hardware: {device: 3}", "hardware.device: expected text, got 3"),
+        ("sweeper: optuna", "sweeper: only the command line may set 'sweeper' (which runs are started)"),
         ("launcher: joblib", "launcher: only the command line may set 'launcher' (where runs are started)"),
     ],
 )
