@@ -61,7 +61,8 @@ def _wrong(logits: Tensor, label: Tensor, data: Dataset, input: str, most: int) 
     if not len(surest):
         return []
     columns = data.select(surest).rows()
-    told = [_told(value, data) for value in columns[input]] if input in columns else [{}] * len(surest)
+    column = input if input in data.info.columns else next(iter(data.info.columns))
+    told = [_told(value, data) for value in columns[column]]
     index = columns.get("index", surest)
     return [
         {

@@ -81,7 +81,7 @@ def test_a_wrong_row_of_tokens_is_told_in_words() -> None:
 
     read = DataInfo({"tokens": Column((2,), torch.int64)}, extra={"words": ["", "cold", "warm"]})
     rows = MemoryDataset({"tokens": torch.tensor([[1, 2], [2, 0]]), "label": torch.tensor([0, 1])}, read)
-    (told,) = _wrong(torch.tensor([[2.0, 0.0], [3.0, 0.0]]), rows.column("label"), rows, "tokens", 5)
+    (told,) = _wrong(torch.tensor([[2.0, 0.0], [3.0, 0.0]]), rows.column("label"), rows, "image", 5)
     assert (told["row"], told["answer"], told["text"]) == (1, 0, "warm")
 
 
