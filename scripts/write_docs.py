@@ -251,7 +251,9 @@ def _arms(found: dict[str, Any]) -> list[str]:
 
 def _paper(paper: dict[str, Any]) -> str:
     arxiv = paper.get("arxiv")
-    return f"{paper['title']} ({paper.get('year', '')}, [{arxiv}](https://arxiv.org/abs/{arxiv}))"
+    said = [str(paper["year"])] if paper.get("year") else []
+    said += [f"[{arxiv}](https://arxiv.org/abs/{arxiv})"] if arxiv else []
+    return f"{paper['title']} ({', '.join(said)})" if said else str(paper["title"])
 
 
 def _claim_row(v: dict[str, Any]) -> str:
