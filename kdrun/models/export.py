@@ -7,8 +7,10 @@ transparent ones, as far as they are known. ``kdrun/models/exported.py`` opens t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -134,7 +136,8 @@ def _onnx(
     with torch.no_grad():
         outputs = _names(module(*examples.values()))
     try:
-        with warnings.catch_warnings():
+        # onnxscript below 0.7 prints what it rewrites, where the names of files are to stand.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
             warnings.filterwarnings("ignore", message="# The axis name")  # tokens and mask have theirs in common
             program: Any = torch.onnx.export(
                 module,

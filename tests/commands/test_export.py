@@ -161,12 +161,21 @@ def test_a_runs_folder_brings_no_code_with_it(kdrun, tmp_path) -> None:
     assert answer.code == 0, answer.err
 
 
-def test_an_onnx_file_stands_alone_and_says_what_it_reads(kdrun, pictures, tmp_path) -> None:
+def test_an_onnx_file_stands_alone_and_says_what_it_reads(kdrun, pictures, tmp_path, monkeypatch) -> None:
+    import torch
+
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
-    folder = tmp_path / "out"
+    folder, own = tmp_path / "out", torch.onnx.export
+
+    def talkative(*arguments: object, **options: object) -> object:
+        print("Applied 7 rules.")
+        return own(*arguments, **options)
+
+    monkeypatch.setattr(torch.onnx, "export", talkative)
     answer = kdrun("export", str(pictures), "--format", "onnx", "--output", str(folder / "student.onnx"))
     assert answer.code == 0, answer.err
+    assert answer.out.startswith(str(folder / "student.onnx"))
     assert [path.name for path in folder.iterdir()] == ["student.onnx"]
     model = onnx.load(folder / "student.onnx", load_external_data=False)
     assert [i.name for i in model.graph.input] == ["image"]
