@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdrun.errors import printable
+from kdrun.runtime import spinner
 from kdrun.runtime.console import write
 
 __all__ = ["Fan", "Labelled", "Pace", "PlainReporter", "QuietReporter", "Reporter", "duration"]
@@ -200,6 +201,7 @@ class PlainReporter(Reporter):
         self._last: dict[str, float] = {}
 
     def _say(self, text: str) -> None:
+        spinner.end()
         write(printable(f"{self.prefix}{text}", line=True), sys.stderr, flush=True)
 
     def stage_started(self, name: str, total: int | None = None, unit: str = "steps", done: int = 0) -> None:

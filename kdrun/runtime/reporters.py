@@ -11,8 +11,9 @@ __all__ = ["make_reporter"]
 
 
 def make_reporter(prefix: str = "", *, quiet: bool = False) -> Reporter:
-    """A live view on a terminal, plain lines elsewhere."""
-    spinner.end()
+    """A live view on a terminal, plain lines elsewhere: until the first of these, the sign of life may still come."""
+    if quiet or sys.stderr.isatty():
+        spinner.end()
     if quiet:
         return QuietReporter()
     if not sys.stderr.isatty():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from kdrun.runtime import spinner
+from kdrun.runtime.reporters import make_reporter
 
 
 class Terminal(io.StringIO):
@@ -40,6 +41,17 @@ def test_a_log_hears_of_what_takes_a_moment_and_of_nothing_else(monkeypatch) -> 
     spinner._thread.join()
     spinner.end()
     assert sys.stderr.getvalue() == "kdrun run kd: reading the recipe, making ready\n"
+
+
+def test_who_tells_lines_is_waited_for_until_the_first_one(monkeypatch) -> None:
+    monkeypatch.setattr(spinner, "PATIENCE", 3600)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    spinner.begin("kdrun reproduce kd")
+    reporter = make_reporter()
+    assert spinner._thread is not None
+    reporter.message("15 runs to do")
+    assert spinner._thread is None
+    assert sys.stderr.getvalue() == "15 runs to do\n"
 
 
 def test_before_the_first_line_of_a_command_nothing_heavy_is_read() -> None:
