@@ -56,12 +56,13 @@ def _setting(run: RecordedRun, key: str) -> Any:
 
 
 def swept(runs: Sequence[RecordedRun]) -> list[str]:
-    """What was chosen for each run and is not the same in all; seeds come last, and what only follows from an arm or a method is left out."""
+    """What was chosen for each run and is not the same in all; seeds come last, and the method is left out where it follows from the arm."""
     settings = [_settings(run) for run in runs]
     said = {o.lstrip("+~").partition("=")[0] for run in runs for o in run.record["overrides"]}
     names = [n for n in dict.fromkeys(["arm", "method", "scale", *sorted(said)]) if n not in ("transfer", "seed")]
     found = [n for n in names if len({json.dumps(_plain(s.get(n)), default=str) for s in settings}) > 1]
-    if {"arm", "method"} <= set(found):
+    both = {(s.get("arm"), s.get("method")) for s in settings}
+    if "arm" in found and "method" in found and len(both) == len({arm for arm, _ in both}):
         found.remove("method")
     return [*found, *(["seed"] if len({s.get("seed") for s in settings}) > 1 else [])]
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+from kdrun.engine.query import RecordedRun
+from kdrun.report.site_runs import swept
 from support.site import COUNTED, write_records
 
 EVIL = "</script><script>alert(1)</script><img src=http://example.org/x>"
@@ -160,3 +163,21 @@ def test_a_classifiers_confusion_stands_on_both_its_pages(tmp_path) -> None:
     assert "kd, seed 0</summary>" in paper.read_text()
     assert "scratch, seed 0</summary>" not in paper.read_text()
     assert "kd-seed0.html" in paper.read_text()[paper.read_text().index("What runs show") :]
+
+
+def test_the_method_is_a_column_where_arms_do_not_tell_it() -> None:
+    def run(number: int, arm: str | None, method: str) -> RecordedRun:
+        record = {
+            "arm": arm,
+            "method": method,
+            "scale": None,
+            "seed": 0,
+            "overrides": [f"transfer={method}"],
+            "metrics": {},
+        }
+        return RecordedRun(Path(f"nowhere/{number}"), record)
+
+    arms = [run(0, "kd", "kd"), run(1, "plain", "none")]
+    assert swept(arms) == ["arm"]
+    assert swept([run(2, None, "kd"), run(3, None, "none")]) == ["method"]
+    assert swept([*arms, run(4, None, "kd"), run(5, None, "none")]) == ["arm", "method"]
