@@ -38,7 +38,7 @@ def test_a_name_alone_is_enough_where_only_one_thing_has_it(kdrun) -> None:
             ["  transfer: {temperature: 4.0", "reads       data.test", "distillation/attention"],
         ),
         ("transfer relational", ["transfer=distillation/relational", "builds on   distillation/kd"]),
-        ("protocol unlearning", ["methods     unlearning/gradient_ascent", "recipes     unlearning/"]),
+        ("protocol unlearning", ["methods     unlearning/", "unlearning/gradient_ascent", "recipes     unlearning/"]),
         ("student cnn_tiny", ["model: cnn", "distillation/kd"]),
         ("data digits", ["fields      train, valid, test", "data=digits  (", "conf/data/digits.yaml)"]),
         ("select top_k", ["stage: select, by: top_k"]),
