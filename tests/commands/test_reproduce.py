@@ -105,6 +105,7 @@ LOOKED_AT = (
 )
 
 
+@pytest.mark.slow
 def test_seeds_are_added_until_the_main_claims_are_decided_or_there_are_most(kdrun, tmp_path) -> None:
     recipe = write_recipe(tmp_path, LOOKED_AT.replace("KIND", "check"), NO_TRANSFER, name="looks")
     answer = kdrun("reproduce", recipe, "--jobs", "1", "--until-decided", "--max-seeds", "3")
