@@ -22,6 +22,9 @@ from kdrun.models.basic import RandomFeatures as random_features
 from kdrun.models.basic import RowValues as row_values
 from kdrun.models.basic import RowVectors as row_vectors
 from kdrun.models.basic import linear as linear
+from kdrun.models.bottlenecks import adapter_attention as adapter_attention
+from kdrun.models.bottlenecks import bottleneck_adapters as bottleneck_adapters
+from kdrun.models.bottlenecks import scaled_adapters as scaled_adapters
 from kdrun.models.cifar.mobilenet import MobileNetV2 as mobilenet_v2
 from kdrun.models.cifar.residual import CifarResNet as cifar_resnet
 from kdrun.models.cifar.residual import WideResNet as wide_resnet
@@ -65,10 +68,12 @@ from kdrun.models.taggers import WindowTagger as window_tagger
 from kdrun.models.ties import untied as untied
 
 __all__ = [
+    "adapter_attention",
     "adapter_tagger",
     "affine_augmentor",
     "attention_fusion",
     "bottleneck_adapter",
+    "bottleneck_adapters",
     "bottleneck_classifier",
     "bottleneck_stem",
     "causal_transformer",
@@ -108,6 +113,7 @@ __all__ = [
     "residual_denoiser",
     "row_values",
     "row_vectors",
+    "scaled_adapters",
     "scaled_projection",
     "sentence_encoder",
     "set_prediction_transformer",

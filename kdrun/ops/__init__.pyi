@@ -79,8 +79,10 @@ from kdrun.ops.features import norm_direction_loss as norm_direction_loss
 from kdrun.ops.flows import dense_flow_loss as dense_flow_loss
 from kdrun.ops.flows import dense_flow_matrices as dense_flow_matrices
 from kdrun.ops.flows import flow_matrix_loss as flow_matrix_loss
+from kdrun.ops.fusion import attention_fusion as attention_fusion
 from kdrun.ops.fusion import prediction_prior as prediction_prior
 from kdrun.ops.fusion import row_shares as row_shares
+from kdrun.ops.fusion import scaled_adapter_sum as scaled_adapter_sum
 from kdrun.ops.fusion import softmax_similarity_weights as softmax_similarity_weights
 from kdrun.ops.fusion import weighted_knowledge_fusion as weighted_knowledge_fusion
 from kdrun.ops.indexing import at_position as at_position

@@ -1,6 +1,8 @@
-"""Knowledge of several models put together by weights between them."""
+"""Knowledge of several models, or of several adapters of one, put together by weights between them."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -8,7 +10,14 @@ from torch import Tensor
 from kdrun.registry import op
 from kdrun.types import NonNegative
 
-__all__ = ["prediction_prior", "row_shares", "softmax_similarity_weights", "weighted_knowledge_fusion"]
+__all__ = [
+    "attention_fusion",
+    "prediction_prior",
+    "row_shares",
+    "scaled_adapter_sum",
+    "softmax_similarity_weights",
+    "weighted_knowledge_fusion",
+]
 
 
 @op
@@ -63,3 +72,40 @@ def weighted_knowledge_fusion(weights: Tensor, probabilities: Tensor) -> Tensor:
     [[[1.0, 0.0]], [[0.5, 0.5]]]
     """
     return torch.einsum("kj,jmn->kmn", weights, probabilities)
+
+
+@op
+def scaled_adapter_sum(
+    up: Tensor, residual: Tensor, scale: Tensor, *, normalise: Literal["none", "mean", "softmax"] = "none"
+) -> Tensor:
+    """``residual + Σ_n scale_n ⊙ up_n`` over what n adapters, or experts, add: [..., features] (Frohmann et al., 2024).
+
+    ``up`` [..., n, features] is without the residual [..., features], ``scale`` [n, features] or [n, 1]. With ``mean`` the coefficients
+    are divided by their sum over n, with ``softmax`` they are its softmax over n; by default neither. Raises ``ValueError`` if ``scale``
+    has not a row for each of n.
+
+    >>> up = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])  # of two adapters, for one token
+    >>> ops.scaled_adapter_sum(up, torch.tensor([[10.0, 10.0]]), torch.tensor([[3.0], [-1.0]]))
+    tensor([[13.,  9.]])
+    """
+    if scale.dim() != 2 or scale.shape[0] != up.shape[-2]:
+        raise ValueError(f"{up.shape[-2]} adapters need as many rows of coefficients, got {list(scale.shape)}")
+    if normalise == "mean":
+        scale = scale / scale.sum(0, keepdim=True)
+    elif normalise == "softmax":
+        scale = scale.softmax(0)
+    return residual + (up * scale).sum(-2)
+
+
+@op
+def attention_fusion(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """``Σ_n softmax_n(query · key_n) value_n``: each row mixes n values by its own attention, [..., features] (Pfeiffer et al., 2021).
+
+    ``query`` [..., width], ``key`` [..., n, width] and ``value`` [..., n, features]; products are not divided by √width.
+
+    >>> key, value = torch.tensor([[[9.0], [-9.0]]]), torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
+    >>> ops.attention_fusion(torch.tensor([[9.0]]), key, value)  # attends to the first alone
+    tensor([[1., 2.]])
+    """
+    weights = (key @ query.unsqueeze(-1)).softmax(-2)
+    return (weights * value).sum(-2)

@@ -1,6 +1,9 @@
 # What the package shows, written by scripts/write_stubs.py.
 from kdrun.parts.adapters import low_rank_adapter as low_rank_adapter
 from kdrun.parts.adapters import merged_adapter as merged_adapter
+from kdrun.parts.bottlenecks import adapter_attention as adapter_attention
+from kdrun.parts.bottlenecks import bottleneck_adapters as bottleneck_adapters
+from kdrun.parts.bottlenecks import scaled_adapters as scaled_adapters
 from kdrun.parts.clustering import cluster_neighbours as cluster_neighbours
 from kdrun.parts.clustering import cluster_number_by_silhouette as cluster_number_by_silhouette
 from kdrun.parts.clustering import kmeans as kmeans
@@ -29,6 +32,10 @@ from kdrun.parts.mixtures import source_mixture as source_mixture
 from kdrun.parts.moments import class_counts as class_counts
 from kdrun.parts.moments import class_mean as class_mean
 from kdrun.parts.moments import root_mean_square as root_mean_square
+from kdrun.parts.neurons import integrated_gradient_neurons as integrated_gradient_neurons
+from kdrun.parts.neurons import without_neurons as without_neurons
+from kdrun.parts.parameter_counts import changed_parameters as changed_parameters
+from kdrun.parts.parameter_counts import trainable_parameters as trainable_parameters
 from kdrun.parts.partitions import by_class as by_class
 from kdrun.parts.partitions import label_skew as label_skew
 from kdrun.parts.partitions import random_parts as random_parts

@@ -31,6 +31,7 @@ TASKED = dataset(4, image=IMAGES.rows()["image"], label=torch.arange(24) % 4, ta
 SCENES = split(4)
 ESTIMATES = torch.rand(4, 5, 3, generator=generator())
 WORDS = dataset(11, tokens=torch.randint(1, 11, (4, 5), generator=generator()), target=torch.ones(4, 5).long())
+ANSWERED = dataset(11, tokens=WORDS.rows()["tokens"], answer=torch.ones(4, 5).long())
 CORPUS = CanaryCorpus(**TINY).load()["train"].select(torch.arange(3))
 TAGS = torch.tensor([[1, 2, 0, 0, 0, -100], [0, 0, 0, 3, 0, 0]])
 TAGGED = dataset(5, tags=torch.where(TAGS < 0, -100, 0), pseudo=TAGS)
@@ -69,6 +70,9 @@ CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("reduce nearest_entries", [LETTERS, LETTERS], {}),
     ("reduce diagonal_fisher", [writer(), WORDS], {}),
     ("reduce diagonal_fisher", [writer(), WORDS], {"of": "linear"}),
+    ("reduce integrated_gradient_neurons", [writer(), ANSWERED], {"modules": ["feed.2"], "intervals": 2}),
+    ("initialize without_neurons", [writer(), {"blocks.1.feed.2": torch.rand(4, 64)}], {"count": 3}),
+    ("reduce changed_parameters", [writer(), writer()], {}),
     ("reduce cluster_number_by_silhouette", [CLASSIFIER, IMAGES], {"candidates": [0.5, 1.0]}),
     ("label one_vs_all_pseudo_label", [CLASSIFIER, IMAGES, torch.tensor(1.0)], {"column": "found"}),
     ("label privacy_spans", [CORPUS], {}),
