@@ -34,15 +34,21 @@ class Job:
         session.prepare(planned=self.planned)
         return self.outcome(session)
 
-    def read_parts(self) -> None:
-        """Import the code of the stages that are to be run, and what torch needs for one that is tried on fake tensors."""
+    def read_parts(self, sources: Sources) -> None:
+        """Import the code of the stages that are to be run, and read the data that they read first into ``sources``."""
         from kdrun.runtime.fakes import on_fakes
 
-        session = Session(self.experiment)
-        for name in session.executor.missing():
-            part_of(session.graph.nodes[name]).load()
-        with on_fakes():
+        session = Session(self.experiment, sources=sources)
+        missing = [session.graph.nodes[name] for name in session.executor.missing()]
+        for node in missing:
+            part_of(node).load()
+        with on_fakes():  # which makes torch read what planning takes
             pass
+        _ = session.executor.hardware  # in force where data are generated, as in a run
+        read = {ref.name for node in missing for ref in node.refs()}
+        for node in session.graph:
+            if node.verb == "data" and node.name in read:
+                sources.splits(node)
 
     def outcome(self, session: Session) -> Outcome:
         """What a session of this job gives, with records where they are to be kept."""

@@ -10,11 +10,12 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from kdrun.engine.birth import worker_context
 from kdrun.engine.jobs import Job
 from kdrun.engine.session import Outcome
 from kdrun.engine.sources import Sources
@@ -55,9 +56,11 @@ _events: Any = None
 _sources = Sources()
 
 
-def _begin(events: Any) -> None:
+def _begin(events: Any, environment: Mapping[str, str]) -> None:
     global _events
     _events = events
+    os.environ.clear()
+    os.environ.update(environment)  # the main process's of now
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -89,20 +92,28 @@ def _sendable(error: KdrunError) -> KdrunError:
 
 
 class Workers:
-    """So many processes for the runs of a sweep. They read what the first run needs of the program while it is still being planned.
+    """So many processes for the runs of a sweep. They read what the first run needs while it is still being planned.
 
     As a context manager: they end with the block, at once where it fails.
     """
 
     def __init__(self, count: int, first: Job) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = worker_context()
         self.count = count
         self.events = context.Queue()
-        self.pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(self.events,))
-        for _ in range(count):
-            self.submit(_make_ready, first)
+        told = (self.events, dict(os.environ))
+        self.pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=told)
+        self._starting = threading.Thread(target=self._start, args=(first,), daemon=True)
+        self._starting.start()
+
+    def _start(self, first: Job) -> None:
+        """Start all processes. A fork is waited for until what it is forked from has read its imports."""
+        with _main_module_left_out():
+            for _ in range(self.count):
+                self.pool.submit(_make_ready, first)
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        self._starting.join()
         with _main_module_left_out():
             return self.pool.submit(function, *arguments)
 
@@ -110,6 +121,7 @@ class Workers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self._starting.join()
         if kind is not None and not issubclass(kind, BrokenProcessPool):
             for process in list((self.pool._processes or {}).values()):
                 process.terminate()
@@ -117,9 +129,9 @@ class Workers:
 
 
 def _make_ready(job: Job) -> None:
-    """Import what the stages of a run are made of. What is wrong with that is told by who plans, or runs it."""
+    """Read what the stages of a run are made of. What is wrong with that is told by who plans, or runs it."""
     with contextlib.suppress(Exception):
-        job.read_parts()
+        job.read_parts(_sources)
 
 
 def spread(
