@@ -215,6 +215,7 @@ class Reproduction:
             ranking=self.ranking,
             budgets=self._budget_table(),
             agreements=agreement_lines(self.agreements),
+            shown=self._shown(),
         )
         write_page(folder / "report.html", page)
         return folder / "report.html"
@@ -226,4 +227,13 @@ class Reproduction:
             if job.label in self.outcome.outcomes:
                 seed = int(job.experiment.config["seed"])
                 found.setdefault(str(job.experiment.arm), {})[seed] = self.outcome.outcomes[job.label].curves
+        return found
+
+    def _shown(self) -> dict[str, tuple[int, Mapping[str, Any]]]:
+        """By arm, the first seed whose run gives something to be shown, and what."""
+        found: dict[str, tuple[int, Mapping[str, Any]]] = {}
+        for job in self.study.jobs:
+            outcome = self.outcome.outcomes.get(job.label)
+            if outcome is not None and outcome.shown:
+                found.setdefault(str(job.experiment.arm), (int(job.experiment.config["seed"]), outcome.shown))
         return found

@@ -13,7 +13,7 @@ from kdrun.engine.records import SHOWN, read_if_sound
 from kdrun.report.confusion import confusion
 from kdrun.report.exhibit_kinds import embedding, images, maps, profile, rankings, scenes, texts
 
-__all__ = ["KINDS", "Exhibit", "exhibits_of", "fitting"]
+__all__ = ["KINDS", "Exhibit", "drawn", "exhibits_of", "fitting", "within_room"]
 
 Content = Mapping[str, Any]
 
@@ -52,16 +52,18 @@ def exhibits_of(run: RecordedRun | None) -> list[Exhibit]:
     """What a run's record says is to be shown, in the order of its stages' names; what cannot be read is left out."""
     if run is None:
         return []
-    content = read_if_sound(run.folder / SHOWN)
+    return drawn(read_if_sound(run.folder / SHOWN), run.record.get("metrics") or {})
+
+
+def drawn(content: Any, metrics: Any) -> list[Exhibit]:
+    """What stages give to be shown, by their names, of a run that measured ``metrics``; what cannot be read is left out."""
     found = []
     for stage, told in content.items() if isinstance(content, Mapping) else ():
         kind = str(told.get("kind")) if isinstance(told, Mapping) else ""
         if kind in KINDS:
-            title, drawn = KINDS[kind]
+            title, draw = KINDS[kind]
             try:
-                found.append(
-                    Exhibit(str(stage), kind, title, drawn({**told, "metrics": run.record.get("metrics") or {}}))
-                )
+                found.append(Exhibit(str(stage), kind, title, draw({**told, "metrics": metrics})))
             except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
                 continue
     return found
@@ -71,19 +73,25 @@ MOST_SHOWN = 400_000
 """Bytes of what runs give to be shown on the page of their reproduction; what is beyond stands on their own pages."""
 
 
-def fitting(
-    exhibits: Mapping[str, Sequence[Exhibit]], runs: Mapping[str, RecordedRun], hrefs: Mapping[Path, str]
-) -> list[dict[str, Any]]:
-    """By arm, what its run gives to be shown as far as there is room on a page, and where the rest is."""
-    found, room = [], MOST_SHOWN
-    for arm, run in runs.items():
-        shown, every = [], exhibits[arm]
+def within_room(exhibits: Mapping[str, Sequence[Exhibit]]) -> dict[str, list[Exhibit]]:
+    """By arm, of those that show something, as much as there is room for on a page."""
+    found, room = {}, MOST_SHOWN
+    for arm, every in exhibits.items():
+        shown = []
         for one in every:
             if one.weight <= room:
                 room -= one.weight
                 shown.append(one)
         if every:
-            found.append(
-                {"name": arm, "seed": run.record.get("seed"), "shown": shown, "href": hrefs.get(run.folder, "")}
-            )
+            found[arm] = shown
     return found
+
+
+def fitting(
+    exhibits: Mapping[str, Sequence[Exhibit]], runs: Mapping[str, RecordedRun], hrefs: Mapping[Path, str]
+) -> list[dict[str, Any]]:
+    """By arm, what its run gives to be shown as far as there is room on a page, and where the rest is."""
+    return [
+        {"name": arm, "seed": runs[arm].record.get("seed"), "shown": shown, "href": hrefs.get(runs[arm].folder, "")}
+        for arm, shown in within_room(exhibits).items()
+    ]

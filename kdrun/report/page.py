@@ -15,6 +15,7 @@ from kdrun.claims import Verdict
 from kdrun.claims.values import Results
 from kdrun.config.experiment import Experiment
 from kdrun.config.writing import yaml_text
+from kdrun.report.exhibits import drawn, within_room
 from kdrun.report.figures import Curves, claims_plot, curves_plot, metric_plot
 from kdrun.report.tables import MARKS, arm_table, figures, metrics_of, tally
 
@@ -41,6 +42,8 @@ class Page:
     flags: Sequence[str] = ()
     budgets: tuple[list[str], list[list[str]]] | None = None
     agreements: Sequence[str] = ()
+    shown: Mapping[str, tuple[int, Mapping[str, Any]]] = field(default_factory=dict)
+    """By arm, a seed and what stages of its run give to be shown."""
 
     @classmethod
     def of(
@@ -55,6 +58,7 @@ class Page:
         flags: Sequence[str] = (),
         budgets: tuple[list[str], list[list[str]]] | None = None,
         agreements: Sequence[str] = (),
+        shown: Mapping[str, tuple[int, Mapping[str, Any]]] | None = None,
     ) -> Page:
         """Collect a page from a recipe's experiment and its results."""
 
@@ -79,6 +83,7 @@ class Page:
             flags=flags,
             budgets=budgets,
             agreements=agreements,
+            shown=shown or {},
         )
 
 
@@ -111,14 +116,22 @@ def write_page(path: Path, page: Page) -> None:
         plots=plots,
         claims=claims_plot(page.verdicts) if page.verdicts else "",
         curves={stage: curves_plot(stage, page.curves) for stage in stages},
+        exhibits=_exhibits(page),
+        style=(Path(__file__).parent / "assets" / "shown.css").read_text(encoding="utf-8"),
         digest=content,
     )
     write_record(path, text)
 
 
+def _exhibits(page: Page) -> list[dict[str, Any]]:
+    """By arm, what one of its runs gives to be shown, as far as there is room."""
+    every = {arm: drawn(told, page.results[arm][seed]) for arm, (seed, told) in page.shown.items()}
+    return [{"name": arm, "seed": page.shown[arm][0], "shown": shown} for arm, shown in within_room(every).items()]
+
+
 def _digest(page: Page) -> str:
     """A hash of all that the page shows and of the code that draws it."""
-    sources = [p.read_bytes() for p in sorted(Path(__file__).parent.rglob("*")) if p.suffix in (".py", ".html")]
+    sources = [p.read_bytes() for p in sorted(Path(__file__).parent.rglob("*")) if p.suffix in (".py", ".html", ".css")]
     shown = json.dumps(dataclasses.asdict(page), sort_keys=True, default=str)
     return hashlib.sha256(b"".join([shown.encode(), *sources])).hexdigest()
 

@@ -23,7 +23,7 @@ from kdrun.runtime.files import ensure_folder, refuse_links
 
 __all__ = ["Site", "digest_of", "write_site"]
 
-ASSETS = ("site.css", "site.js", "dagre.min.js", "dagre.LICENSE.txt")
+ASSETS = ("site.css", "shown.css", "site.js", "dagre.min.js", "dagre.LICENSE.txt")
 
 
 def write_site(runs: Path, output: Path) -> tuple[Path, int]:

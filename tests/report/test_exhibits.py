@@ -111,3 +111,30 @@ def test_arms_that_were_profiled_are_drawn_over_what_they_cost_beside_the_model_
         "scratch": 6274,
     }
     assert costs["parameters"]["kd"][1] == pytest.approx([0.9, 0.91, 0.92])
+
+
+def test_the_page_of_a_reproduction_draws_each_kind_without_scripts_or_the_site(tmp_path) -> None:
+    from kdrun.report.page import Page, write_page
+
+    told = {f"stage_{kind}": spoilt(content) for kind, content in SHOWN_KINDS.items()}
+    results = {"kd": {0: {"test.accuracy": 0.5}}, "scratch": {0: {"test.accuracy": 0.25}}}
+    plain = {
+        "recipe": "study",
+        "paper": {},
+        "scale": "small",
+        "verdicts": [],
+        "curves": {},
+        "graph": "",
+        "config": "",
+        "environment": {},
+    }
+    write_page(tmp_path / "report.html", Page(results=results, shown={"kd": (0, told)}, **plain))
+    text = (tmp_path / "report.html").read_text()
+    for kind, (title, _) in KINDS.items():
+        assert f"<h3>{title}: kd, stage_{kind}</h3>" in text
+    assert "<script" not in text
+    assert "<link" not in text
+    assert ".pictures img" in text  # its own style
+    assert set(re.findall(r'<img src="(.{5})', text)) == {"data:"}
+    write_page(tmp_path / "without.html", Page(results=results, **plain))
+    assert "What runs show" not in (tmp_path / "without.html").read_text()
