@@ -101,6 +101,7 @@ class Hardware(BaseModel):
     channels_last: StrictBool = True
     deterministic: StrictBool = True
     remember_gib: Annotated[float, Field(ge=0)] = 0.0
+    share_gib: Annotated[float, Field(ge=0)] = 0.0
     threads: Small = 1
     processes: Small = 1
     workers: Annotated[StrictInt, Field(ge=0, le=4096)] = 0

@@ -203,6 +203,7 @@ class Executor:
             checkpoints=self._checkpoints(key),
             reporter=self.reporter,
             checkpoint_seconds=self.checkpoint_seconds,
+            store=self.store.root,
         )
         bound = part.bind(node.inputs, key=node.key)
         values = {name: self._values(item, node) for name, item in bound.items()}

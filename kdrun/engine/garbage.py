@@ -140,6 +140,9 @@ def leftovers(store: Store, now: float | None = None) -> list[Item]:
     found = []
     for folder in (store.root / "tmp", store.root / "checkpoints" / "tmp"):
         found += [Item.at(p, "an unfinished write") for p in _children(folder) if _is_over(_touched(p), now)]
+    for path in _children(store.root / "answers"):
+        if _is_over(_touched(path), now):
+            found.append(Item.at(path, "answers of frozen models that no run has asked for"))
     for path in _children(store.root / "leases"):
         if _is_over(_touched(path), now):
             found.append(Item.at(path, "the lease of a run that was cut off"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdrun.randomness import seed_of, stream
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from kdrun.runtime.answers import Shelf
     from kdrun.runtime.artifacts import Model
     from kdrun.runtime.checkpoints import Checkpoints
     from kdrun.runtime.hardware import Hardware
@@ -23,7 +25,7 @@ __all__ = ["Context"]
 
 @dataclass
 class Context:
-    """The surroundings of one stage run. ``name`` labels its random streams; ``config_key`` its errors."""
+    """The surroundings of one stage run. ``name`` labels its random streams; ``config_key`` its errors; ``store`` is a folder for what runs share."""
 
     name: str
     key: str
@@ -33,6 +35,7 @@ class Context:
     checkpoints: Checkpoints
     reporter: Reporter
     checkpoint_seconds: float = 60.0
+    store: Path | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
     saved: float = field(default_factory=time.monotonic, init=False)
 
@@ -66,6 +69,15 @@ class Context:
 
             self.checkpoints.save(step, *flatten(state()))
             self.saved = time.monotonic()
+
+    def shelf(self) -> Shelf | None:
+        """Where runs share what frozen models answer, if the hardware group gives it room and models are asked on the CPU."""
+        from kdrun.runtime.answers import Shelf
+
+        limit = float(self.hardware.settings.get("share_gib", 0.0)) * 2**30
+        if self.store is None or limit == 0 or self.device.type != "cpu":
+            return None
+        return Shelf(self.store, limit)
 
     def module(self, model: Model, *, role: str = "model") -> nn.Module:
         """Build a model artifact as a module on the device, in eval mode.

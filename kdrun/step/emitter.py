@@ -116,10 +116,12 @@ class Emitter:
         virtual = step_node.role in self.virtual
         if virtual:
             registers = (self.virtual[step_node.role], *registers)
-        loader = None if virtual else self._lasting_rows(step_node)
-        if loader is not None:
+        loader = None if virtual else self._loader_read(step_node)
+        if loader is not None and self.supply.remembers(step_node, loader):
             remembered = self.supply.remembered(step_node, loader, masked=masked)
             answers = self._emit(remembered, (self.supply.column(loader, "index"), *registers))
+        elif loader is not None and self.supply.shares(step_node):
+            answers = self._emit(self.supply.shared(step_node, masked=masked), registers)
         elif self.supply.splits(step_node):
             answers = self._emit(self.supply.asked(step_node, masked=masked, virtual=virtual), registers)
         else:
@@ -135,13 +137,11 @@ class Emitter:
     def _made(self, label: tuple[str, str], register: int) -> None:
         self.done[label] = self.supply.layout.made[label] = register
 
-    def _lasting_rows(self, step_node: StepNode) -> str | None:
-        """The loader by whose rows the call's answers may be kept: it reads columns of that one alone."""
+    def _loader_read(self, step_node: StepNode) -> str | None:
+        """The loader whose columns are all that a call reads, if it is one."""
         loaders = {self.batch if r.name == "batch" else r.name for r in step_node.node.refs()}
-        if len(loaders) != 1:
-            return None
-        loader = loaders.pop()
-        return loader if self.supply.remembers(step_node, loader) else None
+        loader = loaders.pop() if len(loaders) == 1 else ""
+        return loader if loader in self.supply.bound.loaders else None
 
     def _field(self, ref: Ref, loader: str, key: str) -> int:
         """A field of a node's value: a model's output, or an entry of what an op returned."""

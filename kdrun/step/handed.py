@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from kdrun.data.dataset import Dataset
 from kdrun.grammar.steps import Step
+from kdrun.graph.keys import numerics
 from kdrun.models.building import build, is_resolved, load_state, sizes_from_data
 from kdrun.models.checkpoints import load_weights
 from kdrun.models.modes import rest_frozen_statistics
+from kdrun.runtime.answers import Shelf
 from kdrun.runtime.artifacts import Model
 from kdrun.runtime.context import Context
 from kdrun.runtime.fakes import described
@@ -92,13 +94,16 @@ def compiler_for(
     state: Mapping[str, Tensor] | None = None,
     lasting: Mapping[str, Lasting] | None = None,
     shards: Shards | None = None,
+    shelf: Shelf | None = None,
 ) -> Compiler:
     """The compiler of a step whose random numbers come from this stage's stream, with calls split among processes if any."""
     modules = modules_for(step, handed, found, context, shards)
     generator = torch.Generator(device=context.device).manual_seed(context.seed_for("step") % (1 << 62))
     tensors = {**handed.tensors, **(state or {})}
     columns = {name: data.info.columns for name, data in handed.loaders.items()}
-    bound = Bindings(modules, tensors, columns, lasting or {}, shards, found.by_row)
+    bound = Bindings(
+        modules, tensors, columns, lasting or {}, shards, found.by_row, shelf, numerics(context.hardware.settings)
+    )
     return Compiler(Supply(step, bound, generator, found.outputs, copied=found.copied))
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kdrun.data.dataset import Column
 from kdrun.grammar.steps import StepNode
+from kdrun.runtime.answers import Shelf
 from kdrun.runtime.sharding import Shards
 from kdrun.step.remembered import Lasting
 
@@ -24,7 +25,7 @@ class Bindings:
     """What the names inside a step stand for.
 
     ``columns`` are those of each loader; ``lasting``: the loaders whose rows are the same in every epoch; ``shards``: how calls are split among processes, and
-    ``by_row`` those that may be.
+    ``by_row`` those that may be. ``shelf``: where frozen models' answers to rows that change are kept, computed under ``numerics``.
     """
 
     modules: dict[str, nn.Module]
@@ -33,6 +34,8 @@ class Bindings:
     lasting: Mapping[str, Lasting] = field(default_factory=dict)
     shards: Shards | None = None
     by_row: Collection[str] = ()
+    shelf: Shelf | None = None
+    numerics: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def loaders(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Lasting", "Remembered"]
+__all__ = ["TRIALS", "Lasting", "Remembered", "same_bits"]
 
 TRIALS = 3
 """Batches for which kept and new answers are compared before the kept ones are used."""
@@ -122,10 +122,13 @@ class _Table:
 
     def holds(self, index: Tensor, value: Any) -> bool:
         """Whether the rows at ``index`` are the value, bit by bit (NaN included) and stride by stride."""
-        if not self.fits(value):
-            return False
-        kept = self.get(index)
-        return _layout(kept) == _layout(value) and torch.equal(_bits(kept), _bits(value))
+        return self.fits(value) and same_bits(self.get(index), value)
+
+
+def same_bits(kept: Tensor, value: Tensor) -> bool:
+    """Whether two tensors are the same bit by bit (NaN included) and stride by stride."""
+    alike = kept.shape == value.shape and kept.dtype == value.dtype and _layout(kept) == _layout(value)
+    return alike and torch.equal(_bits(kept), _bits(value))
 
 
 def _layout(value: Tensor) -> list[int]:

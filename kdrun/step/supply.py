@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from kdrun.registry import Part
 from kdrun.step.calls import Call
 from kdrun.step.layout import Bindings, Label, Layout
 from kdrun.step.remembered import Remembered
+from kdrun.step.shared import Shared, identity
 
 __all__ = ["Supply", "by_name"]
 
@@ -74,6 +76,11 @@ class Supply:
         lasting = loader in self.bound.lasting and step_node.role not in self.step.trained()
         return lasting and self.call(step_node.name).steady()
 
+    def shares(self, step_node: StepNode) -> bool:
+        """Whether the call's answers are shared with other runs: the model is frozen, and asked whole by this process."""
+        frozen = self.bound.shelf is not None and step_node.role not in self.step.trained()
+        return frozen and self.bound.shards is None and self.call(step_node.name).steady()
+
     def mask(self, step_node: StepNode, batch: str) -> int | None:
         """The register of the mask that stands beside the tokens that a call reads, if it reads these alone and takes a mask.
 
@@ -112,6 +119,13 @@ class Supply:
         if label not in self._remembered:
             self._remembered[label] = Remembered(self.asked(step_node, masked=masked), self.bound.lasting[loader])
         return self._remembered[label]
+
+    def shared(self, step_node: StepNode, *, masked: bool) -> Shared:
+        """The call with its answers shared with other runs."""
+        bound, call = self.bound, self.call(step_node.name)
+        assert bound.shelf is not None
+        name = partial(identity, call.module, step_node, {**bound.numerics, "masked": masked})
+        return Shared(call.module, self.asked(step_node, masked=masked), name, bound.shelf)
 
     def column(self, loader: str, name: str, key: str = "") -> int:
         """The register of a column of a loader's batch."""

@@ -54,6 +54,16 @@ def test_a_write_of_any_process_is_a_leftover_a_day_after_its_last_byte(store) -
     assert [p.name for p in (store.root / "tmp").iterdir()] == ["theirs.1"]
 
 
+def test_answers_that_no_run_asked_for_in_a_day_are_leftovers(store) -> None:
+    for name, days in (("asked", 0.9), ("forgotten", 1.1)):
+        folder = store.root / "answers" / name
+        folder.mkdir(parents=True)
+        (folder / "one.answers").write_bytes(b"some")
+        aged(folder, days)
+    tidy(store)
+    assert [p.name for p in (store.root / "answers").iterdir()] == ["asked"]
+
+
 def test_what_a_wrong_clock_dated_ahead_is_a_leftover_too(store) -> None:
     folder = store.root / "tmp" / "theirs"
     folder.mkdir()

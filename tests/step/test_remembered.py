@@ -122,6 +122,8 @@ def test_remembering_changes_no_byte(session, tmp_path, asked) -> None:
         assert torch.equal(value, kept[name]), name
 
 
-def test_augmented_rows_are_not_remembered(session, asked) -> None:
-    taught(session, "+data.augment=[{transform: random_crop, padding: 1}]")
-    assert asked == []
+def test_augmented_rows_are_asked_about_every_time(session, asked) -> None:
+    taught(session, "+data.augment=[{transform: random_crop, padding: 1}]", "hardware.share_gib=0.0")
+    assert asked == []  # by the plain function of the call
+    taught(session, "+data.augment=[{transform: random_crop, padding: 1}]", "transfer.temperature=2.0")
+    assert len(asked) == 8 * 256 // 64

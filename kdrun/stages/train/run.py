@@ -78,6 +78,8 @@ def train(
         _warn_of_few(rows, training, context)
     total = steps if steps is not None else int(epochs or 0) * per_epoch
     length = Length(total, per_epoch, drop_last, shuffle, order)
+    if (shelf := training.program.compiler.bound.shelf) is not None:
+        shelf.batches = total
     log = fit(training, length, context)
     return training.result(log, length if refresh is not None else replace(length, steps=log[-1]["step"]))
 

@@ -216,7 +216,8 @@ def prepare(
     state = {n: value.to(context.device) for n, value in state.items()}
     sizes = {name: batches.of(name) for name in handed.loaders}
     lasting = _lasting(handed.loaders, {n: -(-size // batches.parts) for n, size in sizes.items()}, context)
-    compiler = compiler_for(step, handed, found, context, state, lasting, context.hardware.shards)
+    shelf = context.shelf()
+    compiler = compiler_for(step, handed, found, context, state, lasting, context.hardware.shards, shelf)
     torch.manual_seed(context.seed_for("global"))
     trainables = _trainables(step, compiler, inputs)
     chosen = Refresh(refresh, compiler, key=f"{context.config_key}.refresh") if refresh is not None else None
