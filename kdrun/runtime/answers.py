@@ -1,7 +1,7 @@
 """What a model answered, by what it was asked: files that the processes of a machine read and add to, and that may vanish at any time.
 
-Each process appends to a file of its own. An entry is a header (the key, a checksum, two lengths), a description of the tensors and
-their bytes. What cannot be read, or was not written to its end, is not there: who asked computes it.
+Each process appends to a file of its own. An entry is a header (the key, a checksum, two lengths), a description of the tensor and
+its bytes. What cannot be read, or was not written to its end, is not there: who asked computes it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import shutil
 import struct
 import time
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,9 @@ __all__ = ["Answers", "Shelf", "is_dense", "memory_order"]
 MAGIC = b"kda1"
 HEADER = struct.Struct(">4s16s16sIQ")
 LARGEST = 2**31
+ALIGNED = 64
+"""Bytes: values begin at a multiple of it, counted from what is read."""
+
 LOOK_EVERY = 0.2
 """Seconds between looks at what other processes have added."""
 
@@ -53,7 +55,7 @@ class Shelf:
 
 
 class Answers:
-    """Lists of tensors by keys of 16 bytes. ``room``: how many bytes this process may add.
+    """Tensors by keys of 16 bytes. ``room``: how many bytes this process may add.
 
     A tensor is given back bit by bit, with the strides that it had; it is to be dense (``is_dense``) and on the CPU.
     """
@@ -67,7 +69,7 @@ class Answers:
         self._looked = float("-inf")
         self._out: int | None = None
 
-    def get(self, key: bytes) -> list[Tensor] | None:
+    def get(self, key: bytes) -> Tensor | None:
         """What was put at the key, by whatever process; None if it is not there."""
         if key not in self._places and time.monotonic() - self._looked > LOOK_EVERY:
             self._look()
@@ -80,11 +82,11 @@ class Answers:
             del self._places[key]
             return None
 
-    def put(self, key: bytes, values: Sequence[Tensor]) -> bool:
+    def put(self, key: bytes, value: Tensor) -> bool:
         """Add an entry; False once there is no more room, or the disk takes no more."""
         if self.room <= 0 or key in self._places:
             return self.room > 0
-        entry = _packed(key, values)
+        entry = _packed(key, value)
         try:
             if self._out is None:
                 self._out = os.open(self.own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
@@ -137,32 +139,27 @@ def is_dense(value: Tensor) -> bool:
     return value.permute(memory_order(value)).is_contiguous()
 
 
-def _packed(key: bytes, values: Sequence[Tensor]) -> bytes:
-    told, pieces = [], []
-    for value in values:
-        order = memory_order(value)
-        told.append({"dtype": str(value.dtype).removeprefix("torch."), "shape": list(value.shape), "order": order})
-        flat = value.detach().permute(order).contiguous().reshape(-1)
-        pieces.append(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
-    described, data = json.dumps(told).encode(), b"".join(pieces)
+def _packed(key: bytes, value: Tensor) -> bytes:
+    order = memory_order(value)
+    told = {"dtype": str(value.dtype).removeprefix("torch."), "shape": list(value.shape), "order": order}
+    flat = value.detach().permute(order).contiguous().reshape(-1)
+    described = json.dumps(told).encode()
+    described += b" " * (-len(described) % ALIGNED)
+    data = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
     return HEADER.pack(MAGIC, key, _checksum(described, data), len(described), len(data)) + described + data
 
 
-def _entry(file: int, at: int, key: bytes) -> list[Tensor]:
-    """The tensors of an entry. Raises ``ValueError`` and others for one that is damaged."""
+def _entry(file: int, at: int, key: bytes) -> Tensor:
+    """The tensor of an entry. Raises ``ValueError`` and others for one that is damaged."""
     magic, found, checksum, described, length = HEADER.unpack(os.pread(file, HEADER.size, at))
     raw = bytearray(os.pread(file, described + length, at + HEADER.size))
     if (magic, found) != (MAGIC, key) or _checksum(raw[:described], memoryview(raw)[described:]) != checksum:
         raise ValueError("a damaged entry")
-    values, start = [], described
-    for told in json.loads(bytes(raw[:described])):
-        dtype, shape, order = getattr(torch, told["dtype"]), told["shape"], told["order"]
-        laid = [shape[d] for d in order]
-        count = int(torch.Size(shape).numel())
-        flat = torch.frombuffer(raw, dtype=dtype, count=count, offset=start) if count else torch.empty(0, dtype=dtype)
-        values.append(flat.view(laid).permute([order.index(d) for d in range(len(order))]))
-        start += count * dtype.itemsize
-    return values
+    told = json.loads(bytes(raw[:described]))
+    dtype, shape, order = getattr(torch, told["dtype"]), told["shape"], told["order"]
+    count = torch.Size(shape).numel()
+    flat = torch.frombuffer(raw, dtype=dtype, count=count, offset=described) if count else torch.empty(0, dtype=dtype)
+    return flat.view([shape[d] for d in order]).permute([order.index(d) for d in range(len(order))])
 
 
 def _checksum(described: Any, data: Any) -> bytes:

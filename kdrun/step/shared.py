@@ -10,7 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,13 +28,22 @@ __all__ = ["Shared", "identity"]
 class Shared:
     """A frozen model and its taps, ``inputs -> [output, tap, ...]``, with answers that were given before read from a shelf.
 
-    ``ask(*inputs)`` gives the list anew, ``identity()`` names the function that it is. It gives up for good, and asks every time, where an
+    ``ask(*inputs)`` gives the list anew, ``name()`` is the identity of the call, ``taps`` are the paths that it taps: output and taps are
+    kept apart, so that a method that taps less reads what one that taps more has asked. It gives up for good, and asks every time, where an
     input or an answer is no dense tensor on the CPU, where all batches would need more room than the shelf has, where the model
     draws random numbers or changes its buffers, or where one of the first answers that are read is not the one that is given anew.
     """
 
-    def __init__(self, module: nn.Module, ask: Callable[..., list[Any]], name: Callable[[], str], shelf: Shelf) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        ask: Callable[..., list[Any]],
+        name: Callable[[], str],
+        shelf: Shelf,
+        taps: Sequence[str] = (),
+    ) -> None:
         self.ask, self.name, self.shelf = ask, name, shelf
+        self.paths = ["", *taps]
         self.buffers = list(module.buffers())
         self.useful = True
         self.trials = TRIALS
@@ -46,20 +55,20 @@ class Shared:
         answers = self._opened()
         if answers is None:
             return self.ask(*inputs)
-        key = _key(inputs)
-        known = answers.get(key)
-        if known is not None and self.trials == 0:
+        keys = _keys(inputs, self.paths)
+        known = [answers.get(key) for key in keys]
+        if self.trials == 0 and not any(value is None for value in known):
             return known
         before = self._state()
         values = self.ask(*inputs)
-        if not self._steady(before) or not self._fits(values):
+        agree = (kept is None or same_bits(kept, value) for kept, value in zip(known, values, strict=True))
+        if not (self._steady(before) and self._fits(values) and all(agree)):
             self._give_up()
-        elif known is None:
-            answers.put(key, values)
-        elif all(map(same_bits, known, values)):
-            self.trials -= 1
+        elif any(kept is None for kept in known):
+            for key, value in zip(keys, values, strict=True):
+                answers.put(key, value)
         else:
-            self._give_up()
+            self.trials = max(0, self.trials - 1)
         return values
 
     def _opened(self) -> Answers | None:
@@ -89,13 +98,18 @@ class Shared:
             self._answers.close()
 
 
-def _key(inputs: tuple[Tensor, ...]) -> bytes:
-    """A hash of the values, their types, shapes and strides."""
+def _keys(inputs: tuple[Tensor, ...], paths: Sequence[str]) -> list[bytes]:
+    """For each path, a hash of it and of the inputs' values, types, shapes and strides."""
     digest = hashlib.blake2b(digest_size=16)
     for value in inputs:
         digest.update(repr((value.dtype, tuple(value.shape), value.stride())).encode())
         digest.update(_bytes(value))
-    return digest.digest()
+    found = []
+    for path in paths:
+        own = digest.copy()
+        own.update(path.encode())
+        found.append(own.digest())
+    return found
 
 
 def _bytes(value: Tensor) -> Any:
@@ -104,14 +118,14 @@ def _bytes(value: Tensor) -> Any:
 
 
 def identity(module: nn.Module, node: StepNode, numerics: Mapping[str, Any]) -> str:
-    """What names a call of a frozen model: its code, settings and weights, what the call asks of it, and where that is computed."""
+    """What names a call of a frozen model, its taps aside: code, settings and weights, what is asked of it, and where it is computed."""
     spec = getattr(module, "kdrun_spec", {})
     names = sorted(set(_models_in(spec)))
     said = {
         "spec": spec,
         "sources": {name: catalog().digest("model", name) for name in names},
         "versions": {package: _version(package) for name in names for package in _packages(name)},
-        "call": [node.inner, list(node.taps.values()), node.until, node.params, node.mode, node.grad, node.detach],
+        "call": [node.inner, node.until, node.params, node.mode, node.grad, node.detach],
         "class": f"{type(module).__module__}.{type(module).__qualname__}",
         "numerics": dict(numerics),
         "machine": [platform.node(), platform.machine(), torch.backends.cpu.get_cpu_capability()],

@@ -125,7 +125,8 @@ class Supply:
         bound, call = self.bound, self.call(step_node.name)
         assert bound.shelf is not None
         name = partial(identity, call.module, step_node, {**bound.numerics, "masked": masked})
-        return Shared(call.module, self.asked(step_node, masked=masked), name, bound.shelf)
+        ask, taps = self.asked(step_node, masked=masked), list(step_node.taps.values())
+        return Shared(call.module, ask, name, bound.shelf, taps)
 
     def column(self, loader: str, name: str, key: str = "") -> int:
         """The register of a column of a loader's batch."""

@@ -43,6 +43,23 @@ def test_what_one_run_asked_another_reads(tmp_path) -> None:
         assert module.calls == calls
 
 
+def test_who_taps_less_reads_what_one_who_taps_more_has_asked(tmp_path) -> None:
+    shelf, more, less = Shelf(tmp_path, 1e6), Counting(), Counting()
+    for batch in BATCHES:
+        Shared(more, lambda v: [more(v), v + 1, v + 2], lambda: "one", shelf, ["a", "b"])(batch)
+    asking = Shared(less, lambda v: [less(v), v + 2], lambda: "one", shelf, ["b"])
+    for batch in BATCHES:
+        found = asking(batch)
+        assert torch.equal(found[0], torch.tanh(batch))
+        assert torch.equal(found[1], batch + 2)
+    assert less.calls == TRIALS
+    other = Counting()
+    asking = Shared(other, lambda v: [other(v), v + 3], lambda: "one", shelf, ["c"])
+    for batch in BATCHES:
+        assert torch.equal(asking(batch)[1], batch + 3)
+    assert other.calls == len(BATCHES)
+
+
 def test_other_rows_types_and_strides_are_asked_anew(tmp_path) -> None:
     module = Counting()
     asking = shared(module, Shelf(tmp_path, 1e6))
@@ -109,7 +126,7 @@ def call(**words):
     return parse_step({"nodes": nodes}, key="step").nodes["t"]
 
 
-def test_a_call_is_named_by_weights_settings_taps_and_numerics() -> None:
+def test_a_call_is_named_by_weights_settings_and_numerics() -> None:
     spec = {"model": "mlp", "hidden": [4], "num_classes": 3, "in_features": 4}
     one, other = build(spec, seed=(1,)), build(spec, seed=(2,))
     plain = identity(one, call(), {"threads": 1})
@@ -117,10 +134,10 @@ def test_a_call_is_named_by_weights_settings_taps_and_numerics() -> None:
     different = [
         identity(other, call(), {"threads": 1}),
         identity(one, call(), {"threads": 2}),
-        identity(one, call(taps={"f": "feature"}), {"threads": 1}),
         identity(one, call(detach=True), {"threads": 1}),
     ]
-    assert len({plain, *different}) == 5
+    assert len({plain, *different}) == 4
+    assert plain == identity(one, call(taps={"f": "feature"}), {"threads": 1})  # they are kept apart
 
 
 @pytest.fixture
