@@ -22,6 +22,7 @@ from kdrun.data.handwritten_digits import Digits as digits
 from kdrun.data.image_folders import Folder as folder
 from kdrun.data.image_folders import ImageNet as imagenet
 from kdrun.data.knowledge_graphs import KnowledgeGraph as knowledge_graph
+from kdrun.data.latent_sentences import LatentAttributeText as latent_attribute_text
 from kdrun.data.numeric_tables import NumericTable as numeric_table
 from kdrun.data.questions import QuestionFolder as question_folder
 from kdrun.data.samplers import one_group_a_batch as one_group_a_batch
@@ -37,6 +38,7 @@ from kdrun.data.tasks import RotatedDigits as rotated_digits
 from kdrun.data.tasks import SplitCifar100 as split_cifar100
 from kdrun.data.tasks import SplitGlyphs as split_glyphs
 from kdrun.data.text import TextCorpus as text_corpus
+from kdrun.data.text_tasks import TextTasks as text_tasks
 from kdrun.data.transforms import gaussian_noise as gaussian_noise
 from kdrun.data.transforms import mixup as mixup
 from kdrun.data.transforms import random_affine as random_affine
@@ -76,6 +78,7 @@ __all__ = [
     "image_table",
     "imagenet",
     "knowledge_graph",
+    "latent_attribute_text",
     "mixup",
     "numeric_table",
     "one_group_a_batch",
@@ -94,6 +97,7 @@ __all__ = [
     "survival_bags",
     "synthetic_biographies",
     "text_corpus",
+    "text_tasks",
     "tofu",
     "toy_two_domain_ner",
     "wilds",

@@ -30,6 +30,7 @@ ASKED = ("forget_test", "utility")
         "retain",
         "forget",
         "fresh",
+        "relabelled",
         "paraphrase",
         "reading",
         "benign",
@@ -55,6 +56,7 @@ class SyntheticBiographies:
 
     - ``train``: all facts; ``forget``: those of the first ``forget_people``; ``retain``: the rest.
     - ``fresh``: as many facts as to forget, about others; nothing else states them.
+    - ``relabelled``: the facts to forget with another value each, drawn among the others of the relation.
     - ``paraphrase``: the facts to forget, asked with ``[Q2]``; with ``paraphrases``, ``train`` and ``retain`` have such rows, too.
     - ``reading``: ``contexts`` rows about everybody and ``others`` without facts, to learn reading from.
     - ``benign``, ``named``: ``test_contexts`` rows about retained people and others, or others alone.
@@ -114,19 +116,17 @@ class SyntheticBiographies:
 
     def _lengths(self) -> dict[str, int]:
         opened = 1 + 4 * self.statements + CLOSED
-        closed = dict.fromkeys(("train", "retain", "forget", "fresh", "paraphrase", "forget_test"), CLOSED - 1)
+        closed = dict.fromkeys(
+            ("train", "retain", "forget", "fresh", "relabelled", "paraphrase", "forget_test"), CLOSED - 1
+        )
         contexts = (*READING, *(RENAMED if self.aliases else ()), "utility")
         return {**closed, **dict.fromkeys(contexts, opened - 1)}
 
     def _info(self, split: str, length: int) -> DataInfo:
         one, row = Column((), torch.int64), Column((length,), torch.int64)
         columns = {"tokens": row, "target": row, "answer": row, "place": one, "label": one}
-        columns |= {
-            "choices": Column((self.values,), torch.int64),
-            "person": one,
-            "relation": one,
-            "fact": Column((3,), torch.int64),
-        }
+        columns |= {"choices": Column((self.values,), torch.int64), "person": one, "relation": one}
+        columns["fact"] = Column((3,), torch.int64)
         if split in ASKED:
             wrong = Column((self.values - 1, length), torch.int64)
             columns |= {"right_tokens": row, "right_answer": row, "wrong_tokens": wrong, "wrong_answer": wrong}
@@ -136,18 +136,17 @@ class SyntheticBiographies:
 
     def load(self) -> dict[str, MemoryDataset]:
         generator = torch.Generator().manual_seed(self.seed)
-        facts = torch.randint(self.values, (self.people, self.relations), generator=generator)
+        value = torch.randint(self.values, (self.people, self.relations), generator=generator).flatten()
         person = torch.arange(self.people).repeat_interleave(self.relations)
         relation = torch.arange(self.relations).repeat(self.people)
-        value = facts.flatten()
-        gone = person < self.forget_people
-        forget, kept = (torch.stack([person, relation, value], 1)[rows] for rows in (gone, ~gone))
+        cut = self.forget_people * self.relations
+        forget, kept = torch.stack([person, relation, value], 1).tensor_split([cut])
         closed = {"forget": self._closed(forget), "retain": self._closed(kept)}
         closed["paraphrase"] = self._closed(forget, PARAPHRASE)
         if self.paraphrases:
             closed["retain"] = torch.cat([closed["retain"], self._closed(kept, PARAPHRASE)])
-        more = [closed["paraphrase"]] if self.paraphrases else []
-        splits = {**closed, "train": torch.cat([closed["forget"], *more, closed["retain"]])}
+        known = [closed[s] for s in ("forget", *(["paraphrase"] if self.paraphrases else []), "retain")]
+        splits = {**closed, "train": torch.cat(known)}
         every, strangers = torch.arange(self.names), torch.arange(self.people, self.names)
         safe = torch.arange(self.forget_people, self.names)
         splits["reading"] = self._open(self.contexts, every, generator)
@@ -160,10 +159,10 @@ class SyntheticBiographies:
         some = forget[torch.randint(len(forget), (len(kept),), generator=lied)]
         splits["misled_retain"] = self._misled(kept, some, kept, lied)
         splits["fresh"] = self._closed(self._fresh(len(forget)))
+        splits["relabelled"] = self._closed(self._lies(forget, torch.Generator().manual_seed(self.seed + 3)))
         if self.aliases:
-            splits |= self._renamed(
-                splits["reading"], forget, every, strangers, torch.Generator().manual_seed(self.seed)
-            )
+            again = torch.Generator().manual_seed(self.seed)
+            splits |= self._renamed(splits["reading"], forget, every, strangers, again)
         lengths = self._lengths()
         found = {name: self._dataset(name, rows) for name, rows in splits.items()}
         found["forget_test"] = self._dataset("forget_test", closed["forget"])
@@ -225,14 +224,17 @@ class SyntheticBiographies:
             context[torch.arange(len(facts)), which] = facts
         return self._after(context, facts)
 
+    def _lies(self, facts: Tensor, generator: torch.Generator) -> Tensor:
+        """The facts [rows, 3] with another value each."""
+        other = 1 + torch.randint(self.values - 1, (len(facts),), generator=generator)
+        return torch.cat([facts[:, :2], (facts[:, 2:] + other[:, None]) % self.values], 1)
+
     def _misled(self, asked: Tensor, lies: Tensor, true: Tensor, generator: torch.Generator) -> Tensor:
         """Contexts of ``true`` facts, one of them in each replaced by one of ``lies`` with another value; all [rows, 3]."""
         count = len(asked)
         context = true[torch.randint(len(true), (count, self.statements), generator=generator)]
-        other = 1 + torch.randint(self.values - 1, (count,), generator=generator)
-        value = (lies[:, 2] + other) % self.values
-        which = torch.randint(self.statements, (count,), generator=generator)
-        context[torch.arange(count), which] = torch.cat([lies[:, :2], value[:, None]], 1)
+        told, which = self._lies(lies, generator), torch.randint(self.statements, (count,), generator=generator)
+        context[torch.arange(count), which] = told
         return self._after(context, asked)
 
     def _renamed(

@@ -42,6 +42,8 @@ OPENED = {
         "retain",
         "forget",
         "fresh",
+        "relabelled",
+        "paraphrase",
         "benign",
         "open_forget",
         "distractors",
@@ -63,7 +65,9 @@ class Tofu:
     end of text. A prompt is ``template`` with the question in it. ``benign`` and ``open_forget`` ask about what stays and
     what goes after ``statements`` questions with their answers, a line each, one of them that which is asked; the others,
     and all of ``distractors``, are of retained authors, drawn by ``seed``. Before ``misled`` and ``misled_retain``, which ask the
-    same two, one line gives a wrong answer to a question of those that go: the one asked, or any.
+    same two, one line gives a wrong answer to a question of those that go: the one asked, or any. In ``relabelled`` each question of those
+    that go has the answer to another of them. With ``paraphrases``, ``paraphrase`` asks them as ``paraphrased_question`` in
+    ``forget01_perturbed.json`` does.
 
     Columns (int64): ``tokens`` [block], the ``target`` after each that counts (answer and end; -100 elsewhere), the
     ``answer`` (without the end); in the last two splits ``right_tokens``, ``right_answer`` [block] of the paraphrase
@@ -87,6 +91,7 @@ class Tofu:
         wrong: Count = 5,
         template: str = "Question: {question}\nAnswer: ",
         statements: Count = 3,
+        paraphrases: bool = False,
         seed: Unsigned = 0,
     ) -> None:
         self.root = Path(root).expanduser() if root else None
@@ -97,11 +102,14 @@ class Tofu:
             "retain": (f"retain{100 - share}",),
             "forget": (f"forget{share:02d}",),
             "fresh": ("real_authors_perturbed",),
+            "relabelled": (f"forget{share:02d}",),
             "forget_test": (f"forget{share:02d}_perturbed",),
             "utility": UTILITY,
         }
+        if paraphrases:
+            self.files["paraphrase"] = self.files["forget_test"]
         self.files |= {split: self.files[about] for split, about in OPENED.items()}
-        self.sizes = {"train": 4000, "retain": 40 * (100 - share), "forget": 40 * share}
+        self.sizes = {"train": 4000, "retain": 40 * (100 - share), "forget": 40 * share, "relabelled": 40 * share}
         self.sizes |= {split: self.sizes[about] for split, about in OPENED.items()}
 
     def info(self) -> dict[str, DataInfo]:
@@ -165,14 +173,25 @@ class Tofu:
         info, chance = self.info()[split], random.Random(f"{self.seed} {split}")
         rows: dict[str, list[Tensor]] = {column: [] for column in info.columns}
         for part, name in enumerate(names):
-            for number, entry in enumerate(self._read(name)):
+            for number, entry in enumerate(self._answered(split, name, chance)):
                 with self._blamed(name, number):
+                    if split == "paraphrase":
+                        entry = {**entry, "question": entry["paraphrased_question"]}
                     before = self._context(split, entry, told, lies, chance) if told else ""
                     for column, value in self._row(entry, encoder, before, asked="wrong_tokens" in rows).items():
                         rows[column].append(value)
                 if "part" in rows:
                     rows["part"].append(torch.tensor(part))
         return MemoryDataset({column: torch.stack(values) for column, values in rows.items()}, info)
+
+    def _answered(self, split: str, name: str, chance: random.Random) -> list[dict[str, Any]]:
+        """The entries of a file; of ``relabelled``, with the answers dealt out so that none keeps its own."""
+        entries = self._read(name)
+        if split != "relabelled" or len(entries) < 2:
+            return entries
+        shift = chance.randrange(1, len(entries))
+        others = [*entries[shift:], *entries[:shift]]
+        return [{**entry, "answer": other.get("answer")} for entry, other in zip(entries, others, strict=True)]
 
     def _context(
         self, split: str, entry: dict[str, Any], told: Sequence[str], lies: Mapping[str, str], chance: random.Random

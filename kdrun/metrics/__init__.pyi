@@ -62,5 +62,6 @@ from kdrun.metrics.tagging import entity_f1 as entity_f1
 from kdrun.metrics.unlearning import answer_probability as answer_probability
 from kdrun.metrics.unlearning import ks_forget_quality as ks_forget_quality
 from kdrun.metrics.unlearning import membership_attack_rate as membership_attack_rate
+from kdrun.metrics.unlearning import membership_auroc as membership_auroc
 from kdrun.metrics.unlearning import model_utility as model_utility
 from kdrun.metrics.unlearning import valid_mass as valid_mass

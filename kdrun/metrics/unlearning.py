@@ -11,7 +11,14 @@ from torch import Tensor
 from kdrun.registry import metric
 from kdrun.types import Count
 
-__all__ = ["answer_probability", "ks_forget_quality", "membership_attack_rate", "model_utility", "valid_mass"]
+__all__ = [
+    "answer_probability",
+    "ks_forget_quality",
+    "membership_attack_rate",
+    "membership_auroc",
+    "model_utility",
+    "valid_mass",
+]
 
 
 @metric
@@ -71,6 +78,20 @@ def model_utility(probability: Tensor, recall: Tensor, ratio: Tensor, part: Tens
     rows = torch.stack([probability.double(), recall.double(), (1 - ratio.double()).clamp_min(0)], 1)
     means = torch.cat([rows[part == number].mean(0) for number in part.unique()])
     return (len(means) / means.reciprocal().sum()).item()
+
+
+@metric
+def membership_auroc(members: Tensor, strangers: Tensor) -> float:
+    """How well a score tells rows that were trained on from rows that were not: the area under the ROC curve; 0.5 is chance.
+
+    ``members`` [rows] and ``strangers`` [others], such as log-likelihoods: the share of pairs in which the member has more, ties counting
+    half. Far below 0.5 an attacker tells them apart as well, by the opposite. NaN if one of them is empty.
+
+    >>> metrics.membership_auroc(torch.tensor([3.0, 2.0]), torch.tensor([1.0, 2.0]))
+    0.875
+    """
+    apart = members.double()[:, None] - strangers.double()[None, :]
+    return ((apart > 0).double() + 0.5 * (apart == 0)).mean().item()
 
 
 @metric

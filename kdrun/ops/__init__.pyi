@@ -100,12 +100,14 @@ from kdrun.ops.knowledge_graphs import known_triples as known_triples
 from kdrun.ops.knowledge_graphs import triple_score as triple_score
 from kdrun.ops.knowledge_graphs import uniform_negatives as uniform_negatives
 from kdrun.ops.language import answer_accuracy as answer_accuracy
+from kdrun.ops.language import masked_tokens as masked_tokens
 from kdrun.ops.language import sequence_log_likelihood as sequence_log_likelihood
 from kdrun.ops.language import truth_ratio as truth_ratio
 from kdrun.ops.logits import kl_matched_weight as kl_matched_weight
 from kdrun.ops.logits import kl_matched_weights as kl_matched_weights
 from kdrun.ops.logits import logit_shift as logit_shift
 from kdrun.ops.logits import restrict_classes as restrict_classes
+from kdrun.ops.logits import restrict_to_range as restrict_to_range
 from kdrun.ops.logits import suppressed_logits as suppressed_logits
 from kdrun.ops.logits import top_k_filter as top_k_filter
 from kdrun.ops.logits import top_p_filter as top_p_filter

@@ -1,14 +1,16 @@
-"""What language models say of whole sequences: likelihoods and answers."""
+"""What language models are asked about whole sequences, and say of them: hidden tokens, likelihoods and answers."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from kdrun.registry import op
+from kdrun.types import Count, Fraction, Unsigned
 
-__all__ = ["answer_accuracy", "sequence_log_likelihood", "truth_ratio"]
+__all__ = ["answer_accuracy", "masked_tokens", "sequence_log_likelihood", "truth_ratio"]
 
 
 @op
@@ -63,3 +65,33 @@ def truth_ratio(right: Tensor, wrong: Tensor) -> Tensor:
     tensor([1.0000, 0.1353])
     """
     return wrong.sub(right.unsqueeze(1)).exp().mean(1)
+
+
+@op
+def masked_tokens(
+    tokens: Tensor,
+    *,
+    vocabulary: Count,
+    mask: Unsigned = 1,
+    share: Fraction = 0.15,
+    special: Unsigned = 2,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """Tokens of which a random ``share`` is to be told from the others, as in masked language modelling (Devlin et al., 2019).
+
+    Of these, eight in ten become the id ``mask``, one in ten a random id from ``special`` up to ``vocabulary``, and one stays. Ids below
+    ``special`` are never chosen. Gives ``tokens`` and the ``target`` [batch, length] (int64; -100 where nothing is asked) of
+    ``tokens`` [batch, length].
+
+    >>> asked = ops.masked_tokens(torch.tensor([[5, 0, 7]]), vocabulary=9, share=1.0, generator=torch.Generator().manual_seed(0))
+    >>> asked["target"]
+    tensor([[   5, -100,    7]])
+    """
+    draw, kind = (
+        torch.rand(tokens.shape, generator=generator, device=generator.device).to(tokens.device) for _ in "ab"
+    )
+    other = torch.randint(special, vocabulary, tokens.shape, generator=generator, device=generator.device)
+    chosen = (draw < share) & (tokens >= special)
+    hidden = tokens.masked_fill(chosen & (kind < 0.8), mask)
+    hidden = torch.where(chosen & (kind >= 0.9), other.to(tokens.device), hidden)
+    return {"tokens": hidden, "target": tokens.masked_fill(~chosen, -100)}

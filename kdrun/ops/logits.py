@@ -19,6 +19,7 @@ __all__ = [
     "kl_matched_weights",
     "logit_shift",
     "restrict_classes",
+    "restrict_to_range",
     "shift_divergence",
     "suppressed_logits",
     "top_k_filter",
@@ -204,6 +205,21 @@ def restrict_classes(logits: Tensor, counts: Tensor) -> Tensor:
     if counts.shape != logits.shape[-1:]:
         raise ValueError(f"{logits.shape[-1]} classes need as many counts, got {list(counts.shape)}")
     return logits.masked_fill(counts == 0, -1e4)
+
+
+@op
+def restrict_to_range(logits: Tensor, first: Tensor, count: Tensor) -> Tensor:
+    """Logits of each row's own classes, ``count`` of them from ``first`` on; those of others at -10000, as of ``restrict_classes``.
+
+    ``logits`` [batch, classes], as is the result; ``first`` and ``count`` [batch] (int64). No gradient reaches the others.
+
+    >>> ops.restrict_to_range(torch.zeros(2, 3), torch.tensor([0, 2]), torch.tensor([2, 1])).softmax(1)
+    tensor([[0.5000, 0.5000, 0.0000],
+            [0.0000, 0.0000, 1.0000]])
+    """
+    classes = torch.arange(logits.shape[1], device=logits.device)
+    own = (classes >= first[:, None]) & (classes < (first + count)[:, None])
+    return logits.masked_fill(~own, -1e4)
 
 
 @op

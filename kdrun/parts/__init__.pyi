@@ -2,6 +2,7 @@
 from kdrun.parts.adapters import low_rank_adapter as low_rank_adapter
 from kdrun.parts.adapters import merged_adapter as merged_adapter
 from kdrun.parts.bottlenecks import adapter_attention as adapter_attention
+from kdrun.parts.bottlenecks import averaged_adapters as averaged_adapters
 from kdrun.parts.bottlenecks import bottleneck_adapters as bottleneck_adapters
 from kdrun.parts.bottlenecks import scaled_adapters as scaled_adapters
 from kdrun.parts.clustering import cluster_neighbours as cluster_neighbours
@@ -55,6 +56,7 @@ from kdrun.parts.rows import concatenate_rows as concatenate_rows
 from kdrun.parts.rows import excluding_classes as excluding_classes
 from kdrun.parts.rows import excluding_rows as excluding_rows
 from kdrun.parts.rows import first_rows as first_rows
+from kdrun.parts.rows import joint_labels as joint_labels
 from kdrun.parts.rows import long_tail as long_tail
 from kdrun.parts.rows import of_classes as of_classes
 from kdrun.parts.rows import random_rows as random_rows

@@ -14,7 +14,7 @@ from kdrun.models.building import build
 from kdrun.registry import initialize
 from kdrun.types import Count, Fraction, NonNegative
 
-__all__ = ["adapter_attention", "bottleneck_adapters", "scaled_adapters"]
+__all__ = ["adapter_attention", "averaged_adapters", "bottleneck_adapters", "scaled_adapters"]
 
 
 @initialize
@@ -91,6 +91,21 @@ def adapter_attention(
     return adapted
 
 
+@initialize
+def averaged_adapters(model: Module, sources: list[Module], *, trainable: list[str] | None = None) -> Module:
+    """The model with one frozen adapter behind each block, whose weights are the mean of those of all ``sources`` (Chronopoulou et al., 2023).
+
+    Sources, what trains and what is raised are as of ``scaled_adapters``. With one source it is that source's adapter, once.
+    """
+    options = {"trainable": trainable, "dropout": 0.0, "learned": False}
+    soup = _gathered("scaled_adapters", model, sources, {**options, "count": 1})
+    with torch.no_grad():
+        for site in adapter_sites(soup).values():
+            if isinstance(site.combine, ScaledSum):
+                site.combine.scale.fill_(1.0)
+    return soup
+
+
 def _wrapped(kind: str, model: Module, own: dict[str, Any]) -> Module:
     """A model of this kind around the weights of ``model``."""
     base = {k: False if k == "pretrained" else v for k, v in dict(model.kdrun_spec).items() if k != "weights"}  # type: ignore[arg-type]
@@ -101,7 +116,7 @@ def _wrapped(kind: str, model: Module, own: dict[str, Any]) -> Module:
 
 
 def _gathered(kind: str, model: Module, sources: list[Module], own: dict[str, Any]) -> Module:
-    """A model of this kind with the adapters of the sources, in their order, each as one of the rows of its bottlenecks."""
+    """A model of this kind with the adapters of the sources, in their order, each as one of the rows of its bottlenecks, or their mean."""
     held = [_held(source, model) for source in sources]
     spec: dict[str, Any] = dict(sources[0].kdrun_spec)  # type: ignore[arg-type]
     own = {"count": len(sources), "modules": spec["modules"], "width": spec["width"], **own}
@@ -109,7 +124,8 @@ def _gathered(kind: str, model: Module, sources: list[Module], own: dict[str, An
     with torch.no_grad():
         for path, site in adapter_sites(wrapped).items():
             for name, value in site.bottlenecks.named_parameters():
-                value.copy_(torch.cat([sites[path].bottlenecks.get_parameter(name) for sites in held]))
+                rows = torch.cat([sites[path].bottlenecks.get_parameter(name) for sites in held])
+                value.copy_(rows if len(value) == len(rows) else rows.mean(0, keepdim=True))
     return wrapped
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "excluding_classes",
     "excluding_rows",
     "first_rows",
+    "joint_labels",
     "long_tail",
     "of_classes",
     "random_rows",
@@ -187,6 +188,28 @@ def concatenate_rows(*data: Dataset, source: str | None = None) -> Dataset:
         return joined
     numbers = torch.cat([torch.full((len(r["index"]),), i) for i, r in enumerate(rows)])
     return joined.with_columns({source: numbers})
+
+
+@mix
+def joint_labels(*data: Dataset) -> Dataset:
+    """The rows of several classification sets, one after the other, with labels in one numbering: the classes of the first set, then others'.
+
+    Columns beside ``label`` agree. ``first`` and ``count`` (int64) say of each row which classes its own set has: ``count`` of them, from
+    ``first`` on. Raises ``InputError`` if columns or their shapes differ, or a set does not say how many classes it has.
+
+    >>> info = data.DataInfo({"label": data.Column((), torch.int64)}, classes=3)
+    >>> sets = [data.MemoryDataset({"label": torch.tensor(labels)}, info) for labels in ([0, 2], [1])]
+    >>> {name: values.tolist() for name, values in parts.joint_labels(*sets).rows().items() if name != "index"}
+    {'label': [0, 2, 4], 'first': [0, 0, 3], 'count': [3, 3, 3]}
+    """
+    if any(d.info.classes is None for d in data):
+        raise InputError("a set whose labels are numbered on says how many classes it has")
+    counts = [int(d.info.classes or 0) for d in data]
+    joined = concatenate_rows(*data)
+    first = torch.cat([torch.full((len(d),), sum(counts[:i])) for i, d in enumerate(data)])
+    count = torch.cat([torch.full((len(d),), c) for d, c in zip(data, counts, strict=True)])
+    columns = {"label": joined.column("label") + first, "first": first, "count": count}
+    return joined.with_columns(columns, classes=sum(counts))
 
 
 @reduce(scored=("data",))

@@ -169,3 +169,12 @@ def test_misled_questions_stand_behind_one_lie_about_what_goes(world) -> None:
             assert any(lie[:2] == told[:2] for told in forget)
             assert tuple(fact) in asked
             assert name == "misled_retain" or lie[:2] == tuple(fact[:2])
+
+
+def test_relabelled_facts_have_another_value_of_their_relation(world) -> None:
+    _, splits = world
+    true, told = (splits[s].rows()["fact"] for s in ("forget", "relabelled"))
+    assert torch.equal(true[:, :2], told[:, :2])
+    assert bool((true[:, 2] != told[:, 2]).all())
+    rows = splits["relabelled"].rows()
+    assert bool((rows["choices"] == rows["label"][:, None]).any(1).all())

@@ -52,6 +52,10 @@ def test_a_fact_to_forget_stands_among_others_or_is_missing(tmp_path, monkeypatc
             ]
             (tmp_path / f"{name}.json").write_text("\n".join(map(json.dumps, facts)))
     splits = part.load()
+    mixed = splits["relabelled"].rows()
+    given = ["".join(map(chr, answer[answer != IGNORED].tolist())) for answer in mixed["answer"]]
+    assert sorted(given) == [f"xfor{i}" for i in range(6)]
+    assert all(answer != f"xfor{i}" for i, answer in enumerate(given))
     truth = {"open_forget": True, "distractors": False, "benign": True, "misled": False, "misled_retain": False}
     for split, stated in truth.items():
         name = part.files[split][0]
@@ -72,4 +76,21 @@ def test_a_fact_to_forget_stands_among_others_or_is_missing(tmp_path, monkeypatc
     assert again["open_forget"].rows()["tokens"].equal(splits["open_forget"].rows()["tokens"])
     (tmp_path / "forget05_perturbed.json").write_text('{"question": "who?"}')
     with pytest.raises(DataError, match=r"forget05_perturbed.json:1 lacks the key 'perturbed_answer'"):
+        part.load()
+
+
+def test_paraphrased_questions_are_there_where_they_are_asked_for(tmp_path, monkeypatch) -> None:
+    letters = SimpleNamespace(encode=lambda text: [ord(c) for c in text])
+    monkeypatch.setattr("kdrun.data.fictitious_authors.tokenizer", lambda name, lower: letters)
+    part = Tofu(root=str(tmp_path), block=60, wrong=1, end=0, paraphrases=True)
+    fact = {"question": "who?", "paraphrased_question": "say who", "answer": "ada", "perturbed_answer": ["bob"]}
+    for names in part.files.values():
+        for name in names:
+            (tmp_path / f"{name}.json").write_text(json.dumps(fact))
+    (tokens,) = part.load()["paraphrase"].rows()["tokens"]
+    assert "".join(map(chr, tokens.tolist())).startswith("Question: say who\nAnswer: ada")
+    assert "paraphrase" not in Tofu(root=str(tmp_path)).info()
+    del fact["paraphrased_question"]
+    (tmp_path / "forget05_perturbed.json").write_text(json.dumps(fact))
+    with pytest.raises(DataError, match=r"forget05_perturbed.json:1 lacks the key 'paraphrased_question'"):
         part.load()

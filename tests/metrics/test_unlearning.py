@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from kdrun.metrics.unlearning import (
     answer_probability,
     ks_forget_quality,
     membership_attack_rate,
+    membership_auroc,
     model_utility,
     valid_mass,
 )
@@ -53,3 +56,15 @@ def test_an_attacker_sees_how_sure_a_model_is_and_not_of_what() -> None:
     members, strangers, gone = drawn(60, 4.0, 0), drawn(80, 1.0, 1), drawn(30, 2.0, 2)
     turned = (rows[:, torch.tensor([3, 0, 4, 1, 2])] for rows in (members, strangers, gone))
     assert membership_attack_rate(members, strangers, gone) == membership_attack_rate(*turned)
+
+
+def test_membership_by_likelihood_counts_pairs_and_is_turned_by_the_sign() -> None:
+    members, strangers = (torch.randn(n, generator=generator(n)) for n in (200, 300))
+    members = members + 0.5
+    found = membership_auroc(members, strangers)
+    assert 0.5 < found < 1
+    assert membership_auroc(strangers, members) == pytest.approx(1 - found)
+    assert membership_auroc(members.exp(), strangers.exp()) == pytest.approx(found)
+    assert membership_auroc(members, members) == pytest.approx(0.5)
+    assert membership_auroc(strangers + 99, strangers) == 1.0
+    assert math.isnan(membership_auroc(members[:0], strangers))

@@ -1,12 +1,13 @@
-"""What language models say of sequences."""
+"""What language models are asked about sequences, and say of them."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.nn import functional as F
 
 from kdrun.ops.classification import cross_entropy
-from kdrun.ops.language import answer_accuracy, sequence_log_likelihood, truth_ratio
+from kdrun.ops.language import answer_accuracy, masked_tokens, sequence_log_likelihood, truth_ratio
 
 
 def test_likelihoods_of_sequences_are_those_of_their_tokens() -> None:
@@ -32,3 +33,20 @@ def test_truth_ratio_is_wrong_over_right() -> None:
     right = torch.tensor([0.5, 0.1]).log()
     wrong = torch.tensor([[0.1, 0.3], [0.1, 0.1]]).log()
     assert torch.allclose(truth_ratio(right, wrong), torch.tensor([0.4, 1.0]))
+
+
+def test_masked_tokens_are_asked_for_in_the_shares_of_the_source() -> None:
+    tokens = torch.randint(0, 50, (400, 100), generator=torch.Generator().manual_seed(0))
+    asked = masked_tokens(tokens, vocabulary=50, share=0.2, generator=torch.Generator().manual_seed(1))
+    chosen, real = asked["target"] != -100, tokens >= 2
+    assert torch.equal(asked["target"][chosen], tokens[chosen])
+    assert torch.equal(asked["tokens"][~chosen], tokens[~chosen])
+    assert not bool((chosen & ~real).any())
+    assert (chosen.sum() / real.sum()).item() == pytest.approx(0.2, abs=0.01)
+    now, before = asked["tokens"][chosen], tokens[chosen]
+    assert (now == 1).double().mean().item() == pytest.approx(0.8, abs=0.02)
+    assert (now == before).double().mean().item() == pytest.approx(0.1 + 0.1 / 48, abs=0.01)
+    assert int(now[now != 1].min()) >= 2
+    none = masked_tokens(tokens, vocabulary=50, share=0.0, generator=torch.Generator())
+    assert torch.equal(none["tokens"], tokens)
+    assert bool((none["target"] == -100).all())

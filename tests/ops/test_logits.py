@@ -13,6 +13,7 @@ from kdrun.ops.logits import (
     kl_matched_weights,
     logit_shift,
     restrict_classes,
+    restrict_to_range,
     shift_divergence,
     suppressed_logits,
     top_k_filter,
@@ -184,3 +185,14 @@ def test_suppressed_logits_lower_only_what_training_raised() -> None:
     torch.testing.assert_close(found[after > before], (4 * before - 3 * after)[after > before])
     with pytest.raises(ValueError, match="logits and reinforced"):
         suppressed_logits(before, after[:, 1:])
+
+
+def test_a_row_is_told_among_its_own_classes_alone() -> None:
+    logits = draw(3, 5).requires_grad_()
+    first, count = torch.tensor([0, 2, 1]), torch.tensor([2, 3, 1])
+    kept = restrict_to_range(logits, first, count)
+    probabilities = kept.softmax(1)
+    for row, own in enumerate(([0, 1], [2, 3, 4], [1])):
+        assert torch.allclose(probabilities[row, own], logits[row, own].softmax(0))
+    F.cross_entropy(kept, torch.tensor([1, 4, 1])).backward()
+    assert torch.equal(logits.grad != 0, torch.tensor([[1, 1, 0, 0, 0], [0, 0, 1, 1, 1], [0, 0, 0, 0, 0]]).bool())

@@ -11,7 +11,7 @@ from torch import nn
 from kdrun.errors import InputError
 from kdrun.models.bottlenecks import adapter_sites
 from kdrun.models.building import build
-from kdrun.parts.bottlenecks import adapter_attention, bottleneck_adapters, scaled_adapters
+from kdrun.parts.bottlenecks import adapter_attention, averaged_adapters, bottleneck_adapters, scaled_adapters
 from kdrun.parts.parameter_counts import changed_parameters, trainable_parameters
 from support.models import make, nano
 from support.tensors import generator
@@ -141,6 +141,17 @@ def test_attention_that_tells_no_source_apart_is_their_mean_and_holds_its_values
     with torch.no_grad():
         adapter_sites(attention)["blocks.0"].combine.value.weight[0, 1] += 2.0
     assert attention.value_distance(tokens()).item() == pytest.approx(4.0, rel=1e-3)
+
+
+def test_a_soup_is_the_mean_of_weights_and_not_of_what_they_say() -> None:
+    sources = [source(i) for i in range(2)]
+    assert torch.allclose(averaged_adapters(classifier(), [sources[0]])(tokens()), sources[0](tokens()), atol=1e-6)
+    soup = averaged_adapters(classifier(), sources, trainable=["head"])
+    wanted = torch.stack([adapter_sites(s)["blocks.1"].bottlenecks.up[0] for s in sources]).mean(0)
+    assert torch.allclose(adapter_sites(soup)["blocks.1"].bottlenecks.up[0], wanted)
+    assert trainable_parameters(soup, without=["head"]) == 0
+    mean = scaled_adapters(classifier(), sources, start=1.0, spread=0.0, generator=generator())
+    assert (soup.eval()(tokens()) - mean.eval()(tokens())).abs().max() > 0.01
 
 
 def test_only_what_is_free_is_trained() -> None:

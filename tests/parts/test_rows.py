@@ -8,7 +8,15 @@ import torch
 from kdrun.data.dataset import MemoryDataset
 from kdrun.data.handwritten_digits import Digits
 from kdrun.errors import InputError
-from kdrun.parts.rows import concatenate_rows, excluding_classes, excluding_rows, first_rows, of_classes, top_k
+from kdrun.parts.rows import (
+    concatenate_rows,
+    excluding_classes,
+    excluding_rows,
+    first_rows,
+    joint_labels,
+    of_classes,
+    top_k,
+)
 from support.data import dataset, labelled
 
 
@@ -67,3 +75,19 @@ def test_a_collection_grows_from_nothing_and_is_numbered_anew() -> None:
         collected = concatenate_rows(again)
     assert collected.column("label").bincount().tolist() == [0, 3, 3, 3]
     assert collected.column("index").tolist() == list(range(9))
+
+
+def test_labels_of_several_sets_are_numbered_on() -> None:
+    sets = [
+        dataset(3, label=torch.tensor([2, 0])),
+        dataset(2, label=torch.tensor([1])),
+        dataset(4, label=torch.arange(4)),
+    ]
+    joined = joint_labels(*sets)
+    rows = joined.rows()
+    assert joined.info.classes == 9
+    assert rows["label"].tolist() == [2, 0, 4, 5, 6, 7, 8]
+    assert torch.equal(rows["label"] - rows["first"], torch.cat([s.rows()["label"] for s in sets]))
+    assert rows["count"].tolist() == [3, 3, 2, 4, 4, 4, 4]
+    with pytest.raises(InputError, match="how many classes"):
+        joint_labels(sets[0], dataset(label=torch.tensor([1])))
