@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
@@ -102,6 +102,8 @@ class Hardware(BaseModel):
     deterministic: StrictBool = True
     remember_gib: Annotated[float, Field(ge=0)] = 0.0
     share_gib: Annotated[float, Field(ge=0)] = 0.0
+    fold_frozen: StrictBool = False
+    frozen_precision: Literal["fp32", "bf16"] = "fp32"
     threads: Small = 1
     processes: Small = 1
     workers: Annotated[StrictInt, Field(ge=0, le=4096)] = 0

@@ -25,7 +25,10 @@ __all__ = ["Keys", "numerics"]
 def numerics(hardware: Mapping[str, Any]) -> dict[str, Any]:
     """The part of the hardware group that may change a result's bits, and torch's version."""
     names = ("device", "precision", "compile", "channels_last", "threads", "deterministic")
-    return {**{n: hardware.get(n) for n in names}, "torch": _version("torch")}
+    lowered = {
+        n: hardware[n] for n in ("fold_frozen", "frozen_precision") if hardware.get(n) not in (None, False, "fp32")
+    }
+    return {**{n: hardware.get(n) for n in names}, **lowered, "torch": _version("torch")}
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from kdrun.errors import InputError, nearest
 from kdrun.models.layouts import View, patch_stride
+from kdrun.models.lowering import full_precision
 
 __all__ = [
     "Detour",
@@ -36,15 +37,19 @@ def level_taps(paths: Sequence[str], before_relu: Sequence[str] = ()) -> dict[st
 
 
 class Slot:
-    """Holds what a tapped module saw last; reading it empties it. ``copies``: of values that what comes after changes in place."""
+    """Holds what a tapped module saw last; reading it empties it.
 
-    __slots__ = ("copies", "value")
+    ``copies``: of values that what comes after changes in place; ``full``: in float32, of a model that computes in less.
+    """
 
-    def __init__(self, *, copies: bool = False) -> None:
-        self.copies = copies
+    __slots__ = ("copies", "full", "value")
+
+    def __init__(self, *, copies: bool = False, full: bool = False) -> None:
+        self.copies, self.full = copies, full
         self.value: Any = None
 
     def put(self, value: Any) -> None:
+        value = full_precision(value) if self.full else value
         self.value = value.clone() if self.copies and isinstance(value, Tensor) else value
 
     def take(self) -> Any:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kdrun.grammar.steps import StepNode
+from kdrun.models.lowering import full_precision, reduced_in
 from kdrun.models.masks import mask_word
 from kdrun.models.modes import in_mode
 from kdrun.models.taps import Detour, Slot, WatchedSlot, inner_module, tap, tap_point
@@ -27,6 +28,7 @@ class Call:
     def __init__(self, module: nn.Module, node: StepNode, *, copied: Collection[str] | None = ()) -> None:
         whole, module = module, inner_module(module, node.inner, key=f"{node.node.key}.call")
         self.module = module
+        self.reduced = reduced_in(whole)
         self.names = _names_in(whole, module)
         self.by_row = bool(node.inner) and _reads_rows(whole, node.inner)
         self.node = node
@@ -48,10 +50,11 @@ class Call:
             or self._switches()
             or self.watched
             or self.by_row
+            or self.reduced is not None
         )
 
     def _tap(self, name: str, path: str, copied: Collection[str] | None) -> Slot:
-        slot = WatchedSlot() if copied is None else Slot(copies=name in copied)
+        slot = WatchedSlot() if copied is None else Slot(copies=name in copied, full=self.reduced is not None)
         return tap(self.module, path, slot, key=f"{self.node.node.key}.taps.{name}")
 
     def _switches(self) -> bool:
@@ -98,12 +101,21 @@ class Call:
             self._look_away()
         without = torch.no_grad() if self.no_grad else contextlib.nullcontext()
         mode = in_mode([self.module], self.mode == "train") if self.mode is not None else contextlib.nullcontext()
-        with without, mode:
+        with without, mode, self._precision(inputs):
             there = self.detour
             value = target(*inputs, **options) if there is None else there.run(target, inputs, options)
+        if self.reduced is not None:
+            value = full_precision(value)
         if self.watched:
             self._look()
         return value.flatten(1) if self.by_row and value.shape[2:] == (1, 1) else value
+
+    def _precision(self, inputs: tuple[Any, ...]) -> contextlib.AbstractContextManager[Any]:
+        """Autocast for a module whose weights were cast to less."""
+        if self.reduced is None:
+            return contextlib.nullcontext()
+        kind = next((i.device.type for i in inputs if isinstance(i, Tensor)), "cpu")
+        return torch.autocast(kind, self.reduced)
 
     def _look_away(self) -> None:
         """Forget what other calls of the same module have put into the slots."""

@@ -23,6 +23,7 @@ from kdrun.runtime.sharding import Shards
 from kdrun.step.batch_norm import across_processes
 from kdrun.step.compiler import Compiler
 from kdrun.step.layout import Bindings
+from kdrun.step.lowered import lower
 from kdrun.step.remembered import Lasting
 from kdrun.step.supply import Supply
 from kdrun.step.trace import Trace, trace_once
@@ -82,6 +83,8 @@ def modules_for(
         rest_frozen_statistics(module)
         if shards is not None:
             module = across_processes(module, shards, context.device)
+        if trained and role not in trained:
+            lower(module, role, step, context)
         modules[role] = context.hardware.prepare(module)
     return modules
 
