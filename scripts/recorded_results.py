@@ -33,6 +33,7 @@ def summary(content: dict[str, Any]) -> dict[str, Any]:
         "arms": content.get("arms"),
         "budgets": content.get("budget_table"),
         "unclaimed": content.get("unclaimed") or [],
+        "tuned": content.get("tuned"),
         "verdicts": [_shown(verdict) for verdict in content["verdicts"]],
     }
 
@@ -74,6 +75,8 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
             yield f'"{word}": [\n{_text(header)},\n[\n' + ",\n".join(map(_text, rows)) + "\n]]"
     if found.get("unclaimed"):
         yield '"unclaimed": [\n' + ",\n".join(map(_text, found["unclaimed"])) + "\n]"
+    if found.get("tuned"):
+        yield f'"tuned": {_text(found["tuned"])}'
     yield '"verdicts": [\n' + ",\n".join(_text(v) for v in found["verdicts"]) + "\n]"
 
 

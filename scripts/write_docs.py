@@ -246,7 +246,23 @@ def _arms(found: dict[str, Any]) -> list[str]:
             ]
     if found.get("unclaimed"):
         lines += ["", *(f"- {line}" for line in found["unclaimed"])]
+    if found.get("tuned"):
+        lines += ["", _tuned(found["tuned"])]
     return lines
+
+
+def _tuned(told: dict[str, Any]) -> str:
+    """What was chosen on validation rows, beside the best mean and the next one: a tie may fall otherwise on another processor."""
+    chosen = []
+    for arm, value in told["chosen"].items():
+        means = sorted(
+            (m for m in told["means"][arm] if m is not None), reverse=told["objective"].startswith("maximize")
+        )
+        best = told["means"][arm][told["values"].index(value)]
+        others = [m for m in means if m != best][:1]
+        chosen.append(f"{arm} {value} ({best:.4g}{''.join(f', next {m:.4g}' for m in others)})")
+    seeds = ", ".join(map(str, told["seeds"]))
+    return f"`{told['knob']}` tuned on validation rows to {told['objective']}, seeds {seeds}: {'; '.join(chosen)}."
 
 
 def _paper(paper: dict[str, Any]) -> str:
