@@ -53,6 +53,12 @@ class Executor:
 
     def run(self) -> dict[str, list[dict[str, Any]]]:
         """Compute what is wanted; return the tables among it, by node name. A result is let go after its last use."""
+        try:
+            return self._tables_wanted()
+        finally:
+            self.store.settle()
+
+    def _tables_wanted(self) -> dict[str, list[dict[str, Any]]]:
         tables: dict[str, dict[str, list[dict[str, Any]]]] = {}
         due = self._due()
         self.reporter.expected(self.missing())

@@ -3,6 +3,7 @@
 objects/ab/abcdef.../manifest.json     fields, files, checksums; sealed with a checksum of itself
 objects/ab/abcdef.../*.safetensors     weights and tensors
 objects/ab/abcdef.../*.parquet         tables
+answers/                               what frozen models said of augmented rows, shared by runs for a day
 locks/  checkpoints/  tmp/
 leases/  named/                        which results unfinished runs name, and which runs named them
 corrupt/                               what was set aside, each with the reason
@@ -24,6 +25,7 @@ from kdrun.engine.packing import load, save
 from kdrun.errors import CorruptArtifact, KdrunError, StoreError
 from kdrun.runtime.artifacts import Artifact, Data, Model
 from kdrun.runtime.files import (
+    Unsettled,
     atomic_folder,
     clock,
     ensure_file,
@@ -37,7 +39,18 @@ from kdrun.runtime.files import (
 __all__ = ["Entry", "Store", "default_root", "refuse_foreign"]
 
 
-FOLDERS = ("objects", "locks", "tmp", "checkpoints", "checkpoints/tmp", "leases", "named", "corrupt", "studies")
+FOLDERS = (
+    "objects",
+    "answers",
+    "locks",
+    "tmp",
+    "checkpoints",
+    "checkpoints/tmp",
+    "leases",
+    "named",
+    "corrupt",
+    "studies",
+)
 """The folders of a store, none of which is a link."""
 
 
@@ -67,6 +80,7 @@ class Store:
         self.root = Path(root).expanduser()
         self.leases = Leases(self.root)
         self._verified: dict[str, tuple[int, ...]] = {}
+        self._unsettled = Unsettled()
 
     def prepare(self) -> None:
         """Make sure that the store can be written."""
@@ -110,11 +124,16 @@ class Store:
         with store_errors(self.root):
             temporary, final = self._below("tmp"), self.place(key)
             self._below(*final.parent.relative_to(self.root).parts)
-            with atomic_folder(final, temporary, settled=self._settled) as folder:
+            with atomic_folder(final, temporary, settled=self._settled, unsettled=self._unsettled) as folder:
                 described = {
                     name: save(artifact, f"{i}", folder) for i, (name, artifact) in enumerate(sorted(fields.items()))
                 }
                 (folder / MANIFEST).write_bytes(manifest_of(key, description, described, folder))
+
+    def settle(self) -> None:
+        """Make sure that what was written stays even if the power fails now. A write does so by itself, but for those of the last second."""
+        with store_errors(self.root):
+            self._unsettled.settle()
 
     def _settled(self, folder: Path) -> bool:
         try:

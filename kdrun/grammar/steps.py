@@ -10,7 +10,7 @@ from kdrun.errors import InputError, nearest
 from kdrun.grammar.nodes import Node, parse_node
 from kdrun.grammar.turns import Phase, parse_phases
 
-__all__ = ["CALL_WORDS", "Step", "StepNode", "Update", "parse_step"]
+__all__ = ["CALL_WORDS", "Step", "StepNode", "Update", "parse_step", "step_of"]
 
 CALL_WORDS = ("taps", "grad", "detach", "mode", "patch", "until")
 """Keys of a ``call`` that the engine reads; any other key is passed to the model's forward."""
@@ -144,6 +144,15 @@ class Step:
         for name in self.nodes:
             visit(name, [])
         return result
+
+
+def step_of(node: Node) -> Step:
+    """The step of a node of the run graph. It is parsed once a node: a long chain asks for it over and over. Raises as ``parse_step`` does."""
+    remembered = vars(node)
+    if "_step" not in remembered:
+        remembered["_step"] = parse_step(node.params["step"], key=f"{node.key}.step")
+    found: Step = remembered["_step"]
+    return found
 
 
 def parse_step(content: Any, *, key: str) -> Step:

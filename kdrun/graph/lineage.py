@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kdrun.grammar.nodes import SOURCES, Graph, Node, Ref, parse_inputs
-from kdrun.grammar.steps import Step, Update, parse_step
+from kdrun.grammar.steps import Step, Update, step_of
 from kdrun.graph.types import fields_of_node, value_type
 
 __all__ = ["Lineage", "by_role", "frozen_calls", "lineage_of", "used_roles"]
@@ -74,7 +74,7 @@ class _Search:
         read = set(_read_by(node.params.get("metrics") or (), columns))
         inner: dict[str, set[str]] = {}
         if isinstance(node.params.get("step"), dict):
-            step = parse_step(node.params["step"], key=f"{node.key}.step")
+            step = step_of(node)
             for call in (step.nodes[n] for n in step.ancestors(list(read)) if step.nodes[n].node.verb == "call"):
                 inner.setdefault(call.role, set()).add(call.inner)
             read |= {"data", *roles_of(step, read)}
@@ -105,7 +105,7 @@ class _Search:
                 todo += [inner for inner in node.refs() if self._is(inner, "model")]
                 continue
             stages.add(node.name)
-            inputs, step = by_role(node), parse_step(node.params["step"], key=f"{node.key}.step")
+            inputs, step = by_role(node), step_of(node)
             handed |= {given for role, given in inputs.items() if role not in step.trained()}
             todo += [inputs[role]] if (role := _role(node, ref)) in inputs else []
         return stages, handed - met
@@ -137,7 +137,7 @@ def by_role(node: Node) -> dict[str, Ref]:
 
 def used_roles(node: Node) -> set[str]:
     """What a training stage is handed that some update reads, which is not the whole of it where a method is another one's special case."""
-    step = parse_step(node.params["step"], key=f"{node.key}.step")
+    step = step_of(node)
     names = set(_names(node.params.get("refresh") or {}))
     found = {"data", *names, *roles_of(step, names)}
     for update in step.updates:
@@ -186,7 +186,7 @@ def roles_of(step: Step, names: Iterable[str]) -> Iterator[str]:
 
 def frozen_calls(node: Node) -> float:
     """How often a row of a training step is shown to models that the stage was handed and does not train, in the mean over steps."""
-    step = parse_step(node.params["step"], key=f"{node.key}.step")
+    step = step_of(node)
     handed = set(by_role(node)) - set(step.trained())
     often: dict[str, float] = {}
     for update in step.updates:

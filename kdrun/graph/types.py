@@ -65,7 +65,15 @@ def expected(annotation: str) -> set[str] | None:
 
 
 def fields_of_node(node: Node) -> Fields:
-    """The fields of what a node gives, as far as its part says."""
+    """The fields of what a node gives, as far as its part says; found once a node."""
+    remembered = vars(node)
+    if "_fields" not in remembered:
+        remembered["_fields"] = _fields_of_node(node)
+    found: Fields = remembered["_fields"]
+    return found
+
+
+def _fields_of_node(node: Node) -> Fields:
     if node.verb in ("model", "optimizer"):
         return Fields(node.verb)
     if node.verb == "op":

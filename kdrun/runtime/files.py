@@ -12,6 +12,7 @@ import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from kdrun.errors import CorruptArtifact, StoreError, refusal
 __all__ = [
     "REFUSALS",
     "Unsealed",
+    "Unsettled",
     "atomic_folder",
     "clock",
     "ensure_file",
@@ -33,6 +35,11 @@ __all__ = [
     "verify",
     "write_file",
 ]
+
+SETTLE_SECONDS = 1.0
+"""How long results wait to be synced together."""
+
+SYNCED_AT_ONCE = 16
 
 CORRUPT = "corrupt"
 """The folder of a store that holds what was set aside, each with a file that says why."""
@@ -99,6 +106,37 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _sync_if_there(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        _sync(path)
+
+
+class Unsettled:
+    """What was renamed into place and is not on the disk for certain: files and folders, to be synced together.
+
+    Until then a failure of power may leave a torn file, which its checksum tells: what it held is computed again.
+    """
+
+    def __init__(self) -> None:
+        self._paths: dict[Path, None] = {}
+        self._since = time.monotonic()
+
+    def add(self, folder: Path) -> None:
+        """Note a folder, all that is in it, and the one that it is in; sync what was noted if that was done a second ago or earlier."""
+        for path in (*folder.iterdir(), folder, folder.parent):
+            self._paths[path] = None
+        if time.monotonic() - self._since > SETTLE_SECONDS:
+            self.settle()
+
+    def settle(self) -> None:
+        """Sync all that was noted, many at a time, which the disk takes in one go; what is gone needs none."""
+        paths, self._paths = list(self._paths), {}
+        if paths:
+            with ThreadPoolExecutor(min(len(paths), SYNCED_AT_ONCE)) as pool:
+                list(pool.map(_sync_if_there, paths))
+        self._since = time.monotonic()
+
+
 def write_file(final: Path, content: bytes, temporary_root: Path) -> None:
     """Write a file in one rename; what stands there is replaced."""
     temporary = temporary_root / _temporary_name(final)
@@ -116,9 +154,12 @@ def _temporary_name(final: Path) -> str:
 
 
 @contextlib.contextmanager
-def atomic_folder(final: Path, temporary_root: Path, *, settled: Callable[[Path], bool]) -> Iterator[Path]:
+def atomic_folder(
+    final: Path, temporary_root: Path, *, settled: Callable[[Path], bool], unsettled: Unsettled | None = None
+) -> Iterator[Path]:
     """Yield an empty folder that becomes ``final`` in one rename; on any error nothing is left of it.
 
+    It is synced to the disk before the rename, or, with ``unsettled``, later and together with others.
     If something is there by then, ``settled`` says whether it is the whole result of another process, which stays;
     if it is not, ``settled`` has moved it away.
     """
@@ -126,14 +167,17 @@ def atomic_folder(final: Path, temporary_root: Path, *, settled: Callable[[Path]
     temporary.mkdir()
     try:
         yield temporary
-        for file in temporary.iterdir():
-            _sync(file)
-        _sync(temporary)
+        if unsettled is None:
+            for file in (*temporary.iterdir(), temporary):
+                _sync(file)
         while not _renamed(temporary, final):
             if settled(final):
                 shutil.rmtree(temporary, ignore_errors=True)
                 break
-        _sync(final.parent)
+        if unsettled is None:
+            _sync(final.parent)
+        else:
+            unsettled.add(final)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -7,7 +7,7 @@ from typing import Any
 
 from kdrun.errors import InputError, nearest
 from kdrun.grammar.nodes import Graph, Node, Ref, parse_inputs
-from kdrun.grammar.steps import Step, Update, parse_step
+from kdrun.grammar.steps import Step, Update, parse_step, step_of
 from kdrun.graph.check import check_optimizer, nested_parts
 from kdrun.registry import catalog, check_of, parts_of
 from kdrun.step.names import Names, check_ref, check_step_node
@@ -28,7 +28,7 @@ def reader(content: Any, *, key: str) -> Reader:
 @check_of("step")
 def check_step(node: Node, graph: Graph, readers: Iterable[Reader] = ()) -> None:
     """Check the step of a stage. Raises ``InputError`` for what does not fit together."""
-    step = parse_step(node.params["step"], key=f"{node.key}.step")
+    step = step_of(node)
     names = Names(step, node, graph)
     for entry in step.state.values():
         part = catalog().get("op", entry.part, key=f"{entry.key}.op")

@@ -7,7 +7,7 @@ from typing import Any
 
 from kdrun.data.dataset import Column, DataInfo
 from kdrun.grammar.nodes import Node, Ref
-from kdrun.grammar.steps import Step, parse_step
+from kdrun.grammar.steps import Step, step_of
 from kdrun.models.building import resolve, sizes_from_data
 from kdrun.registry import plan_of
 from kdrun.runtime.artifacts import Model
@@ -28,7 +28,7 @@ def trace_of(node: Node, values: Mapping[str, Any], read: Sequence[Ref] = ()) ->
     """The trace of a stage's step, None if it waits for what is known later; ``read`` reads its nodes from outside."""
     if "data" not in values or any(isinstance(v, Unknown) for v in values.values()):
         return None
-    step = parse_step(node.params["step"], key=f"{node.key}.step")
+    step = step_of(node)
     extra = dict(node.params.get("models") or {})
     size = int(node.params.get("batch_size", 64))
     return traced(step, values, extra=extra, batch_size=size, read=read)
@@ -37,7 +37,7 @@ def trace_of(node: Node, values: Mapping[str, Any], read: Sequence[Ref] = ()) ->
 def planned(node: Node, values: Mapping[str, Any], found: Trace | None) -> Planned:
     """The plan that a trace makes."""
     batch_size = int(node.params.get("batch_size", 64))
-    step = parse_step(node.params["step"], key=f"{node.key}.step")
+    step = step_of(node)
     if found is None:
         models = [n for n, v in values.items() if isinstance(v, Model)]
         roles = dict.fromkeys([*step.trained(), *models, *dict(node.params.get("models") or {})], UNKNOWN)

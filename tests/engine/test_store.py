@@ -11,6 +11,7 @@ import torch
 from kdrun.engine.store import Store
 from kdrun.errors import CorruptArtifact, StoreError
 from kdrun.runtime.artifacts import Data, Model, Table, Tensors, Value
+from support.recipes import QUICK
 
 KEY = "ab" * 20
 
@@ -109,3 +110,33 @@ def test_a_store_below_a_file_cannot_be_written(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written"):
         Store(tmp_path / "file" / "store").prepare()
+
+
+def test_small_results_are_synced_together_and_a_slow_one_at_once(tmp_path, monkeypatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr("kdrun.runtime.files._sync", lambda path: synced.append(path.name))
+    store = Store(tmp_path)
+    store.prepare()
+    keys = [f"{i:02x}" * 20 for i in range(3)]
+    for key in keys:
+        store.write(key, {"": Value(1)}, {})
+    assert synced == []
+    store.settle()
+    assert set(keys) < set(synced)
+    assert keys[0][:2] in synced
+    synced.clear()
+    store.settle()
+    assert synced == []
+    store._unsettled._since -= 2
+    store.write("ff" * 20, {"": Value(1)}, {})
+    assert "ff" * 20 in synced
+
+
+def test_a_run_that_fails_syncs_what_it_has_computed(session, monkeypatch) -> None:
+    run = session("kd", *QUICK)
+    called: list[int] = []
+    monkeypatch.setattr(run.store, "settle", lambda: called.append(1))
+    monkeypatch.setattr(run.executor, "_call", lambda node, key: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run.run()
+    assert called

@@ -7,7 +7,7 @@ from typing import Any
 
 from kdrun.errors import InputError
 from kdrun.grammar.nodes import Graph, Node, Ref, parse_node
-from kdrun.grammar.steps import parse_step
+from kdrun.grammar.steps import step_of
 from kdrun.graph.check import nested_parts
 from kdrun.graph.types import Fields, value_type
 from kdrun.registry import catalog, check_of, fields_of, parts_of
@@ -26,7 +26,7 @@ def fields(node: Node) -> Fields:
     named |= _named_by_validation(node.params.get("validate"))
     if node.params.get("refresh"):
         named["chosen"] = "tensor"
-    return Fields("model", named, main=main_role(inputs, parse_step(node.params["step"], key=f"{node.key}.step")))
+    return Fields("model", named, main=main_role(inputs, step_of(node)))
 
 
 def _named_by_validation(content: Any) -> dict[str, str]:
@@ -43,7 +43,7 @@ def check(node: Node, graph: Graph) -> None:
     check_step(node, graph, [*readers, *_readers_of_validation(node, graph)])
     if refresh is not None:
         _check_refresh(refresh, f"{node.key}.refresh")
-    step = parse_step(node.params["step"], key=f"{node.key}.step")
+    step = step_of(node)
     if int(node.params.get("accumulate", 1)) > 1 and len(step.updates) > 1:
         raise InputError("gradients are accumulated in steps with one update", key=f"{node.key}.accumulate")
 

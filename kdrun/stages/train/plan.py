@@ -10,7 +10,7 @@ import torch
 
 from kdrun.data.dataset import Column, few_left_over
 from kdrun.grammar.nodes import Node, Ref
-from kdrun.grammar.steps import parse_step
+from kdrun.grammar.steps import step_of
 from kdrun.registry import plan_of
 from kdrun.runtime.known import UNKNOWN, Planned
 from kdrun.stages.train.validated import main_role, validation_of
@@ -51,7 +51,7 @@ def _of_validation(node: Node, fields: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = {"best": UNKNOWN}
     if read[0].keep == "best":
-        step = parse_step(node.params["step"], key=f"{node.key}.step")
+        step = step_of(node)
         found |= {f"last.{role}": fields[role] for role in step.trained() if role in fields}
         found["last"] = fields[main_role(node.inputs if isinstance(node.inputs, dict) else {}, step)]
     return found

@@ -7,7 +7,7 @@ from typing import Any
 
 from kdrun.errors import InputError
 from kdrun.grammar.nodes import Node
-from kdrun.grammar.steps import Step, parse_step
+from kdrun.grammar.steps import Step, step_of
 from kdrun.grammar.validation import Validate, parse_validate
 from kdrun.registry import catalog
 from kdrun.stages.columns import require_distinct
@@ -29,7 +29,7 @@ def validation_of(node: Node) -> tuple[Validate, list[NodeMetric]] | None:
         return None
     key = f"{node.key}.validate"
     said = parse_validate(node.params["validate"], key=key)
-    step = parse_step(node.params["step"], key=f"{node.key}.step")
+    step = step_of(node)
     return said, metrics_of(said, step, main_role(node.inputs if isinstance(node.inputs, dict) else {}, step), key=key)
 
 
