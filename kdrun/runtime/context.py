@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -75,7 +76,7 @@ class Context:
         from kdrun.runtime.answers import Shelf
 
         limit = float(self.hardware.settings.get("share_gib", 0.0)) * 2**30
-        if self.store is None or limit == 0 or self.device.type != "cpu":
+        if self.store is None or limit == 0 or self.device.type != "cpu" or not hasattr(os, "pread"):
             return None
         return Shelf(self.store, limit)
 
