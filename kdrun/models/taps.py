@@ -23,6 +23,7 @@ __all__ = [
     "WatchedSlot",
     "inner_module",
     "level_taps",
+    "place_of",
     "resolve_tap",
     "tap",
     "tap_point",
@@ -129,6 +130,13 @@ def tap_point(module: nn.Module, path: str, *, key: str | None = None) -> TapPoi
         last = getattr(module, "tap_channels_last", False)
         view = View("map", patches=patch_stride(module), channels_last=last)
     return TapPoint(inner, "input" if side == "input" else "output", view)
+
+
+def place_of(module: nn.Module, path: str) -> str:
+    """What a tap reads, in words that are the same for all its names: the module's path, the side, and how the value is laid out."""
+    points: dict[str, str] = getattr(module, "tap_points", {})
+    point = tap_point(module, path)
+    return f"{points.get(path, path).partition(':')[0]}:{point.side} {point.view}"
 
 
 def _named_view(module: nn.Module, path: str, full: str) -> View | None:

@@ -12,6 +12,7 @@ from kdrun.errors import InputError
 from kdrun.grammar.nodes import Ref
 from kdrun.grammar.steps import Step, StepNode
 from kdrun.models.masks import mask_column
+from kdrun.models.taps import place_of
 from kdrun.registry import Part
 from kdrun.step.calls import Call
 from kdrun.step.layout import Bindings, Label, Layout
@@ -125,8 +126,8 @@ class Supply:
         bound, call = self.bound, self.call(step_node.name)
         assert bound.shelf is not None
         name = partial(identity, call.module, step_node, {**bound.numerics, "masked": masked})
-        ask, taps = self.asked(step_node, masked=masked), list(step_node.taps.values())
-        return Shared(call.module, ask, name, bound.shelf, taps)
+        taps = [place_of(call.module, path) for path in step_node.taps.values()]
+        return Shared(call.module, self.asked(step_node, masked=masked), name, bound.shelf, taps)
 
     def column(self, loader: str, name: str, key: str = "") -> int:
         """The register of a column of a loader's batch."""

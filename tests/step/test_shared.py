@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from kdrun.grammar.steps import parse_step
 from kdrun.models.building import build
+from kdrun.models.taps import place_of
 from kdrun.runtime.answers import Shelf
 from kdrun.step.remembered import TRIALS
 from kdrun.step.shared import Shared, identity
@@ -170,3 +171,11 @@ def test_the_second_method_asks_no_teacher_and_ends_with_the_same_bytes(session,
     alone = taught(session, f"transfer={method}", "hardware.share_gib=0.0", f"store={tmp_path / 'alone'}")
     for name, value in alone.items():
         assert torch.equal(value, found[name]), name
+
+
+def test_two_names_of_one_tap_are_one_place() -> None:
+    spec = {"model": "cifar_resnet", "depth": 8, "widen": 1, "num_classes": 5, "in_channels": 3}
+    module = build(spec, seed=(0,))
+    places = {path: place_of(module, path) for path in ("map", "map_3", "levels.2", "map_2", "feature", "head")}
+    assert places["map"] == places["map_3"] == places["levels.2"]
+    assert len(set(places.values())) == 4
