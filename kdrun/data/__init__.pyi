@@ -24,6 +24,8 @@ from kdrun.data.image_folders import ImageNet as imagenet
 from kdrun.data.knowledge_graphs import KnowledgeGraph as knowledge_graph
 from kdrun.data.latent_sentences import LatentAttributeText as latent_attribute_text
 from kdrun.data.numeric_tables import NumericTable as numeric_table
+from kdrun.data.point_cloud_folders import PointCloudFolder as point_cloud_folder
+from kdrun.data.point_clouds import Solids as solids
 from kdrun.data.questions import QuestionFolder as question_folder
 from kdrun.data.samplers import one_group_a_batch as one_group_a_batch
 from kdrun.data.scenes import PointTargetScenes as point_target_scenes
@@ -82,6 +84,7 @@ __all__ = [
     "mixup",
     "numeric_table",
     "one_group_a_batch",
+    "point_cloud_folder",
     "point_target_scenes",
     "question_folder",
     "random_affine",
@@ -92,6 +95,7 @@ __all__ = [
     "random_window",
     "rotated_digits",
     "shape_tasks",
+    "solids",
     "split_cifar100",
     "split_glyphs",
     "survival_bags",

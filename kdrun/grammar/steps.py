@@ -60,6 +60,11 @@ class StepNode:
         """Parameters for the op, or keyword arguments for the model's forward."""
         return {k: v for k, v in self.node.params.items() if self.node.verb == "op" or k not in CALL_WORDS}
 
+    def scheduled(self) -> dict[str, Mapping[str, Any]]:
+        """The parameters of an op that change while training: ``{schedule: NAME, ...}`` in place of a number."""
+        given = self.params.items() if self.node.verb == "op" else ()
+        return {k: v for k, v in given if isinstance(v, dict) and isinstance(v.get("schedule"), str)}
+
 
 @dataclass(frozen=True)
 class Update:

@@ -1,4 +1,6 @@
 # What the package shows, written by scripts/write_stubs.py.
+from kdrun.metrics.by_class import class_covariance_cosine as class_covariance_cosine
+from kdrun.metrics.by_class import mean_class_accuracy as mean_class_accuracy
 from kdrun.metrics.classification import accuracy as accuracy
 from kdrun.metrics.classification import accuracy_by_group as accuracy_by_group
 from kdrun.metrics.classification import agreement as agreement

@@ -53,6 +53,7 @@ from kdrun.models.map_adapters import VariationalRegressor as vid_regressor
 from kdrun.models.map_adapters import conv_adapter as conv_adapter
 from kdrun.models.map_adapters import conv_projector as conv_projector
 from kdrun.models.map_adapters import translator as translator
+from kdrun.models.point_clouds import PointNet as pointnet
 from kdrun.models.sentences import SentenceEncoder as sentence_encoder
 from kdrun.models.sentences import TextTower as text_tower
 from kdrun.models.sets import SetPredictionTransformer as set_prediction_transformer
@@ -108,6 +109,7 @@ __all__ = [
     "normalised_linear",
     "opaque",
     "paraphraser",
+    "pointnet",
     "random_features",
     "recurrent_tagger",
     "residual_denoiser",

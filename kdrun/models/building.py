@@ -26,7 +26,7 @@ __all__ = [
     "uses_batch_statistics",
 ]
 
-INPUT_COLUMNS = ("image", "input", "features", "tokens", "series")
+INPUT_COLUMNS = ("image", "input", "features", "tokens", "series", "points")
 """Columns that a model reads, the first that a data set has."""
 
 

@@ -11,10 +11,16 @@ from kdrun.ops.arithmetic import scale as scale
 from kdrun.ops.arithmetic import subtract as subtract
 from kdrun.ops.arithmetic import sum_squares as sum_squares
 from kdrun.ops.arithmetic import weighted_sum as weighted_sum
+from kdrun.ops.banks import anchor_attention_entropy as anchor_attention_entropy
+from kdrun.ops.banks import averaged_bank as averaged_bank
 from kdrun.ops.banks import bank_nearest_neighbours as bank_nearest_neighbours
 from kdrun.ops.banks import filled_banks as filled_banks
+from kdrun.ops.banks import neighbour_attraction as neighbour_attraction
 from kdrun.ops.banks import neighbour_soft_cross_entropy as neighbour_soft_cross_entropy
 from kdrun.ops.banks import zero_rows as zero_rows
+from kdrun.ops.class_covariances import feature_disentanglement as feature_disentanglement
+from kdrun.ops.class_covariances import implicit_feature_augmentation as implicit_feature_augmentation
+from kdrun.ops.class_covariances import running_class_covariance as running_class_covariance
 from kdrun.ops.classification import classifier_gradient as classifier_gradient
 from kdrun.ops.classification import cross_entropy as cross_entropy
 from kdrun.ops.classification import is_correct as is_correct
@@ -28,6 +34,7 @@ from kdrun.ops.confidence import supervised_confidence_partition as supervised_c
 from kdrun.ops.constants import constant as constant
 from kdrun.ops.constants import detach as detach
 from kdrun.ops.constants import filled as filled
+from kdrun.ops.constants import layer_weight as layer_weight
 from kdrun.ops.constants import parameter as parameter
 from kdrun.ops.constants import parameter_count as parameter_count
 from kdrun.ops.contrastive import info_nce as info_nce
@@ -126,6 +133,7 @@ from kdrun.ops.neighbourhoods import inner_relation_kl as inner_relation_kl
 from kdrun.ops.neighbourhoods import knn_indices as knn_indices
 from kdrun.ops.neighbourhoods import knn_predict as knn_predict
 from kdrun.ops.neighbourhoods import neighbourhood_kl as neighbourhood_kl
+from kdrun.ops.neighbourhoods import prediction_dispersion as prediction_dispersion
 from kdrun.ops.normalization import log_softmax as log_softmax
 from kdrun.ops.normalization import normalize as normalize
 from kdrun.ops.normalization import row_norm as row_norm
@@ -214,6 +222,7 @@ from kdrun.ops.unlearning import inverted_hinge as inverted_hinge
 from kdrun.ops.unlearning import negative_preference_loss as negative_preference_loss
 from kdrun.ops.unlearning import representation_alignment_loss as representation_alignment_loss
 from kdrun.ops.views import mix_statistics as mix_statistics
+from kdrun.ops.views import mixup as mixup
 from kdrun.ops.views import random_affine_view as random_affine_view
 from kdrun.ops.views import random_contrast_view as random_contrast_view
 from kdrun.ops.views import rotation_views as rotation_views

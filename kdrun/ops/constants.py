@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from kdrun.registry import op
 from kdrun.types import Count
 
-__all__ = ["constant", "detach", "filled", "parameter", "parameter_count"]
+__all__ = ["constant", "detach", "filled", "layer_weight", "parameter", "parameter_count"]
 
 
 @op
@@ -55,6 +56,22 @@ def parameter(parameters: dict[str, Tensor], *, name: str) -> Tensor:
     torch.Size([3, 2])
     """
     return parameters[name]
+
+
+@op
+def layer_weight(parameters: dict[str, Tensor], *, layer: str = "head") -> Tensor:
+    """The rows of a linear layer as it multiplies by them: [out, in]; ``from: [model]`` hands the parameters over.
+
+    The ``weight`` at the path ``layer``; of a weight-normalised one each ``length`` times its unit ``direction``. With its
+    gradient. Raises ``KeyError`` if the model has no such layer.
+
+    >>> layer = {"head.direction": torch.tensor([[3.0, 4.0]]), "head.length": torch.tensor([[10.0]])}
+    >>> ops.layer_weight(layer)
+    tensor([[6., 8.]])
+    """
+    if f"{layer}.direction" in parameters:
+        return parameters[f"{layer}.length"] * F.normalize(parameters[f"{layer}.direction"], dim=1)
+    return parameters[f"{layer}.weight"]
 
 
 @op

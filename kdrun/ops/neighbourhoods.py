@@ -10,7 +10,7 @@ from kdrun.ops.similarity import cosine_similarity_matrix
 from kdrun.registry import op
 from kdrun.types import Count, Positive
 
-__all__ = ["inner_relation_kl", "knn_indices", "knn_predict", "neighbourhood_kl"]
+__all__ = ["inner_relation_kl", "knn_indices", "knn_predict", "neighbourhood_kl", "prediction_dispersion"]
 
 
 @op
@@ -72,6 +72,22 @@ def neighbourhood_kl(
     student = (student_similarity.gather(1, neighbours) / temperature).log_softmax(1)
     teacher = (teacher_similarity.gather(1, neighbours) / temperature).log_softmax(1)
     return (teacher.exp() * (teacher - student)).sum(1).mean()
+
+
+@op
+def prediction_dispersion(probabilities: Tensor, *, square: bool = False) -> Tensor:
+    """Predictions of a batch pushed apart: the mean over rows of ``Σ_{j≠i} p_i · p_j`` (Yang et al., 2022); 0 or above.
+
+    With ``square`` each dot product is squared, the push of the spectral contrastive loss (HaoChen et al., 2021). ``probabilities``
+    [batch, classes]; the gradient flows into both rows of a pair. The sum over the other rows is not divided by their number.
+
+    >>> p = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
+    >>> ops.prediction_dispersion(p), ops.prediction_dispersion(p, square=True)
+    (tensor(0.5000), tensor(0.2500))
+    """
+    alike = probabilities @ probabilities.T
+    alike = alike.square() if square else alike
+    return (alike.sum() - alike.diagonal().sum()) / len(probabilities)
 
 
 @op

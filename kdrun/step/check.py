@@ -55,6 +55,7 @@ def parts_of_step(content: Mapping[str, Any], key: str) -> Iterable[tuple[str, s
     for node in [*(n.node for n in step.nodes.values()), *step.state.values()]:
         if node.verb == "op":
             yield "op", node.part
+            yield from ((kind, name) for kind, name, _, _ in nested_parts(dict(node.params), node.key))
     for update in step.updates:
         inline = update.optimizer if isinstance(update.optimizer, Mapping) else {}
         for kind, name, _, _ in nested_parts([dict(update.minimize), dict(inline), list(update.gradient)], update.key):

@@ -88,7 +88,11 @@ class Emitter:
         if "generator" in part.injected:
             options["generator"] = self.supply.generator
         function = self.supply.function_of(part)
+        for name in step_node.scheduled():
+            options.pop(name)
         function = partial(function, **options) if options else function
+        if step_node.scheduled():
+            function = self.supply.timed(function, step_node)
         registers: list[int] = []
         names: list[str] = []
         for item in part.inputs:

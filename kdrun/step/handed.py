@@ -57,8 +57,13 @@ class Handed:
             columns={n: d.info.columns for n, d in self.loaders.items()},
             batch_size=batch_size,
             sizes=sizes_from_data(self.loaders["data"].info),
-            rows=self.loaders["data"].index_bound(),
+            rows=self.index_bound(step),
         )
+
+    def index_bound(self, step: Step) -> int:
+        """How many rows a bank of the step has to hold: one for each number of a row of any loader."""
+        loaders = self.loaders.values() if step.state else [self.loaders["data"]]
+        return max(data.index_bound() for data in loaders)
 
 
 def modules_for(

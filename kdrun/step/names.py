@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from kdrun.errors import InputError, nearest
 from kdrun.grammar.nodes import Graph, Node, Ref
 from kdrun.grammar.steps import Step, StepNode
+from kdrun.graph.check import nested_parts
 from kdrun.graph.types import value_type
-from kdrun.registry import catalog
+from kdrun.registry import Part, catalog
 
 __all__ = ["Names", "check_ref", "check_step_node"]
 
@@ -46,10 +50,22 @@ def check_step_node(step_node: StepNode, step: Step, names: Names) -> None:
             )
     else:
         part = catalog().get("op", node.part, key=f"{node.key}.op")
-        part.validate(step_node.params, key=node.key)
+        scheduled = step_node.scheduled()
+        part.validate({k: v for k, v in step_node.params.items() if k not in scheduled}, key=node.key, later=scheduled)
+        for name, content in scheduled.items():
+            _check_scheduled(part, name, content, f"{node.key}.{name}")
         part.bind(node.inputs, key=node.key)
     for ref in node.refs():
         check_ref(ref, step, names, key=f"{node.key}.from")
+
+
+def _check_scheduled(part: Part, name: str, content: Mapping[str, Any], key: str) -> None:
+    """A parameter that a schedule gives is one of the part's, and the schedule is one."""
+    if name not in part.parameters:
+        raise InputError(f"op '{part.name}' has no parameter '{name}'{nearest(name, part.parameters)}", key=key)
+    for kind, named, params, at in nested_parts(content, key):
+        found = catalog().get(kind, named, key=at)
+        found.validate({k: v for k, v in params.items() if k != "value" or k in found.parameters}, key=at)
 
 
 def check_ref(ref: Ref, step: Step, names: Names, *, key: str) -> None:

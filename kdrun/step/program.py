@@ -81,6 +81,9 @@ class StepProgram:
     def run(self, batches: Mapping[str, Batch], progress: Progress, count: int | None = None) -> None:
         """Perform the updates that are due at step number ``count`` (``progress.step`` unless given)."""
         count = progress.step if count is None else count
+        self.compiler.supply.moment = progress
+        if self.turns is not None:
+            self.turns.reach(progress.epoch)
         segments = self._all if self.always else self._due(count)
         if self.shards is not None:
             self.shards.reseed(self.seed + count * self.shards.size)

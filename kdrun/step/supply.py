@@ -13,11 +13,13 @@ from kdrun.grammar.nodes import Ref
 from kdrun.grammar.steps import Step, StepNode
 from kdrun.models.masks import mask_column
 from kdrun.models.taps import place_of
+from kdrun.optim.schedules import Progress
 from kdrun.registry import Part
 from kdrun.step.calls import Call
 from kdrun.step.layout import Bindings, Label, Layout
 from kdrun.step.remembered import Remembered
 from kdrun.step.shared import Shared, identity
+from kdrun.step.trainable import make_schedule
 
 __all__ = ["Supply", "by_name"]
 
@@ -26,7 +28,7 @@ class Supply:
     """Hands out what the names in ``step`` stand for.
 
     ``outputs`` says per call whether the model returns a tensor, a mapping or an object; what is not known is found out when
-    the program runs. ``shape_of`` may give another function for an op. ``copied`` names, per call, the taps to be copied; None:
+    the program runs. ``moment``: where training stands, for parameters of ops that schedules give. ``shape_of`` may give another function for an op. ``copied`` names, per call, the taps to be copied; None:
     each call finds out.
     """
 
@@ -42,6 +44,7 @@ class Supply:
         self.step, self.bound, self.generator, self.copied = step, bound, generator, copied
         self.outputs = outputs or {}
         self.layout = Layout()
+        self.moment = Progress(step=0, steps=1, epoch=0, epochs=1, steps_per_epoch=1)
         self._shape_of = shape_of
         self._calls: dict[str, Call] = {}
         self._fixed: dict[Any, int] = {}
@@ -66,6 +69,15 @@ class Supply:
         """What computes an op."""
         stated = self._shape_of(part) if self._shape_of is not None else None
         return stated if stated is not None else part.load()
+
+    def timed(self, function: Callable[..., Any], step_node: StepNode) -> Callable[..., Any]:
+        """An op whose scheduled parameters have the values of the moment; before training, those of its start."""
+        schedules = {name: make_schedule(content) for name, content in step_node.scheduled().items()}
+
+        def call(*inputs: Any, **named: Any) -> Any:
+            return function(*inputs, **named, **{name: at(self.moment) for name, at in schedules.items()})
+
+        return call
 
     def splits(self, step_node: StepNode) -> bool:
         """Whether the call is split among processes."""

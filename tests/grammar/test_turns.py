@@ -18,6 +18,21 @@ def test_a_phase_ends_at_its_threshold_or_its_last_step() -> None:
     assert turns.allows("b")
 
 
+def test_a_phase_of_epochs_ends_between_two_of_them() -> None:
+    turns = Alternation([Phase(("a",), epochs=2), Phase(("b",), epochs=1)])
+    seen = []
+    for epoch in (0, 0, 1, 1, 2, 2, 3):
+        turns.reach(epoch)
+        seen.append("a" if turns.allows("a") else "b")
+        kept = turns.state()
+        turns.advance({})
+        again = Alternation(turns.phases)
+        again.restore(kept)
+        again.advance({})
+        assert again.state() == turns.state()
+    assert seen == ["a", "a", "a", "a", "b", "b", "a"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -27,6 +42,7 @@ def test_a_phase_ends_at_its_threshold_or_its_last_step() -> None:
         ([{"updates": ["a"], "until": {"above": ["y", 1]}}, {"updates": ["b"], "at_most": 1}], "does not compute it"),
         ([{"updates": ["a"], "until": {"over": ["x", 1]}}, {"updates": ["b"], "at_most": 1}], "until reads"),
         ([{"updates": ["a"], "at_most": 0}, {"updates": ["b"], "at_most": 1}], "a number of steps"),
+        ([{"updates": ["a"], "epochs": 0}, {"updates": ["b"], "at_most": 1}], "a number of epochs"),
         ([{"updates": ["a"], "at_mots": 1}, {"updates": ["b"], "at_most": 1}], "did you mean 'at_most'"),
     ],
 )

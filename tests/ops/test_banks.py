@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kdrun.ops.banks import bank_nearest_neighbours, filled_banks, neighbour_soft_cross_entropy, zero_rows
+from kdrun.ops.banks import (
+    anchor_attention_entropy,
+    averaged_bank,
+    bank_nearest_neighbours,
+    filled_banks,
+    neighbour_attraction,
+    neighbour_soft_cross_entropy,
+    zero_rows,
+)
 from support.tensors import THREE, UNSURE
 
 
@@ -34,6 +42,7 @@ def test_banks_are_rewritten_before_or_after_neighbours_are_sought(update, first
     assert near["index"][0].tolist() == first
     torch.testing.assert_close(bank[0], F.normalize(feature.detach(), dim=1)[0])
     assert torch.equal(scores[0], answer.detach()[0])
+    assert torch.equal(near["bank"], scores)
     assert not near["scores"].requires_grad
     assert not scores.requires_grad
 
@@ -53,3 +62,49 @@ def test_neighbour_cross_entropy_is_least_at_the_neighbours_mean() -> None:
     mean = neighbours.detach().mean(1)
     assert loss.item() == pytest.approx(-(mean * mean.log()).sum(1).mean().item(), rel=1e-5)
     assert neighbours.grad is None
+
+
+def test_attraction_is_a_dot_product_with_its_gradient() -> None:
+    p = torch.rand(4, 5).softmax(1).requires_grad_()
+    q = torch.rand(4, 3, 5).softmax(2).requires_grad_()
+    loss = neighbour_attraction(p, q)
+    (slope,) = torch.autograd.grad(loss, p)
+    torch.testing.assert_close(slope, -q.detach().sum(1) / 4)
+    alone = neighbour_attraction(torch.eye(2), torch.eye(2)[:, None])
+    assert alone.item() == -1, "a sure neighbour's entropy is 0"
+    assert q.grad is None
+
+
+def test_a_bank_forgets_by_its_momentum() -> None:
+    bank = torch.zeros(2, 1)
+    for _ in range(3):
+        bank = averaged_bank(bank, torch.ones(2, 1), momentum=0.5)["features"]
+    assert bank.flatten().tolist() == [0.875, 0.875]
+
+
+def test_attention_is_least_at_an_anchor_and_most_between_them() -> None:
+    bank = torch.cat([F.normalize(torch.randn(3, 8), dim=1), zero_rows(rows=4, columns=8)])
+    z = torch.randn(5, 8, requires_grad=True)
+    loss = anchor_attention_entropy(z, bank)
+    assert 0 < loss.item() < torch.log(torch.tensor(3.0)).item(), "zero rows are no anchors"
+    torch.testing.assert_close(anchor_attention_entropy(3 * z, 7 * bank), loss)
+    at, between = (
+        anchor_attention_entropy(v[None], torch.eye(2, 8)) for v in (torch.eye(8)[0], torch.eye(8)[:2].sum(0))
+    )
+    assert at < between
+    (slope,) = torch.autograd.grad(loss, z)
+    assert slope.abs().max() > 0
+
+
+def test_anchors_move_after_they_were_read() -> None:
+    bank = torch.zeros(3, 2)
+    z = torch.randn(4, 2, requires_grad=True)
+    first = anchor_attention_entropy(z, bank, torch.tensor([[2.0, 0.0]]), torch.tensor([1]))
+    (slope,) = torch.autograd.grad(first, z)
+    assert first.item() == 0
+    assert torch.isfinite(slope).all()
+    assert not slope.any()
+    torch.testing.assert_close(bank[1], torch.tensor([1.8, 0.0]))
+    one = anchor_attention_entropy(z, bank, torch.tensor([[2.0, 0.0]]), torch.tensor([1]), eps=0.0)
+    assert one.item() == pytest.approx(0.0, abs=1e-6), "to one anchor goes all attention"
+    torch.testing.assert_close(bank[1], torch.tensor([1.98, 0.0]))

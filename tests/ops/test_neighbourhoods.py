@@ -58,3 +58,15 @@ def test_neighbours_vote_and_a_tie_goes_to_the_smallest_label() -> None:
         assert ops.knn_predict(train, labels, test, k=k, num_classes=4).tolist() == expected.tolist()
     with pytest.raises(ValueError, match="there are 40 rows"):
         ops.knn_predict(train, labels, test, k=41, num_classes=4)
+
+
+def test_dispersion_counts_each_pair_from_both_sides() -> None:
+    p = torch.softmax(rows(5, 3), 1).requires_grad_()
+    for square in (False, True):
+        loss = ops.prediction_dispersion(p, square=square)
+        pairs = [(p[i] @ p[j]) ** (2 if square else 1) for i in range(5) for j in range(5) if i != j]
+        torch.testing.assert_close(loss, torch.stack(pairs).sum() / 5)
+        (slope,) = torch.autograd.grad(loss, p)
+        weight = 2 * (p @ p.T) if square else torch.ones(5, 5, dtype=torch.float64)
+        torch.testing.assert_close(slope, (2 / 5) * (weight.fill_diagonal_(0) @ p))
+    assert ops.prediction_dispersion(torch.eye(4)).item() == 0

@@ -39,3 +39,16 @@ def test_views_of_no_strength_are_the_image_and_pass_gradients() -> None:
     assert torch.allclose(ops.random_contrast_view(image, brightness=0.0, contrast=0.0, generator=generator), image)
     ops.random_contrast_view(ops.random_affine_view(image, generator=generator), generator=generator).sum().backward()
     assert image.grad.abs().sum() > 0
+
+
+def test_mixup_blends_images_and_targets_by_one_share_in_which_the_row_itself_leads() -> None:
+    image = torch.arange(32.0).view(32, 1, 1, 1).expand(32, 1, 2, 2)
+    target = torch.eye(32)
+    for leads in (True, False):
+        mixed = ops.mixup(image, target, own_leads=leads, generator=generator())
+        torch.testing.assert_close(mixed["target"].sum(1), torch.ones(32))
+        torch.testing.assert_close(mixed["image"][:, 0, 0, 0], mixed["target"] @ torch.arange(32.0))
+        own = mixed["target"].diagonal()
+        assert bool((own >= 0.5).all()) == leads
+    still = ops.mixup(image, target, alpha=1e-3, generator=generator())
+    torch.testing.assert_close(still["image"], image, atol=1e-3, rtol=0)

@@ -268,6 +268,63 @@ def test_a_refresh_writes_the_state_at_each_rows_index(session, tmp_path) -> Non
         session(write_recipe(tmp_path, narrow, LINEAR)).run()
 
 
+def test_a_refresh_over_another_loader_writes_state_and_chooses_no_rows(session, tmp_path) -> None:
+    """Rows of the other loader may have numbers beyond those of the data; all of the data is trained on."""
+    body = REFRESHED.replace("data: part}", "data: part, other: others}").replace(
+        "  fit:", "  others: {stage: select, by: of_classes, from: [data.train], classes: [5, 6]}\n  fit:"
+    )
+    body = body.replace("m: {call", "o: {call: model, from: [other.image], taps: {feature: feature}}\n        m: {call")
+    body = body.replace("from: [scores, batch.index]", "from: [scores, other.index]").replace("[m.prob", "[o.prob")
+    body = body.replace("from: [m.feature, m.prob", "from: [o.feature, o.prob").replace("every: 1", "over: other")
+    ready = session(write_recipe(tmp_path, body, LINEAR), "+graph.fit.batch_size=512")
+    ready.plan()
+    ready.run()
+    log = ready.store.read(ready.keys["fit"])["log"].rows
+    state = ready.executor.value(Ref("fit")).state
+    rows = ready.executor.value(Ref("others")).rows()
+    p = (rows["image"].flatten(1) @ state["head.weight"].T + state["head.bias"]).softmax(1)
+    assert log[0]["ce"] == pytest.approx(-(p * p.log()).sum(1).mean().item(), rel=1e-4)
+    assert log[0]["rows"] == len(ready.executor.value(Ref("part")))
+    with pytest.raises(InputError, match="no data 'othr' to refresh over"):
+        session(write_recipe(tmp_path, body.replace("over: other", "over: othr"), LINEAR))
+
+
+TIMED = """
+graph:
+  fit:
+    stage: train
+    from: {model: student, data: data.train}
+    step:
+      nodes:
+        m: {call: model, from: [batch.image]}
+        zero: {op: scale, from: [m.logits], by: 0.0}
+        rise: {op: affine, from: [zero], shift: {schedule: linear, start: 0.0, end: 4.0}}
+        x: {op: mean, from: [rise]}
+      updates: {main: {minimize: {x: 1.0}, train: [model], optimizer: {optimizer: sgd, lr: 0.1}}}
+    epochs: 2
+"""
+
+
+def test_a_parameter_of_an_op_may_be_a_schedule(session, tmp_path) -> None:
+    ready = session(write_recipe(tmp_path, TIMED, LINEAR))
+    ready.plan()
+    ready.run()
+    log = ready.store.read(ready.keys["fit"])["log"].rows
+    steps, half = log[1]["step"], log[0]["step"]
+    for row, first in zip(log, (0, half), strict=True):
+        expected = sum(4 * step / steps for step in range(first, first + half)) / half
+        assert row["x"] == pytest.approx(expected)
+    other = session(write_recipe(tmp_path, TIMED.replace("end: 4.0", "end: 5.0"), LINEAR))
+    assert other.keys["fit"] != ready.keys["fit"]
+    for old, new, message in (
+        ("schedule: linear", "schedule: liner", "did you mean 'linear'"),
+        ("shift:", "shiftt:", "op 'affine' has no parameter 'shiftt'"),
+        ("end: 4.0", "ende: 4.0", "no parameter 'ende'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            session(write_recipe(tmp_path, TIMED.replace(old, new), LINEAR))
+
+
 def test_weights_that_the_very_last_step_spoils_are_no_result(session) -> None:
     """The loss of that step was finite; nothing is stored."""
     ready = session(

@@ -43,6 +43,10 @@ def check(node: Node, graph: Graph) -> None:
     check_step(node, graph, [*readers, *_readers_of_validation(node, graph)])
     if refresh is not None:
         _check_refresh(refresh, f"{node.key}.refresh")
+        over = refresh.get("over", "data")
+        handed = node.inputs.get(over) if isinstance(node.inputs, dict) else None
+        if not isinstance(handed, Ref) or value_type(handed, graph, key=f"{node.key}.refresh") != "data":
+            raise InputError(f"there is no data '{over}' to refresh over", key=f"{node.key}.refresh.over")
     step = step_of(node)
     if int(node.params.get("accumulate", 1)) > 1 and len(step.updates) > 1:
         raise InputError("gradients are accumulated in steps with one update", key=f"{node.key}.accumulate")
@@ -84,7 +88,7 @@ def _check_refresh(refresh: Any, key: str) -> None:
     inner = parse_node("refresh", refresh, key=key, verbs=("op",))
     part = catalog().get("op", inner.part, key=f"{inner.key}.op")
     scheduled = {k for k, v in inner.params.items() if isinstance(v, dict) and "schedule" in v}
-    own = {k: v for k, v in inner.params.items() if k != "every" and k not in scheduled}
+    own = {k: v for k, v in inner.params.items() if k not in ("every", "over", *scheduled)}
     part.validate(own, key=inner.key, later=scheduled)
     part.bind(inner.inputs, key=inner.key)
 

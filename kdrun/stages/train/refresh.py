@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError
 from kdrun.grammar.nodes import Ref, parse_node
 from kdrun.optim.schedules import Progress
@@ -22,17 +23,24 @@ __all__ = ["Refresh"]
 
 
 class Refresh:
-    """Rows of ``data`` chosen anew by an op, from what step nodes say of all of them."""
+    """Rows of ``data`` chosen anew by an op, from what step nodes say of all of them, or of all rows of the loader ``over``.
 
-    def __init__(self, content: Mapping[str, Any], compiler: Compiler, *, key: str) -> None:
+    What is read over another loader chooses no rows: it is for the step's state.
+    """
+
+    def __init__(
+        self, content: Mapping[str, Any], compiler: Compiler, loaders: Mapping[str, Dataset], *, key: str
+    ) -> None:
         node = parse_node("refresh", dict(content), key=key, verbs=("op",))
         self.part = catalog().get("op", node.part, key=f"{key}.op")
         bound = self.part.bind(node.inputs, key=key)
         self.names = list(bound)
-        self.values = StepFunction(compiler, [*node.refs(), Ref("batch", ("index",))])
+        over = str(node.params.get("over", "data"))
+        self.other = None if over == "data" else loaders[over]
+        self.values = StepFunction(compiler, [*node.refs(), Ref("batch", ("index",))], over)
         self.state = {name: compiler.bound.tensors[name] for name in compiler.step.state}
         self.every = int(node.params.get("every", 1))
-        self.options = {k: v for k, v in node.params.items() if k != "every"}
+        self.options = {k: v for k, v in node.params.items() if k not in ("every", "over")}
         self.schedules = {k: make_schedule(v) for k, v in self.options.items() if isinstance(v, dict)}
 
     def rows(self, feed: Feed, progress: Progress, context: Context) -> Tensor:
@@ -41,8 +49,12 @@ class Refresh:
         def augment(number: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
             return feed.augmented(batch, "refresh", progress.epoch, number)
 
+        augmented = self.other is None and bool(feed.data.transforms)
         *found, index = self.values.over(
-            feed.data, batch_size=feed.size, context=context, augment=augment if feed.data.transforms else None
+            feed.data if self.other is None else self.other,
+            batch_size=feed.size,
+            context=context,
+            augment=augment if augmented else None,
         )
         options = {**self.options, **{k: schedule(progress) for k, schedule in self.schedules.items()}}
         if "generator" in self.part.injected:
@@ -51,6 +63,10 @@ class Refresh:
         if isinstance(chosen, Mapping):
             self._write(chosen, index, context)
             chosen = chosen.get("rows", torch.arange(len(feed.data)))
+        elif self.other is not None:
+            raise InputError(
+                "a refresh over other rows gives a mapping of states", key=f"{context.config_key}.refresh.over"
+            )
         if len(chosen) == 0:
             raise InputError(f"refresh chose no row in epoch {progress.epoch}", key=f"{context.config_key}.refresh")
         return torch.as_tensor(chosen)

@@ -50,7 +50,7 @@ def train(
     by epoch), ``cost`` (FLOPs a row of a step, forward and backward, when every update runs; rows of the data and rows seen in all; how many rows a black box was asked about). ``refresh: {op: NAME, from: [nodes], every: 1}`` chooses the rows of the coming epochs: the op gets the
     nodes' values over all of ``data``, models in eval mode, and returns row numbers [chosen], or a mapping: its entries
     that are named like the step's state become that state's rows, and ``rows``, where given, chooses. A parameter may be
-    a schedule; the field ``chosen`` [rows] counts the epochs that used each row. ``validate: {metrics: [accuracy], every: 1, objective:
+    a schedule; ``over`` names another loader, all rows of which the op gets for the state alone; the field ``chosen`` [rows] counts the epochs that used each row. ``validate: {metrics: [accuracy], every: 1, objective:
     accuracy, keep: best, patience: 10}`` scores nodes of the step on the rows handed in as ``valid`` (``rows``: another name) every so
     many epochs and at the end, all models in eval mode, and no random number of the training is drawn. Its columns stand in ``log``, beside the learning rate ``lr``. With an ``objective`` (``goal: minimize`` where less is better) the field ``best`` says
     which epoch was the best one; ``keep: best`` gives the weights of that epoch, and the last ones as ``last`` (and ``last.ROLE``);

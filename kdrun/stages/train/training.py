@@ -211,7 +211,7 @@ def prepare(
     handed = Handed.sort(inputs, context)
     rows = min(batches.usual, TRACED)
     found = handed.trace(step, models, rows)
-    bound = handed.loaders["data"].index_bound()
+    bound = handed.index_bound(step)
     state = {n: initial_state(node, bound, context.generator("state", n)) for n, node in step.state.items()}
     state = {n: value.to(context.device) for n, value in state.items()}
     sizes = {name: batches.of(name) for name in handed.loaders}
@@ -220,7 +220,9 @@ def prepare(
     compiler = compiler_for(step, handed, found, context, state, lasting, context.hardware.shards, shelf)
     torch.manual_seed(context.seed_for("global"))
     trainables = _trainables(step, compiler, inputs)
-    chosen = Refresh(refresh, compiler, key=f"{context.config_key}.refresh") if refresh is not None else None
+    chosen = (
+        Refresh(refresh, compiler, handed.loaders, key=f"{context.config_key}.refresh") if refresh is not None else None
+    )
     main = main_role(inputs, step)
     validation = _validation(validate, main, compiler, handed.loaders, sizes, context)
     program = StepProgram(
