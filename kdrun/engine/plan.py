@@ -228,9 +228,11 @@ def _on_fake_rows(part: Part, node: Node, values: Mapping[str, Any], hidden: Map
     unknown = any(isinstance(v, Unknown) for v in _flatten(values.values()))
     if unknown or said("shape_of", node) is not None:
         refuse_mentions(node, part, hidden)
+    infos = [v for v in _flatten(values.values()) if isinstance(v, DataInfo)]
+    if unknown and part.kind == "select" and infos:  # whatever chooses them, they are rows of the data
+        return _without_rows(part, node, values)
     if unknown:
         return Planned(notes=("depends on what an earlier stage finds",))
-    infos = [v for v in _flatten(values.values()) if isinstance(v, DataInfo)]
     rows = infos[0].size if infos and part.kind == "generate" else None
     if rows is not None:  # what is generated for one row is known for all
         values = {n: replace(v, size=2) if isinstance(v, DataInfo) else v for n, v in values.items()}

@@ -29,8 +29,10 @@ from kdrun.ops.classification import teacher_margin as teacher_margin
 from kdrun.ops.clustering import one_vs_all_pseudo_label as one_vs_all_pseudo_label
 from kdrun.ops.confidence import class_adaptive_confidence_select as class_adaptive_confidence_select
 from kdrun.ops.confidence import confidence_partition as confidence_partition
+from kdrun.ops.confidence import contrastive_margin as contrastive_margin
 from kdrun.ops.confidence import max_probability as max_probability
 from kdrun.ops.confidence import supervised_confidence_partition as supervised_confidence_partition
+from kdrun.ops.confidence import top_margin as top_margin
 from kdrun.ops.constants import constant as constant
 from kdrun.ops.constants import detach as detach
 from kdrun.ops.constants import filled as filled

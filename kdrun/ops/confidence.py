@@ -8,13 +8,15 @@ from torch import Tensor
 from kdrun.ops.checks import require_same_shape
 from kdrun.ops.indexing import indicator
 from kdrun.registry import op
-from kdrun.types import Fraction
+from kdrun.types import Count, Fraction, NonNegative
 
 __all__ = [
     "class_adaptive_confidence_select",
     "confidence_partition",
+    "contrastive_margin",
     "max_probability",
     "supervised_confidence_partition",
+    "top_margin",
 ]
 
 
@@ -26,6 +28,48 @@ def max_probability(logits: Tensor) -> Tensor:
     tensor([0.5000, 0.9820])
     """
     return logits.softmax(-1).max(-1).values
+
+
+@op
+def top_margin(scores: Tensor) -> Tensor:
+    """The largest score minus the second largest: [batch] of scores [batch, classes], 0 or above; 0 where two are as likely.
+
+    >>> ops.top_margin(torch.tensor([[0.7, 0.2, 0.1], [0.4, 0.4, 0.2]]))
+    tensor([0.5000, 0.0000])
+    """
+    first, second = scores.topk(2, dim=-1).values.unbind(-1)
+    return first - second
+
+
+@op
+def contrastive_margin(
+    probabilities: Tensor,
+    previous: Tensor,
+    free: Tensor,
+    *,
+    contrast: NonNegative = 0.03,
+    class_weight: NonNegative = 0.1,
+    confident: Count = 100,
+) -> Tensor:
+    """How little a label would tell, to query the smallest: the margin of predictions that are on the move (Lyu et al., 2024).
+
+    ``probabilities`` and ``previous`` [rows, classes] are a model's predictions now and a round ago, ``free`` [rows] (bool) the rows
+    without a label; the others get inf. ``m / max m + class_weight · w``: m the ``top_margin`` of ``p + contrast · (p - previous)``,
+    not renormalised, and w how often the likeliest class is that of the ``confident`` free rows with the largest margins, over
+    the most frequent one's count.
+
+    >>> now = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.4, 0.6]])
+    >>> ops.contrastive_margin(now, now, torch.tensor([True, True, True]), confident=1)  # the first class is well known
+    tensor([1.1000, 0.3500, 0.2500])
+    """
+    margin = top_margin(probabilities + contrast * (probabilities - previous)).masked_fill(~free, -torch.inf)
+    sure = margin.topk(min(confident, len(margin))).indices
+    counts = probabilities.new_zeros(probabilities.shape[1])
+    answer = probabilities.argmax(1)
+    counts = counts.index_add(0, answer[sure], free[sure].to(counts.dtype))
+    weight = counts / counts.amax().clamp_min(1)
+    score = margin / margin.amax().clamp_min(torch.finfo(margin.dtype).tiny) + class_weight * weight[answer]
+    return score.masked_fill(~free, torch.inf)
 
 
 @op

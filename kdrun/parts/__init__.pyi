@@ -48,6 +48,9 @@ from kdrun.parts.proxies import naswot as naswot
 from kdrun.parts.proxies import parameter_total as parameter_total
 from kdrun.parts.proxies import snip as snip
 from kdrun.parts.proxies import synflow as synflow
+from kdrun.parts.queries import adding_k_centers as adding_k_centers
+from kdrun.parts.queries import adding_top_k as adding_top_k
+from kdrun.parts.queries import rows_outside as rows_outside
 from kdrun.parts.regression import pseudo_quadratic_ot_fit as pseudo_quadratic_ot_fit
 from kdrun.parts.regression import recursive_ridge as recursive_ridge
 from kdrun.parts.regression import ridge as ridge

@@ -62,6 +62,9 @@ def generating() -> torch.nn.Module:
 CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("select of_classes", [IMAGES], {"classes": [3, 1], "renumber": True}),
     ("select of_classes", [IMAGES], {"classes": 3, "renumber": True}),
+    ("select adding_top_k", [torch.rand(24), IMAGES, IMAGES.select(torch.arange(3))], {"k": 2}),
+    ("select adding_k_centers", [torch.rand(24, 4), IMAGES, IMAGES.select(torch.arange(3))], {"k": 2}),
+    ("reduce rows_outside", [IMAGES, IMAGES.select(torch.arange(3))], {}),
     ("solve gm_phd", [SCENES], {"targets": 5}),
     ("solve pmb", [SCENES], {}),
     ("solve existence_threshold", [ESTIMATES, SCENES], {}),

@@ -24,6 +24,11 @@ class Feed:
         if name != "data":
             self.per_epoch = max(1, len(data) // size if length.drop_last else -(-len(data) // size))
 
+    def _drops(self, rows: Tensor | None) -> bool:
+        """Whether the last rows that fill no batch are left out; of a loader that has fewer than one batch, they are the batch."""
+        count = len(self.data) if rows is None else len(rows)
+        return self.length.drop_last and (self.name == "data" or count >= self.size)
+
     def start(self, step: int) -> Iterator[dict[str, Tensor]]:
         """Batches from global ``step`` on."""
         epoch, skip = divmod(step, self.per_epoch)
@@ -43,7 +48,7 @@ class Feed:
         batches = self.data.batches(
             self.size,
             order=order,
-            drop_last=self.length.drop_last,
+            drop_last=self._drops(rows),
             device=self.context.device,
             workers=self.context.hardware.workers,
             start=skip,
