@@ -98,9 +98,14 @@ def adding_k_centers(
 
 
 @shape_of("select", "adding_top_k")
-@shape_of("select", "adding_k_centers")
-def chosen_shape(scores: Tensor, data: Dataset, chosen: Dataset, **options: object) -> Dataset:
+def top_k_shape(scores: Tensor, data: Dataset, chosen: Dataset, **options: object) -> Dataset:
     """What a row is; how many there are in all is known only when it has run."""
+    return data
+
+
+@shape_of("select", "adding_k_centers")
+def k_centers_shape(features: Tensor, data: Dataset, chosen: Dataset, **options: object) -> Dataset:
+    """Likewise."""
     return data
 
 
