@@ -36,11 +36,11 @@ from kdrun.data.survival import ClinicalTables as clinical_tables
 from kdrun.data.survival import SurvivalBags as survival_bags
 from kdrun.data.tabled_images import TabledImages as image_table
 from kdrun.data.tagging import ToyTwoDomainNer as toy_two_domain_ner
+from kdrun.data.task_texts import TextTasks as text_tasks
 from kdrun.data.tasks import RotatedDigits as rotated_digits
 from kdrun.data.tasks import SplitCifar100 as split_cifar100
 from kdrun.data.tasks import SplitGlyphs as split_glyphs
 from kdrun.data.text import TextCorpus as text_corpus
-from kdrun.data.text_tasks import TextTasks as text_tasks
 from kdrun.data.transforms import gaussian_noise as gaussian_noise
 from kdrun.data.transforms import mixup as mixup
 from kdrun.data.transforms import random_affine as random_affine

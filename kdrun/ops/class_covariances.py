@@ -68,7 +68,7 @@ def implicit_feature_augmentation(
     >>> logits, weight = torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 0.0]])
     >>> still, wide = torch.zeros(2, 2, 2), torch.eye(2).expand(2, 2, 2)
     >>> [round(ops.implicit_feature_augmentation(logits, weight, c).item(), 4) for c in (still, wide)]
-    [4.5077, 5.0065]
+    [4.5077, 5.5606]
     """
     within = weight @ covariance @ weight.T
     own = within.diagonal(dim1=1, dim2=2)

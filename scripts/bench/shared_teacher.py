@@ -27,6 +27,7 @@ from kdrun.models.building import build, load_state
 from kdrun.registry import catalog
 
 METHODS = ("attention", "similarity", "standardized", "kd")
+LOWERED = ("hardware.fold_frozen=true", "hardware.frozen_precision=bf16")
 AUGMENT = "+data.augment=[{transform: random_crop, padding: 4}, {transform: random_horizontal_flip}]"
 
 
@@ -49,7 +50,7 @@ def settings(options: argparse.Namespace, store: Path, method: str, seed: int, s
     ]
 
 
-def in_kdrun(options: argparse.Namespace, made: Path, methods: tuple[str, ...], share: float) -> float:
+def in_kdrun(options: argparse.Namespace, made: Path, methods: tuple[str, ...], share: float, *more: str) -> float:
     """CPU seconds of all runs, in a store that holds the trained teacher and nothing else."""
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "store"
@@ -58,7 +59,7 @@ def in_kdrun(options: argparse.Namespace, made: Path, methods: tuple[str, ...], 
         begun = time.process_time()
         for seed in range(1, options.seeds + 1):
             for method in methods:
-                kdrun.run(kdrun.compose("distillation/kd", settings(options, store, method, seed, share)))
+                kdrun.run(kdrun.compose("distillation/kd", [*settings(options, store, method, seed, share), *more]))
         return time.process_time() - begun
 
 
@@ -111,6 +112,8 @@ def main() -> None:
         measured: dict[str, Callable[[], float]] = {
             "students alone": lambda: in_kdrun(options, made, ("none",) * 1, 0.0) * len(METHODS),
             "kdrun, shared answers": lambda: in_kdrun(options, made, METHODS, 4.0),
+            "the same, folded": lambda: in_kdrun(options, made, METHODS, 4.0, "hardware.fold_frozen=true"),
+            "the same, bf16": lambda: in_kdrun(options, made, METHODS, 4.0, *LOWERED),
             "kdrun, each by itself": lambda: in_kdrun(options, made, METHODS, 0.0),
         }
         if importlib.util.find_spec("torchdistill"):

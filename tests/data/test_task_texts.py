@@ -8,7 +8,7 @@ from itertools import zip_longest
 import pytest
 import torch
 
-from kdrun.data.text_tasks import TextTasks
+from kdrun.data.task_texts import TextTasks
 from kdrun.errors import DataError
 from support.data import assert_as_promised
 
@@ -29,7 +29,7 @@ class Letters:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("kdrun.data.text_tasks.pretrained_tokenizer", lambda name, extra: Letters())
+    monkeypatch.setattr("kdrun.data.task_texts.pretrained_tokenizer", lambda name, extra: Letters())
     lines = {
         "mood": [{"text": "good", "label": 1}, {"text": "a very long one", "label": 0}],
         "same": [{"text": "abcdefg", "pair": "ab", "label": 2}],
