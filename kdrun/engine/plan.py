@@ -91,7 +91,7 @@ class _Planner:
                 error.key = at_its_source(error, node, self.graph).key or node.key
                 explain(error, self.hidden)
                 raise
-            self.plans[node.name] = self.before[label]
+            self.plans[node.name] = replace(self.before[label], name=node.name)  # whoever was planned first
         return Plan(tuple(self.plans.values()))
 
     def _label(self, node: Node, key: str) -> str:

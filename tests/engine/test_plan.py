@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kdrun.registry import catalog
-from support.recipes import write_recipe
+from support.recipes import QUICK, write_recipe
 
 LOOPED = """
 graph:
@@ -39,3 +39,10 @@ def test_runs_of_other_seeds_and_stages_of_equal_steps_trace_none_anew(session, 
     assert (first, len(traced)) == (2, 2)  # planned with a whole batch, run with a small one
     session(recipe, "data.limit=60", "student.channels=[4, 4]").run()
     assert len(traced) == 4
+
+
+def test_a_stage_like_another_one_is_planned_once_and_named_by_itself(session) -> None:
+    run = session("kd", *QUICK, "+graph.again={like: test}")
+    names = [stage.name for stage in run.plan().stages]
+    assert len(set(names)) == len(names)
+    assert set(names) <= set(run.graph.nodes)
