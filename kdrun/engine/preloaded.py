@@ -8,4 +8,4 @@ import torch._functorch.config
 import torch._inductor.config  # noqa: F401
 
 import kdrun.runtime.fakes
-import kdrun.stages.train.loop  # noqa: F401
+import kdrun.step.handed  # noqa: F401

@@ -19,7 +19,7 @@ from kdrun.graph.types import part_of
 from kdrun.models.checkpoints import Weights
 from kdrun.registry import Part, catalog
 
-__all__ = ["Keys", "numerics"]
+__all__ = ["Keys", "numerics", "version_of"]
 
 
 def numerics(hardware: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,11 +28,12 @@ def numerics(hardware: Mapping[str, Any]) -> dict[str, Any]:
     lowered = {
         n: hardware[n] for n in ("fold_frozen", "frozen_precision") if hardware.get(n) not in (None, False, "fp32")
     }
-    return {**{n: hardware.get(n) for n in names}, **lowered, "torch": _version("torch")}
+    return {**{n: hardware.get(n) for n in names}, **lowered, "torch": version_of("torch")}
 
 
 @functools.cache
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """The version of an installed package, else ``none``."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -77,7 +78,7 @@ class Keys:
             "kind": f"{node.verb} {node.part}",
             "by": node.by,
             "sources": {f"{k} {n}": catalog().digest(k, n) for k, n in sorted(parts)},
-            "versions": {r: _version(r) for p in parts.values() for r in p.options.get("requires", ())},
+            "versions": {r: version_of(r) for p in parts.values() for r in p.options.get("requires", ())},
             "parameters": {k: v for k, v in node.params.items() if k != "seed" or node.verb != "stage"},
             "inputs": self._inputs(node),
         }

@@ -7,7 +7,6 @@ asks a frozen model first keeps what it says, by what it was asked bit by bit; f
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from kdrun.errors import KdrunError
 from kdrun.grammar.steps import StepNode
+from kdrun.graph.keys import version_of
 from kdrun.registry import catalog
 from kdrun.runtime.answers import Answers, Shelf, is_dense
 from kdrun.step.remembered import TRIALS, same_bits
@@ -124,7 +124,7 @@ def identity(module: nn.Module, node: StepNode, numerics: Mapping[str, Any]) -> 
     said = {
         "spec": spec,
         "sources": {name: catalog().digest("model", name) for name in names},
-        "versions": {package: _version(package) for name in names for package in _packages(name)},
+        "versions": {package: version_of(package) for name in names for package in _packages(name)},
         "call": [node.inner, node.until, node.params, node.mode, node.grad, node.detach],
         "class": f"{type(module).__module__}.{type(module).__qualname__}",
         "numerics": dict(numerics),
@@ -139,13 +139,6 @@ def identity(module: nn.Module, node: StepNode, numerics: Mapping[str, Any]) -> 
 
 def _packages(name: str) -> tuple[str, ...]:
     return tuple(catalog().get("model", name).options.get("requires", ()))
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "none"
 
 
 def _models_in(spec: Any) -> Iterator[str]:

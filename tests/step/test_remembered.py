@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from kdrun.grammar.nodes import Ref
 from kdrun.step.remembered import TRIALS, Lasting, Remembered
-from kdrun.step.supply import Supply
 
 ROWS = Lasting(count=8, bound=10, batch=4, limit=1e6)
 
@@ -97,20 +96,6 @@ def taught(session, *overrides: str):
     ready = session("kd", "epochs=8", "teacher_epochs=1", "data.limit=256", *overrides)
     ready.run()
     return ready.executor.value(Ref("fit_student")).state
-
-
-@pytest.fixture
-def asked(monkeypatch) -> list[int]:
-    """Batches that frozen models were asked about, kept or not."""
-    seen: list[int] = []
-    asked_ = Supply.asked
-
-    def counted(self, *given, **options):
-        ask = asked_(self, *given, **options)
-        return lambda *inputs: seen.append(len(inputs[0])) or ask(*inputs)
-
-    monkeypatch.setattr(Supply, "asked", counted)
-    return seen
 
 
 def test_remembering_changes_no_byte(session, tmp_path, asked) -> None:

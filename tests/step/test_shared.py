@@ -12,7 +12,6 @@ from kdrun.models.taps import place_of
 from kdrun.runtime.answers import Shelf
 from kdrun.step.remembered import TRIALS
 from kdrun.step.shared import Shared, identity
-from kdrun.step.supply import Supply
 
 AUGMENTED = "+data.augment=[{transform: random_crop, padding: 1}]"
 BATCHES = [torch.randn(4, 3) for _ in range(8)]
@@ -139,20 +138,6 @@ def test_a_call_is_named_by_weights_settings_and_numerics() -> None:
     ]
     assert len({plain, *different}) == 4
     assert plain == identity(one, call(taps={"f": "feature"}), {"threads": 1})  # they are kept apart
-
-
-@pytest.fixture
-def asked(monkeypatch) -> list[int]:
-    """Rows that frozen models were asked about and whose answers may be shared."""
-    seen: list[int] = []
-    asked_ = Supply.asked
-
-    def counted(self, *given, **options):
-        ask = asked_(self, *given, **options)
-        return lambda *inputs: seen.append(len(inputs[0])) or ask(*inputs)
-
-    monkeypatch.setattr(Supply, "asked", counted)
-    return seen
 
 
 def taught(session, *changes: str) -> dict[str, Tensor]:
