@@ -142,7 +142,9 @@ def test_a_search_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(kdrun, 
     out, err = again.communicate()
     assert again.returncode == 0, err
     assert len(rows(out)) == 4
-    assert len({path.parent.name for path in tmp_path.glob("runs/*/*/result.json")} - begun) == 4 - len(begun)
+    added = {path.parent.name for path in tmp_path.glob("runs/*/*/result.json")} - begun
+    untold = len(added) - (4 - len(begun))
+    assert untold in (0, 1), "only a trial that ended as the search was killed, before its study knew, runs twice"
     whole = kdrun(*SEARCH, *CURVE, RATE, *words, f"store={tmp_path / 'other'}")
     assert rows(whole.out) == rows(out)
 
