@@ -13,6 +13,8 @@ from kdrun.metrics.classification import mean_absolute_error as mean_absolute_er
 from kdrun.metrics.classification import nll as nll
 from kdrun.metrics.classification import root_mean_squared_error as root_mean_squared_error
 from kdrun.metrics.classification import torchmetrics as torchmetrics
+from kdrun.metrics.clusters import discovery_accuracy as discovery_accuracy
+from kdrun.metrics.clusters import hungarian_accuracy as hungarian_accuracy
 from kdrun.metrics.comparison import accuracy_gain as accuracy_gain
 from kdrun.metrics.comparison import flip_transfer as flip_transfer
 from kdrun.metrics.comparison import group_weights as group_weights

@@ -79,7 +79,7 @@ class BottleneckClassifier(nn.Module):
     ) -> None:
         super().__init__()
         sizes = {"in_channels": in_channels, "in_features": in_features, "image_size": image_size}
-        self.backbone, features, inner = _body(backbone, sizes)
+        self.backbone, features, inner = headless(backbone, sizes)
         normal = [nn.BatchNorm1d(width)] if batch_norm else []
         self.bottleneck = nn.Sequential(nn.Linear(features, width), *normal)
         self.head = (WeightNormLinear if weight_norm else nn.Linear)(width, int(num_classes))
@@ -136,7 +136,7 @@ class MultiHeadClassifier(nn.Module):
     ) -> None:
         super().__init__()
         sizes = {"in_channels": in_channels, "in_features": in_features, "image_size": image_size}
-        self.backbone, features, inner = _body(backbone, sizes)
+        self.backbone, features, inner = headless(backbone, sizes)
         self.head = head_of_tasks(features, int(num_classes), None if shared_head else tasks)
         self.tap_points = {"feature": "head:input", "head": "head", **inner}
 
@@ -198,7 +198,7 @@ class CosineClassifier(nn.Module):
     ) -> None:
         super().__init__()
         sizes = {"in_channels": in_channels, "in_features": in_features, "image_size": image_size}
-        self.backbone, features, inner = _body(backbone, sizes)
+        self.backbone, features, inner = headless(backbone, sizes)
         self.projection = nn.Linear(features, width)
         self.head = CosineHead(width, int(num_classes), scale=scale, fixed=fixed_head)
         self.tap_points = {"feature": "head:input", "head": "head", **inner}
@@ -208,7 +208,7 @@ class CosineClassifier(nn.Module):
         return self.head(self.projection(torch.flatten(self.backbone(image), 1)))
 
 
-def _body(content: dict[str, Any], sizes: dict[str, Any]) -> tuple[nn.Module, int, dict[str, str]]:
+def headless(content: dict[str, Any], sizes: dict[str, Any]) -> tuple[nn.Module, int, dict[str, str]]:
     """A backbone without its head, how many features it gives, and its taps as those of the attribute ``backbone``.
 
     Heads come off: with ImageNet's number of classes, those of pretrained models are not replaced before.

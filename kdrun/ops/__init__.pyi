@@ -26,7 +26,9 @@ from kdrun.ops.classification import cross_entropy as cross_entropy
 from kdrun.ops.classification import is_correct as is_correct
 from kdrun.ops.classification import max_margin_loss as max_margin_loss
 from kdrun.ops.classification import teacher_margin as teacher_margin
+from kdrun.ops.clustering import joint_targets as joint_targets
 from kdrun.ops.clustering import one_vs_all_pseudo_label as one_vs_all_pseudo_label
+from kdrun.ops.clustering import sinkhorn_assignment as sinkhorn_assignment
 from kdrun.ops.confidence import class_adaptive_confidence_select as class_adaptive_confidence_select
 from kdrun.ops.confidence import confidence_partition as confidence_partition
 from kdrun.ops.confidence import contrastive_margin as contrastive_margin
@@ -42,6 +44,7 @@ from kdrun.ops.constants import parameter_count as parameter_count
 from kdrun.ops.contrastive import info_nce as info_nce
 from kdrun.ops.contrastive import memory_contrastive_loss as memory_contrastive_loss
 from kdrun.ops.contrastive import self_supervised_relation_loss as self_supervised_relation_loss
+from kdrun.ops.contrastive import swapped_prediction as swapped_prediction
 from kdrun.ops.contrastive import view_matching_loss as view_matching_loss
 from kdrun.ops.correlations import channel_correlation_loss as channel_correlation_loss
 from kdrun.ops.correlations import direction_covariance_loss as direction_covariance_loss
@@ -62,6 +65,7 @@ from kdrun.ops.distances import mean_squared_error as mean_squared_error
 from kdrun.ops.distances import probability_mse as probability_mse
 from kdrun.ops.distances import weighted_mse as weighted_mse
 from kdrun.ops.distillation import decoupled_kd as decoupled_kd
+from kdrun.ops.distillation import gated_relation_distillation as gated_relation_distillation
 from kdrun.ops.distillation import kd_loss as kd_loss
 from kdrun.ops.distillation import logit_standardized_kd as logit_standardized_kd
 from kdrun.ops.divergences import jensen_shannon_consistency as jensen_shannon_consistency
@@ -96,6 +100,7 @@ from kdrun.ops.fusion import softmax_similarity_weights as softmax_similarity_we
 from kdrun.ops.fusion import weighted_knowledge_fusion as weighted_knowledge_fusion
 from kdrun.ops.indexing import at_position as at_position
 from kdrun.ops.indexing import columns as columns
+from kdrun.ops.indexing import entry as entry
 from kdrun.ops.indexing import gather as gather
 from kdrun.ops.indexing import gather_pairs as gather_pairs
 from kdrun.ops.indexing import gather_source as gather_source
@@ -112,6 +117,7 @@ from kdrun.ops.language import answer_accuracy as answer_accuracy
 from kdrun.ops.language import masked_tokens as masked_tokens
 from kdrun.ops.language import sequence_log_likelihood as sequence_log_likelihood
 from kdrun.ops.language import truth_ratio as truth_ratio
+from kdrun.ops.logits import joint_logits as joint_logits
 from kdrun.ops.logits import kl_matched_weight as kl_matched_weight
 from kdrun.ops.logits import kl_matched_weights as kl_matched_weights
 from kdrun.ops.logits import logit_shift as logit_shift
@@ -187,6 +193,7 @@ from kdrun.ops.shapes import concatenate as concatenate
 from kdrun.ops.shapes import flatten as flatten
 from kdrun.ops.shapes import merge_rows as merge_rows
 from kdrun.ops.shapes import reshape_rows as reshape_rows
+from kdrun.ops.shapes import rows_after as rows_after
 from kdrun.ops.shapes import split_rows as split_rows
 from kdrun.ops.shapes import stack as stack
 from kdrun.ops.shapes import unmerge_rows as unmerge_rows
@@ -227,6 +234,7 @@ from kdrun.ops.views import mix_statistics as mix_statistics
 from kdrun.ops.views import mixup as mixup
 from kdrun.ops.views import random_affine_view as random_affine_view
 from kdrun.ops.views import random_contrast_view as random_contrast_view
+from kdrun.ops.views import random_crop_view as random_crop_view
 from kdrun.ops.views import rotation_views as rotation_views
 from kdrun.ops.vocabularies import aligned_places as aligned_places
 from kdrun.ops.vocabularies import at_places as at_places

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from kdrun.ops.checks import require_rows, require_same_batch
 from kdrun.ops.indexing import indicator
 from kdrun.registry import op, shape_of
-from kdrun.types import Count, Fraction, NonNegative, Unsigned
+from kdrun.types import Count, Fraction, NonNegative, Positive, Unsigned
 
-__all__ = ["kmeans_centroids", "one_vs_all_pseudo_label"]
+__all__ = ["joint_targets", "kmeans_centroids", "one_vs_all_pseudo_label", "sinkhorn_assignment"]
 
 
 def kmeans_centroids(points: Tensor, clusters: int, *, iterations: int = 100, seed: int = 0) -> Tensor:
@@ -97,3 +97,44 @@ def _nearest_negative(unit: Tensor, chosen: Tensor, clusters: int, iterations: i
     others[chosen] = False
     centroids = kmeans_centroids(unit[others], clusters, iterations=iterations, seed=seed)
     return (unit @ F.normalize(centroids, dim=1).T).amax(1)
+
+
+@op
+def sinkhorn_assignment(scores: Tensor, *, epsilon: Positive = 0.05, iterations: Count = 3) -> Tensor:
+    """Soft clusters of all rows, as many rows in each: [rows, ..., clusters] (float32), each row sums to 1 (Caron et al., 2020).
+
+    ``exp(scores / epsilon)`` is scaled ``iterations`` times in turn, so that clusters hold equal shares of the rows and rows are
+    wholly assigned, the last being exact. ``scores`` [rows, ..., clusters], such as cosines; each entry of the axes between (heads)
+    is a clustering of its own. No gradient. With fewer rows than clusters the shares can be met only by rows in several clusters.
+
+    >>> ops.sinkhorn_assignment(torch.tensor([[0.9, 0.0], [0.8, 0.0]]))  # both like the first: the less like one gives way
+    tensor([[0.7331, 0.2669],
+            [0.2697, 0.7303]])
+    """
+    values = scores.detach().float() / epsilon
+    plan = (values - values.amax((0, -1), keepdim=True)).exp()
+    plan = plan / plan.sum((0, -1), keepdim=True)
+    for _ in range(iterations):
+        plan = plan / plan.sum(0, keepdim=True) / plan.shape[-1]
+        plan = plan / plan.sum(-1, keepdim=True) / len(plan)
+    return plan * len(plan)
+
+
+@op
+def joint_targets(labels: Tensor, assignment: Tensor, *, known: Count) -> dict[str, Tensor]:
+    """Targets over known and novel classes of labelled rows, followed by unlabelled ones (Fini et al., 2021).
+
+    ``labels`` [a] (int64) of the ``known`` classes and ``assignment`` [b, heads, novel] of unlabelled rows to novel ones. Fields:
+    ``target`` [a + b, heads, known + novel], one-hot among the known or the assignment among the novel classes, zero elsewhere, and
+    ``labelled`` [a + b] (bool). No gradient.
+
+    >>> found = ops.joint_targets(torch.tensor([1]), torch.tensor([[[0.25, 0.75]]]), known=2)
+    >>> found["target"][:, 0], found["labelled"]
+    (tensor([[0.0000, 1.0000, 0.0000, 0.0000],
+            [0.0000, 0.0000, 0.2500, 0.7500]]), tensor([ True, False]))
+    """
+    heads, novel = assignment.shape[1:]
+    told = F.pad(indicator(labels, known).to(assignment.dtype), (0, novel))[:, None].expand(-1, heads, -1)
+    found = F.pad(assignment.detach(), (known, 0))
+    rows = torch.arange(len(labels) + len(assignment), device=labels.device)
+    return {"target": torch.cat([told, found]), "labelled": rows < len(labels)}

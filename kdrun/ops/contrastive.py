@@ -16,7 +16,13 @@ from kdrun.ops.reductions import reduce_rows
 from kdrun.registry import op
 from kdrun.types import Count, Fraction, NonNegative, Positive
 
-__all__ = ["info_nce", "memory_contrastive_loss", "self_supervised_relation_loss", "view_matching_loss"]
+__all__ = [
+    "info_nce",
+    "memory_contrastive_loss",
+    "self_supervised_relation_loss",
+    "swapped_prediction",
+    "view_matching_loss",
+]
 
 
 @op
@@ -239,3 +245,21 @@ def _kept_rows(scores: Tensor, right: Tensor, share: float) -> Tensor:
     place = torch.argsort(torch.argsort(rank, stable=True), stable=True) - (~wrong).sum()
     quota = (share * wrong.sum().double()).floor()
     return ~wrong | (place < quota)
+
+
+@op
+def swapped_prediction(logits: Tensor, targets: Tensor, *, temperature: Positive = 0.1) -> Tensor:
+    """Cross-entropy of each view's targets with what every other view predicts (Caron et al., 2020): [heads].
+
+    ``logits`` [views, batch, heads, classes] and ``targets`` [targeted, batch, heads, classes] of the first views; a mean over rows,
+    and over pairs of a targeted view and another one. Raises ``ValueError`` if there is no such pair.
+
+    >>> target = torch.tensor([[[[1.0, 0.0]]], [[[1.0, 0.0]]]])
+    >>> ops.swapped_prediction(torch.zeros(2, 1, 1, 2), target)  # ln 2
+    tensor([0.6931])
+    """
+    logs = F.log_softmax(logits / temperature, dim=-1)
+    pairs = [(v, w) for v in range(len(targets)) for w in range(len(logits)) if v != w]
+    if not pairs:
+        raise ValueError("swapped prediction needs two views, one of them with targets")
+    return torch.stack([-(targets[v] * logs[w]).sum(-1).mean(0) for v, w in pairs]).mean(0)

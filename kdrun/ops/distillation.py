@@ -17,7 +17,7 @@ from kdrun.ops.indexing import indicator
 from kdrun.registry import op
 from kdrun.types import Fraction, NonNegative, Positive
 
-__all__ = ["decoupled_kd", "kd_loss", "logit_standardized_kd"]
+__all__ = ["decoupled_kd", "gated_relation_distillation", "kd_loss", "logit_standardized_kd"]
 
 
 @op
@@ -121,3 +121,39 @@ def logit_standardized_kd(
 
 def _standardize(logits: Tensor, eps: float) -> Tensor:
     return (logits - logits.mean(1, keepdim=True)) / (eps + logits.std(1, keepdim=True))
+
+
+@op
+def gated_relation_distillation(
+    student: Tensor,
+    teacher: Tensor,
+    labelled: Tensor,
+    *,
+    temperature: Positive = 0.1,
+    relation_temperature: Positive = 4.0,
+    gated: bool = True,
+) -> Tensor:
+    """What unlabelled rows of novel classes have in common with known ones, kept as a teacher sees it (Gu et al., 2023): [heads].
+
+    ``T² · w · -Σ q log p`` with q and p the softmax over known classes of the teacher's and the student's logits over T, a mean over
+    views and rows that are not ``labelled`` [batch] (bool). The gate w is the probability that the student's joint softmax over T
+    gives to known classes, divided by its mean over views, heads and these rows. It has a gradient: the student may weigh a row
+    less. With ``gated`` false it is 1.
+
+    ``student`` [views, batch, heads, known + novel] and ``teacher`` [targeted, batch, known] of the first views are cosines, which
+    are divided by ``temperature`` here; T is ``relation_temperature``.
+
+    >>> student, teacher = torch.zeros(1, 2, 1, 3), torch.tensor([[[0.0, 0.0], [9.0, 0.0]]])
+    >>> ops.gated_relation_distillation(student, teacher, torch.tensor([True, False]), relation_temperature=1.0)  # ln 2
+    tensor([0.6931])
+    """
+    softened = student[: len(teacher)] / temperature / relation_temperature
+    known = teacher.shape[-1]
+    relation = (teacher / temperature / relation_temperature).softmax(-1).unsqueeze(2)
+    rows = -(relation * F.log_softmax(softened[..., :known], dim=-1)).sum(-1)
+    free = (~labelled)[:, None].to(rows.dtype)
+    count = (len(teacher) * free.sum()).clamp_min(1)
+    if gated:
+        weight = softened.softmax(-1)[..., :known].sum(-1)
+        rows = rows * weight / ((weight * free).sum() / (count * rows.shape[-1])).clamp_min(1e-12)
+    return relation_temperature**2 * (rows * free).sum((0, 1)) / count

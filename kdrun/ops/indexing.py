@@ -9,7 +9,17 @@ from kdrun.ops.checks import require_same_batch
 from kdrun.registry import op
 from kdrun.types import Count, Unsigned
 
-__all__ = ["at_position", "columns", "gather", "gather_pairs", "gather_source", "hard_label", "indicator", "one_hot"]
+__all__ = [
+    "at_position",
+    "columns",
+    "entry",
+    "gather",
+    "gather_pairs",
+    "gather_source",
+    "hard_label",
+    "indicator",
+    "one_hot",
+]
 
 
 def indicator(labels: Tensor, classes: int) -> Tensor:
@@ -70,6 +80,16 @@ def columns(value: Tensor, *, index: list[Unsigned]) -> Tensor:
             [6, 4]])
     """
     return value[..., index]
+
+
+@op
+def entry(value: Tensor, *, index: Unsigned) -> Tensor:
+    """The entry of the first axis at ``index``: of losses [heads] a scalar.
+
+    >>> ops.entry(torch.tensor([0.5, 0.25]), index=1)
+    tensor(0.2500)
+    """
+    return value[index]
 
 
 @op

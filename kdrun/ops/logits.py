@@ -15,6 +15,7 @@ from kdrun.registry import op
 from kdrun.types import Count, Fraction, NonNegative, Positive
 
 __all__ = [
+    "joint_logits",
     "kl_matched_weight",
     "kl_matched_weights",
     "logit_shift",
@@ -235,3 +236,15 @@ def suppressed_logits(logits: Tensor, reinforced: Tensor, *, strength: NonNegati
     """
     require_same_shape(logits, reinforced, "logits and reinforced")
     return logits - strength * (reinforced - logits).clamp_min(0)
+
+
+@op
+def joint_logits(known: Tensor, novel: Tensor) -> Tensor:
+    """Logits of known classes beside those that each of several heads has for novel ones: [batch, heads, known + novel].
+
+    ``known`` [batch, known], ``novel`` [batch, heads, novel].
+
+    >>> ops.joint_logits(torch.tensor([[1.0, 2.0]]), torch.tensor([[[3.0], [4.0]]])).tolist()
+    [[[1.0, 2.0, 3.0], [1.0, 2.0, 4.0]]]
+    """
+    return torch.cat([known[:, None].expand(-1, novel.shape[1], -1), novel], dim=-1)

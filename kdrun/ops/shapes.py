@@ -8,7 +8,16 @@ from torch import Tensor
 from kdrun.registry import op
 from kdrun.types import Count, Fraction
 
-__all__ = ["concatenate", "flatten", "merge_rows", "reshape_rows", "split_rows", "stack", "unmerge_rows"]
+__all__ = [
+    "concatenate",
+    "flatten",
+    "merge_rows",
+    "reshape_rows",
+    "rows_after",
+    "split_rows",
+    "stack",
+    "unmerge_rows",
+]
 
 
 @op
@@ -46,6 +55,16 @@ def split_rows(value: Tensor, *, share: Fraction = 0.5) -> dict[str, Tensor]:
     """
     count = min(max(round(share * len(value)), 1), len(value) - 1)
     return {"first": value[:count], "second": value[count:]}
+
+
+@op
+def rows_after(value: Tensor, first: Tensor) -> Tensor:
+    """The rows of ``value`` [a + b, ...] behind as many as ``first`` [a, ...] has: [b, ...], as they were joined.
+
+    >>> ops.rows_after(torch.tensor([1, 2, 3, 4, 5]), torch.tensor([7, 7]))
+    tensor([3, 4, 5])
+    """
+    return value[len(first) :]
 
 
 @op

@@ -10,9 +10,16 @@ from torch.nn import functional as F
 
 from kdrun.ops.random_draws import beta
 from kdrun.registry import op
-from kdrun.types import Fraction, NonNegative, Positive
+from kdrun.types import Count, Fraction, NonNegative, Positive
 
-__all__ = ["mix_statistics", "mixup", "random_affine_view", "random_contrast_view", "rotation_views"]
+__all__ = [
+    "mix_statistics",
+    "mixup",
+    "random_affine_view",
+    "random_contrast_view",
+    "random_crop_view",
+    "rotation_views",
+]
 
 
 @op
@@ -60,6 +67,37 @@ def random_affine_view(
     cos, sin = angle.cos() * factor, angle.sin() * factor
     matrix = torch.stack([cos, -sin, x, sin, cos, y], 1).view(-1, 2, 3)
     grid = F.affine_grid(matrix, list(image.shape), align_corners=False)
+    return F.grid_sample(image, grid, align_corners=False)
+
+
+@op
+def random_crop_view(
+    image: Tensor,
+    *,
+    smallest: Fraction = 0.5,
+    largest: Fraction = 1.0,
+    size: Count | None = None,
+    mirrored: Fraction = 0.5,
+    generator: torch.Generator,
+) -> Tensor:
+    """A random square window of each image [batch, channels, h, w], resampled to ``size`` (the height, without it): [..., size, size].
+
+    A window has ``smallest`` to ``largest`` of the area and lies inside, each image by its own draw; a share ``mirrored`` is turned
+    left to right. Several of large and small windows are the crops of self-supervised learning (Caron et al., 2020). Differentiable
+    in the image.
+
+    >>> view = ops.random_crop_view(torch.ones(2, 3, 8, 8), size=6, generator=torch.Generator().manual_seed(0))
+    >>> view.shape
+    torch.Size([2, 3, 6, 6])
+    """
+    rows, channels, height, _ = image.shape
+    middle, half = (smallest + largest) / 2, (largest - smallest) / 2
+    side = (middle + half * _uniform(rows, image, generator)).sqrt()
+    x, y = ((1 - side) * _uniform(rows, image, generator) for _ in range(2))
+    flip = torch.where(_uniform(rows, image, generator) < 2 * mirrored - 1, -1.0, 1.0).to(image)
+    zero = torch.zeros_like(side)
+    matrix = torch.stack([side * flip, zero, x, zero, side, y], 1).view(-1, 2, 3)
+    grid = F.affine_grid(matrix, [rows, channels, size or height, size or height], align_corners=False)
     return F.grid_sample(image, grid, align_corners=False)
 
 

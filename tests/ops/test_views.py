@@ -52,3 +52,28 @@ def test_mixup_blends_images_and_targets_by_one_share_in_which_the_row_itself_le
         assert bool((own >= 0.5).all()) == leads
     still = ops.mixup(image, target, alpha=1e-3, generator=generator())
     torch.testing.assert_close(still["image"], image, atol=1e-3, rtol=0)
+
+
+def test_a_window_of_the_whole_area_is_the_image_or_its_mirror() -> None:
+    image = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    options = {"smallest": 1.0, "largest": 1.0, "generator": torch.Generator().manual_seed(0)}
+    assert torch.allclose(ops.random_crop_view(image, mirrored=0.0, **options), image, atol=1e-5)
+    assert torch.allclose(ops.random_crop_view(image, mirrored=1.0, **options), image.flip(3), atol=1e-5)
+    half = ops.random_crop_view(image, mirrored=0.5, **options)
+    same = (half - image).abs().flatten(1).amax(1) < 1e-4
+    assert 16 < int(same.sum()) < 48
+    assert torch.allclose(half[~same], image[~same].flip(3), atol=1e-4)
+
+
+def test_small_windows_lie_inside_and_keep_their_share() -> None:
+    """On a ramp from 0 to 1 across the image, a window's spread is its side."""
+    ramp = ((torch.arange(32) + 0.5) / 32).expand(500, 1, 32, 32)
+    generator = torch.Generator().manual_seed(0)
+    view = ops.random_crop_view(ramp, smallest=0.25, largest=0.36, size=16, mirrored=0.0, generator=generator)
+    first, last = view[:, 0, 0, 0], view[:, 0, 0, -1]
+    side = (last - first) * 16 / 15
+    assert view.min() > 0.01
+    assert view.max() < 0.99
+    assert 0.5 - 1e-3 < side.min() < 0.51
+    assert 0.59 < side.max() < 0.6 + 1e-3
+    assert view.shape == (500, 1, 16, 16)
