@@ -13,22 +13,24 @@ __all__ = ["discovery_accuracy", "hungarian_accuracy"]
 
 
 @metric
-def hungarian_accuracy(clusters: Tensor, label: Tensor, *losses: Tensor) -> float:
+def hungarian_accuracy(clusters: Tensor, label: Tensor, losses: Tensor | None = None) -> float:
     """Share of rows in the cluster of their class, under the best one-to-one matching (Kuhn, 1955); from 0 to 1.
 
-    ``clusters`` [rows], or [rows, heads] of several clusterings, of which the mean counts, or with ``losses``, one tensor a head, the
-    one with the lowest mean; ``label`` [rows]; both int64. A row of a negative cluster is in none, and wrong. NaN without rows.
+    ``clusters`` [rows], or [rows, heads] of several clusterings, of which the mean counts, or with ``losses`` [heads, ...] the one
+    whose are the lowest on average; ``label`` [rows]; both int64. A row of a negative cluster is in none, and wrong. NaN without rows.
 
     >>> clusters = torch.tensor([5, 5, 5, 2, 2, -1])
     >>> metrics.hungarian_accuracy(clusters, torch.tensor([0, 0, 1, 1, 1, 1]))  # 5 is 0, 2 is 1
     0.6666666666666666
     """
-    heads = _heads(clusters, list(losses))
+    heads = _heads(clusters, losses)
     return sum(_matched(head, label) for head in heads) / len(heads)
 
 
 @metric
-def discovery_accuracy(answers: Tensor, label: Tensor, *losses: Tensor, known: Count) -> dict[str, float]:
+def discovery_accuracy(
+    answers: Tensor, label: Tensor, losses: Tensor | None = None, *, known: Count
+) -> dict[str, float]:
     """Accuracy where nobody says which rows are of ``known`` classes: these as they are named, novel ones under the best matching.
 
     ``answers`` [rows], or [rows, heads] with ``losses`` as for ``hungarian_accuracy``, and ``label`` [rows] (int64); the first
@@ -37,7 +39,7 @@ def discovery_accuracy(answers: Tensor, label: Tensor, *losses: Tensor, known: C
     >>> metrics.discovery_accuracy(torch.tensor([0, 3, 3, 2, 1]), torch.tensor([0, 1, 2, 3, 3]), known=2)
     {'known': 0.5, 'novel': 0.6666666666666666, 'all': 0.6}
     """
-    heads = _heads(answers, list(losses))
+    heads = _heads(answers, losses)
     old = label < known
     told = sum((head[old] == label[old]).double().mean().item() for head in heads) / len(heads)
     found = sum(_matched(head[~old] - known, label[~old]) for head in heads) / len(heads)
@@ -45,10 +47,10 @@ def discovery_accuracy(answers: Tensor, label: Tensor, *losses: Tensor, known: C
     return {"known": told, "novel": found, "all": share * told + (1 - share) * found}
 
 
-def _heads(clusters: Tensor, losses: list[Tensor]) -> list[Tensor]:
+def _heads(clusters: Tensor, losses: Tensor | None) -> list[Tensor]:
     """The clusterings [rows] that count."""
     heads = [clusters] if clusters.dim() == 1 else list(clusters.unbind(1))
-    return [heads[int(torch.stack([loss.double().mean() for loss in losses]).argmin())]] if losses else heads
+    return heads if losses is None else [heads[int(losses.flatten(1).mean(1).argmin())]]
 
 
 def _matched(clusters: Tensor, label: Tensor) -> float:

@@ -25,7 +25,7 @@ def test_no_other_matching_is_better(clusters: int) -> None:
     found = torch.randint(clusters, (60,), generator=generator(1))
     size = max(clusters, 4)
     best = max(
-        sum(((found == c) & (LABEL == order[c])).sum().item() for c in range(clusters))
+        sum(((found == c) & (order[c] == LABEL)).sum().item() for c in range(clusters))
         for order in itertools.permutations(range(size))
     )
     assert hungarian_accuracy(found, LABEL) == pytest.approx(best / 60)
@@ -41,9 +41,9 @@ def test_several_heads_count_on_average_or_the_one_of_the_lowest_loss() -> None:
     heads = torch.stack([LABEL, torch.zeros(60, dtype=torch.int64)], dim=1)
     worst = hungarian_accuracy(heads[:, 1], LABEL)
     assert hungarian_accuracy(heads, LABEL) == pytest.approx((1 + worst) / 2)
-    low, high = torch.tensor([5.0, 0.5]), torch.tensor([3.0, 3.0])
-    assert hungarian_accuracy(heads, LABEL, low, high) == 1.0
-    assert hungarian_accuracy(heads, LABEL, high, low) == worst
+    losses = torch.tensor([[5.0, 0.5], [3.0, 3.0]])
+    assert hungarian_accuracy(heads, LABEL, losses) == 1.0
+    assert hungarian_accuracy(heads, LABEL, losses.flip(0)) == worst
 
 
 def test_known_classes_keep_their_names_and_take_no_part_in_the_matching() -> None:

@@ -98,7 +98,9 @@ def test_what_all_novel_logits_have_in_common_does_not_weigh_rows() -> None:
     student = torch.cat([STUDENT[..., :4].log_softmax(-1), torch.zeros(3, 5, 2, 2, dtype=torch.float64)], -1)
     options = {"temperature": 1.0, "relation_temperature": 1.0}
     gated = ops.gated_relation_distillation(student, TEACHER, LABELLED, **options)
-    torch.testing.assert_close(gated, ops.gated_relation_distillation(student, TEACHER, LABELLED, gated=False, **options))
+    torch.testing.assert_close(
+        gated, ops.gated_relation_distillation(student, TEACHER, LABELLED, gated=False, **options)
+    )
 
 
 def test_a_student_like_the_teacher_reaches_its_entropy() -> None:
