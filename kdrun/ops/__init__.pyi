@@ -21,6 +21,9 @@ from kdrun.ops.banks import zero_rows as zero_rows
 from kdrun.ops.class_covariances import feature_disentanglement as feature_disentanglement
 from kdrun.ops.class_covariances import implicit_feature_augmentation as implicit_feature_augmentation
 from kdrun.ops.class_covariances import running_class_covariance as running_class_covariance
+from kdrun.ops.class_votes import distance_to_class_median as distance_to_class_median
+from kdrun.ops.class_votes import label_counts as label_counts
+from kdrun.ops.class_votes import nearest_prototype_count as nearest_prototype_count
 from kdrun.ops.classification import classifier_gradient as classifier_gradient
 from kdrun.ops.classification import cross_entropy as cross_entropy
 from kdrun.ops.classification import is_correct as is_correct

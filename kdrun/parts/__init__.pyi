@@ -48,6 +48,9 @@ from kdrun.parts.proxies import naswot as naswot
 from kdrun.parts.proxies import parameter_total as parameter_total
 from kdrun.parts.proxies import snip as snip
 from kdrun.parts.proxies import synflow as synflow
+from kdrun.parts.pruning import middle_of_classes as middle_of_classes
+from kdrun.parts.pruning import per_sample_gradient_norm as per_sample_gradient_norm
+from kdrun.parts.pruning import top_classes as top_classes
 from kdrun.parts.queries import adding_k_centers as adding_k_centers
 from kdrun.parts.queries import adding_top_k as adding_top_k
 from kdrun.parts.queries import rows_outside as rows_outside
