@@ -26,6 +26,7 @@ __all__ = [
     "adapter_attention",
     "adapter_sites",
     "bottleneck_adapters",
+    "frozen_base",
     "scaled_adapters",
 ]
 
@@ -147,7 +148,7 @@ def _width_of(block: nn.Module, path: str) -> int:
     return int(layers[-1].weight.shape[1 if is_transposed_linear(layers[-1]) else 0])
 
 
-def _base(spec: dict[str, Any], trainable: list[str] | None) -> nn.Module:
+def frozen_base(spec: dict[str, Any], trainable: list[str] | None) -> nn.Module:
     """A frozen model of a complete specification, but for the modules ``trainable``."""
     part = catalog().get("model", spec["model"])
     module: nn.Module = part.load()(**{k: v for k, v in spec.items() if k not in ("model", "weights")})
@@ -187,7 +188,7 @@ def bottleneck_adapters(
     >>> [(name, tuple(p.shape)) for name, p in network.named_parameters() if p.requires_grad][:2]
     [('adapters.blocks/0.bottlenecks.down', (1, 4, 48)), ('adapters.blocks/0.bottlenecks.up', (1, 48, 4))]
     """
-    module = _base(base, trainable)
+    module = frozen_base(base, trainable)
     blocks = _sites(module, modules)
     return _attach(module, {p: AdapterSite(Bottlenecks(1, _width_of(b, p), width)) for p, b in blocks.items()})
 
@@ -219,7 +220,7 @@ def scaled_adapters(
     >>> [(name, tuple(p.shape)) for name, p in network.named_parameters() if p.requires_grad]
     [('adapters.blocks/0.combine.scale', (5, 1))]
     """
-    module = _base(base, trainable)
+    module = frozen_base(base, trainable)
     widths = {path: _width_of(block, path) for path, block in _sites(module, modules).items()}
     if shared and granularity == "vector" and len({*widths.values()}) > 1:
         raise InputError("blocks of different widths share no vectors of coefficients")
@@ -255,7 +256,7 @@ def adapter_attention(
     >>> sum(p.numel() for p in network.parameters() if p.requires_grad) == 2 * (3 * 48 * 48 + 2 * 48)
     True
     """
-    module = _base(base, trainable)
+    module = frozen_base(base, trainable)
     sites, values = {}, []
     for path, block in _sites(module, modules).items():
         features = _width_of(block, path)

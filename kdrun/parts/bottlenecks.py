@@ -14,7 +14,14 @@ from kdrun.models.building import build
 from kdrun.registry import initialize
 from kdrun.types import Count, Fraction, NonNegative
 
-__all__ = ["adapter_attention", "averaged_adapters", "bottleneck_adapters", "scaled_adapters"]
+__all__ = [
+    "adapter_attention",
+    "averaged_adapters",
+    "bottleneck_adapters",
+    "generator_on",
+    "scaled_adapters",
+    "wrapped",
+]
 
 
 @initialize
@@ -33,9 +40,9 @@ def bottleneck_adapters(
     such as its ``head``. Raises ``InputError`` if a name fits no module, or the model names no blocks.
     """
     own = {"modules": modules, "width": width, "trainable": trainable}
-    adapted = _wrapped("bottleneck_adapters", model, own)
+    adapted = wrapped("bottleneck_adapters", model, own)
     for site in adapter_sites(adapted).values():
-        site.bottlenecks.draw(_on(generator, site.bottlenecks.down))
+        site.bottlenecks.draw(generator_on(generator, site.bottlenecks.down))
     return adapted
 
 
@@ -69,7 +76,7 @@ def scaled_adapters(
             drawn.append(site.combine.scale)
     with torch.no_grad():
         for scale in drawn:
-            scale.normal_(start / len(sources), spread, generator=_on(generator, scale))
+            scale.normal_(start / len(sources), spread, generator=generator_on(generator, scale))
     return adapted
 
 
@@ -86,7 +93,7 @@ def adapter_attention(
     with torch.no_grad():
         for site in adapter_sites(adapted).values():
             for layer in (site.combine.query, site.combine.key):  # type: ignore[union-attr]
-                layer.weight.normal_(0.0, 0.02, generator=_on(generator, layer.weight))  # type: ignore[operator,union-attr,arg-type]
+                layer.weight.normal_(0.0, 0.02, generator=generator_on(generator, layer.weight))  # type: ignore[operator,union-attr,arg-type]
                 layer.bias.zero_()  # type: ignore[operator,union-attr]
     return adapted
 
@@ -106,13 +113,13 @@ def averaged_adapters(model: Module, sources: list[Module], *, trainable: list[s
     return soup
 
 
-def _wrapped(kind: str, model: Module, own: dict[str, Any]) -> Module:
+def wrapped(kind: str, model: Module, own: dict[str, Any]) -> Module:
     """A model of this kind around the weights of ``model``."""
     base = {k: False if k == "pretrained" else v for k, v in dict(model.kdrun_spec).items() if k != "weights"}  # type: ignore[arg-type]
-    wrapped = build({"model": kind, "base": base, **own})
+    built = build({"model": kind, "base": base, **own})
     given = model.state_dict()
-    wrapped.load_state_dict({k: given.get(k, v) for k, v in wrapped.state_dict().items()})
-    return wrapped
+    built.load_state_dict({k: given.get(k, v) for k, v in built.state_dict().items()})
+    return built
 
 
 def _gathered(kind: str, model: Module, sources: list[Module], own: dict[str, Any]) -> Module:
@@ -120,13 +127,13 @@ def _gathered(kind: str, model: Module, sources: list[Module], own: dict[str, An
     held = [_held(source, model) for source in sources]
     spec: dict[str, Any] = dict(sources[0].kdrun_spec)  # type: ignore[arg-type]
     own = {"count": len(sources), "modules": spec["modules"], "width": spec["width"], **own}
-    wrapped = _wrapped(kind, model, own)
+    gathered = wrapped(kind, model, own)
     with torch.no_grad():
-        for path, site in adapter_sites(wrapped).items():
+        for path, site in adapter_sites(gathered).items():
             for name, value in site.bottlenecks.named_parameters():
                 rows = torch.cat([sites[path].bottlenecks.get_parameter(name) for sites in held])
                 value.copy_(rows if len(value) == len(rows) else rows.mean(0, keepdim=True))
-    return wrapped
+    return gathered
 
 
 def _held(source: Module, model: Module) -> dict[str, AdapterSite]:
@@ -143,7 +150,7 @@ def _held(source: Module, model: Module) -> dict[str, AdapterSite]:
     return adapter_sites(source)
 
 
-def _on(generator: torch.Generator, value: Tensor) -> torch.Generator:
+def generator_on(generator: torch.Generator, value: Tensor) -> torch.Generator:
     """The generator itself, or one of its numbers' on the tensor's device."""
     if generator.device.type == value.device.type:
         return generator
