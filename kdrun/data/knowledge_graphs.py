@@ -12,14 +12,16 @@ from torch import Tensor
 
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
 from kdrun.data.fingerprints import fingerprint_of
+from kdrun.data.graph_files import class_numbers, query_answers
+from kdrun.data.inductive_splits import inductive_entity_split
 from kdrun.data.text_reading import read_lines
 from kdrun.data.tokenizers import pretrained_tokenizer
 from kdrun.data.tokenizers import tokenizer as characters
 from kdrun.errors import DataError, InputError
 from kdrun.registry import data
-from kdrun.types import Count, PathToRead, PretrainedName
+from kdrun.types import Count, Fraction, PathToRead, PretrainedName, Unsigned
 
-__all__ = ["KnowledgeGraph", "Triples", "graph_info", "graph_splits", "token_rows"]
+__all__ = ["KnowledgeGraph", "Triples", "entity_splits", "graph_info", "graph_splits", "query_rows", "token_rows"]
 
 ENDS = ("head", "relation", "tail")
 SPLITS = ("train", "valid", "test")
@@ -80,9 +82,24 @@ def graph_splits(graph: Triples, info: dict[str, DataInfo], tokenizer: str) -> d
     return {**splits, "entities": MemoryDataset(columns, info["entities"])}
 
 
+def entity_splits(members: dict[str, Tensor], labels: Tensor, info: dict[str, DataInfo]) -> dict[str, MemoryDataset]:
+    """The entities of each split that have a label (0 or more), as ``entities_train`` and so on: columns ``entity`` and ``label``."""
+    found = {}
+    for split, entities in members.items():
+        told = entities[labels[entities] >= 0]
+        found[f"entities_{split}"] = MemoryDataset({"entity": told, "label": labels[told]}, info[f"entities_{split}"])
+    return found
+
+
+def query_rows(texts: Sequence[str], relevant: Tensor, info: DataInfo, tokenizer: str) -> MemoryDataset:
+    """Questions as rows ``tokens``, with the entities that answer each, ``relevant`` [queries, entities]."""
+    length = info.columns["tokens"].shape[0]
+    return MemoryDataset({"tokens": token_rows(texts, tokenizer, length), "relevant": relevant}, info)
+
+
 @data(
     name="knowledge_graph",
-    fields=("train", "valid", "test", "entities"),
+    fields=("train", "valid", "test", "entities", "entities_train", "entities_valid", "entities_test", "queries"),
     fingerprint=True,
     extra="kg",
     requires=("pykeen",),
@@ -96,6 +113,12 @@ class KnowledgeGraph:
     its name. ``tokenizer`` is ``characters`` or that of an encoder (``minilm``, a folder, a hub entry), ``max_tokens``
     the length of a row of ``tokens`` (int64). ``entities`` and ``relations`` are their numbers, needed only to plan a
     run without the data.
+
+    Where ``new_entities`` is above 0, triples are split anew, so that this share of the entities is new in ``test`` and as many in ``valid``
+    (``inductive_entity_split``, by ``split_seed``). ``entities_train``, ``entities_valid`` and ``entities_test`` are then those with a line
+    ``entity<TAB>class`` in the file ``classes``: columns ``entity`` and ``label`` of ``kinds`` classes. ``queries`` is a file of lines
+    ``{"text": ..., "relevant": [entity, ...]}``: columns ``tokens`` and ``relevant`` [entities] (float32); ``query_count`` is their number, needed
+    only to plan.
 
     Raises ``DataError`` if a file is missing or the graph has other numbers.
 
@@ -115,6 +138,14 @@ class KnowledgeGraph:
         max_tokens: Count = 32,
         entities: Count | None = None,
         relations: Count | None = None,
+        new_entities: Fraction = 0.0,
+        least_neighbours: Unsigned = 2,
+        least_edges: Unsigned = 100,
+        split_seed: Unsigned = 0,
+        classes: PathToRead | None = None,
+        kinds: Count | None = None,
+        queries: PathToRead | None = None,
+        query_count: Count | None = None,
     ) -> None:
         if (name if source == "pykeen" else root) is None:
             wanted = "data.name=NAME" if source == "pykeen" else "data.root=FOLDER"
@@ -122,15 +153,31 @@ class KnowledgeGraph:
         self.source, self.name, self.tokenizer, self.max_tokens = source, name or "", tokenizer, max_tokens
         self.root = Path(root).expanduser() if root else None
         self.texts = Path(texts).expanduser() if texts else None
-        self.entities, self.relations = entities, relations
+        self.entities, self.relations, self.kinds, self.split_seed = entities, relations, kinds, split_seed
+        self.query_count, self.new_entities, self.least = query_count, new_entities, (least_neighbours, least_edges)
+        self.classes, self.queries = (Path(p).expanduser() if p else None for p in (classes, queries))
 
     def info(self) -> dict[str, DataInfo]:
-        return graph_info(self.entities, self.relations, self.max_tokens)
+        return self._info(self.entities, self.relations)
+
+    def _info(self, entities: int | None, relations: int | None) -> dict[str, DataInfo]:
+        found = graph_info(entities, relations, self.max_tokens)
+        one, extra = Column((), torch.int64), found["train"].extra
+        if self.new_entities:
+            rows = DataInfo({"entity": one, "label": one}, self.kinds, extra=extra)
+            found |= {f"entities_{split}": rows for split in SPLITS}
+        if self.queries is not None:
+            tokens = Column((self.max_tokens,), torch.int64)
+            found["queries"] = DataInfo(
+                {"tokens": tokens, "relevant": Column((entities or 1,))}, None, self.query_count, extra=extra
+            )
+        return found
 
     def fingerprint(self) -> str:
         """The names, sizes and times of change of the files read; PyKEEN's own data sets do not change."""
         files = [self.root / f"{split}.txt" for split in SPLITS] if self.root else []
-        return fingerprint_of([*files, *([self.texts] if self.texts else [])], self.root or Path())
+        beside = [path for path in (self.texts, self.classes, self.queries) if path]
+        return fingerprint_of([*files, *beside], self.root or Path())
 
     def load(self) -> dict[str, MemoryDataset]:
         triples, entities, relations = self._from_pykeen() if self.source == "pykeen" else self._from_folder()
@@ -138,9 +185,21 @@ class KnowledgeGraph:
             expected = getattr(self, what)
             if expected is not None and expected != len(names):
                 raise DataError(f"the graph has {len(names)} {what}, expected {expected}", key=f"data.{what}")
+        info, at = self._info(len(entities), len(relations)), {name: i for i, name in enumerate(entities)}
+        found: dict[str, MemoryDataset] = {}
+        if self.new_entities:
+            share, (neighbours, edges) = self.new_entities, self.least
+            least = {"least_neighbours": neighbours, "least_edges": edges}
+            generator = torch.Generator().manual_seed(self.split_seed)
+            every = torch.cat([triples[split] for split in SPLITS])
+            triples, members = inductive_entity_split(
+                every, len(entities), test=share, valid=share, generator=generator, **least
+            )
+            found = entity_splits(members, class_numbers(self.classes, at), info)
+        if self.queries is not None:
+            found["queries"] = query_rows(*query_answers(self.queries, at), info["queries"], self.tokenizer)
         graph = Triples(triples, self._texts(entities), relations)
-        info = graph_info(len(entities), len(relations), self.max_tokens)
-        return graph_splits(graph, info, self.tokenizer)
+        return {**graph_splits(graph, info, self.tokenizer), **found}
 
     def _from_pykeen(self) -> tuple[dict[str, Tensor], list[str], list[str]]:
         try:

@@ -74,3 +74,28 @@ def test_real_graphs_come_with_pykeen_and_others_say_what_is_missing(monkeypatch
     monkeypatch.setattr(datasets, "get_dataset", offline)
     with pytest.raises(DataError, match=r"cannot fetch 'wn18rr' \(ConnectionError\).*put the file .* into .*wn18rr"):
         KnowledgeGraph(name="wn18rr").load()
+
+
+def test_a_graph_of_files_is_split_by_entity_with_classes_and_questions(tmp_path) -> None:
+    names = [f"e{i:02}" for i in range(30)]
+    lines = [f"{names[i]}\tnear\t{names[(i + step) % 30]}" for i in range(30) for step in (1, 2, 3, 5)]
+    for split, part in (("train", lines[:100]), ("valid", lines[100:110]), ("test", lines[110:])):
+        (tmp_path / f"{split}.txt").write_text("\n".join(part))
+    (tmp_path / "classes.txt").write_text(
+        "\n".join(f"{name}\t{'odd' if i % 2 else 'even'}" for i, name in enumerate(names))
+    )
+    (tmp_path / "asked.jsonl").write_text('{"text": "which are first?", "relevant": ["e00", "e01", "far"]}\n')
+    beside = {"classes": tmp_path / "classes.txt", "queries": tmp_path / "asked.jsonl"}
+    options = {"source": "folder", "root": tmp_path, "tokenizer": "characters", "max_tokens": 8, "least_edges": 1}
+    graph = KnowledgeGraph(**options, new_entities=0.1, kinds=2, **beside)
+    found = graph.load()
+    assert set(found) == set(graph.info())
+    new = found["entities_test"].rows()
+    assert (new["label"] == new["entity"] % 2).all()
+    assert len(new["entity"]) == 3
+    old = torch.cat([found["train"].rows()[end] for end in ("head", "tail")])
+    assert not torch.isin(new["entity"], old).any()
+    assert found["queries"].rows()["relevant"].nonzero()[:, 1].tolist() == [0, 1]
+    (tmp_path / "asked.jsonl").write_text('{"text": "?"}\n')
+    with pytest.raises(DataError, match="line 1"):
+        graph.load()
