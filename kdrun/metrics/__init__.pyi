@@ -39,6 +39,7 @@ from kdrun.metrics.multi_label import mean_average_precision as mean_average_pre
 from kdrun.metrics.multi_label import multi_label_f1 as multi_label_f1
 from kdrun.metrics.multi_label import subset_accuracy as subset_accuracy
 from kdrun.metrics.open_set import h_score as h_score
+from kdrun.metrics.ranks import ndcg as ndcg
 from kdrun.metrics.ranks import ranking as ranking
 from kdrun.metrics.regression import r_squared as r_squared
 from kdrun.metrics.selection import element as element

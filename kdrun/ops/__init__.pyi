@@ -112,6 +112,7 @@ from kdrun.ops.indexing import one_hot as one_hot
 from kdrun.ops.kept_answers import top_k_kl_divergence as top_k_kl_divergence
 from kdrun.ops.knowledge_graphs import bernoulli_negatives as bernoulli_negatives
 from kdrun.ops.knowledge_graphs import cluster_negatives as cluster_negatives
+from kdrun.ops.knowledge_graphs import inbatch_negatives as inbatch_negatives
 from kdrun.ops.knowledge_graphs import known_answers as known_answers
 from kdrun.ops.knowledge_graphs import known_triples as known_triples
 from kdrun.ops.knowledge_graphs import triple_score as triple_score
@@ -176,6 +177,7 @@ from kdrun.ops.relations import pairwise_probability_transfer as pairwise_probab
 from kdrun.ops.relations import relational_angle_loss as relational_angle_loss
 from kdrun.ops.relations import relational_distance_loss as relational_distance_loss
 from kdrun.ops.relations import similarity_preserving_loss as similarity_preserving_loss
+from kdrun.ops.retrieval import bm25_scores as bm25_scores
 from kdrun.ops.routing import exclude_expert as exclude_expert
 from kdrun.ops.routing import load_balance_loss as load_balance_loss
 from kdrun.ops.routing import router_z_loss as router_z_loss

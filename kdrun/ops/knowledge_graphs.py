@@ -20,6 +20,7 @@ __all__ = [
     "UNIT",
     "bernoulli_negatives",
     "cluster_negatives",
+    "inbatch_negatives",
     "known_answers",
     "known_triples",
     "triple_keys",
@@ -246,3 +247,32 @@ def cluster_negatives(
     near = candidates["members"][torch.searchsorted(candidates["cumulative"], wanted, right=True)]
     drawn = torch.where(_random(shape, head, generator) < share, near, far)
     return _corrupted(head, relation, tail, known, at_head, drawn)
+
+
+@op
+def inbatch_negatives(relation: Tensor, *, count: Count = 1, generator: torch.Generator) -> dict[str, Tensor]:
+    """``count`` negatives a triple whose ends stand in the batch already, as rows of all its ends (Daza et al., 2021).
+
+    Of ``relation`` [batch] (int64) the length is read, and each is handed on. The ends of a batch are 2 · batch rows, head and tail of
+    triple b at 2b and 2b + 1 (``merge_rows`` of them stacked). Head or tail, by a fair coin for each negative, is replaced by any row of
+    another triple, all alike. Fields ``head`` and ``tail`` (rows), ``relation`` (int64) and ``keep`` (bool, true: what happens to be a fact
+    is not looked for), each [batch, count]. Raises ``InputError`` for a batch of one triple.
+
+    >>> drawn = ops.inbatch_negatives(torch.tensor([4, 5]), count=3, generator=torch.Generator().manual_seed(0))
+    >>> at_head = drawn["tail"] == torch.tensor([[1], [3]])  # the tail is the triple's own, and the head one of the other triple
+    >>> sorted({*drawn["head"][0][at_head[0]].tolist(), *drawn["tail"][0][~at_head[0]].tolist()} - {2, 3})
+    []
+    """
+    batch = len(relation)
+    if batch < 2:
+        raise InputError("negatives out of the batch need a batch of two triples or more")
+    own = 2 * torch.arange(batch, device=relation.device)[:, None].expand(-1, count)
+    drawn = _whole(2 * batch - 2, (batch, count), relation, generator)
+    drawn = drawn + 2 * (drawn >= own)
+    at_head = _random((batch, count), relation, generator) < 0.5
+    return {
+        "head": torch.where(at_head, drawn, own),
+        "relation": relation[:, None].expand(-1, count),
+        "tail": torch.where(at_head, own + 1, drawn),
+        "keep": torch.ones_like(at_head),
+    }

@@ -40,6 +40,8 @@ from kdrun.parts.parameter_counts import trainable_parameters as trainable_param
 from kdrun.parts.partitions import by_class as by_class
 from kdrun.parts.partitions import label_skew as label_skew
 from kdrun.parts.partitions import random_parts as random_parts
+from kdrun.parts.probes import interpolation_weight as interpolation_weight
+from kdrun.parts.probes import logistic_probe as logistic_probe
 from kdrun.parts.projections import pca as pca
 from kdrun.parts.projections import principal_components as principal_components
 from kdrun.parts.prompts import class_prompts as class_prompts
@@ -75,6 +77,7 @@ from kdrun.parts.shown_scenes import scenes as scenes
 from kdrun.parts.shown_texts import answers as answers
 from kdrun.parts.shown_texts import written as written
 from kdrun.parts.similarity import set_pair_similarity as set_pair_similarity
+from kdrun.parts.soft_prompts import prefix_prompt as prefix_prompt
 from kdrun.parts.spans import few_shot_by_tag as few_shot_by_tag
 from kdrun.parts.spans import foreign_as_class as foreign_as_class
 from kdrun.parts.spans import privacy_spans as privacy_spans

@@ -7,10 +7,12 @@ import math
 import pytest
 import torch
 
+from kdrun.errors import InputError
 from kdrun.ops.knowledge_graphs import (
     UNIT,
     bernoulli_negatives,
     cluster_negatives,
+    inbatch_negatives,
     known_triples,
     triple_score,
     uniform_negatives,
@@ -117,3 +119,21 @@ def test_the_law_of_distance_prefers_near_ones() -> None:
     assert (found[3] / found[5]).item() == pytest.approx(ratio, rel=0.05)
     assert candidates["cumulative"][-1].item() == 7 * UNIT
     assert (candidates["cumulative"].diff() > 0).all()
+
+
+def test_negatives_of_the_batch_replace_one_end_by_a_row_of_another_triple() -> None:
+    relation = torch.arange(5)
+    drawn = inbatch_negatives(relation, count=4000, generator=generator())
+    head, tail, own = drawn["head"], drawn["tail"], 2 * torch.arange(5)[:, None]
+    at_head = tail == own + 1
+    assert ((head == own) ^ at_head).all()  # one end is kept, the other replaced
+    replaced = torch.where(at_head, head, tail)
+    assert (replaced // 2 != own // 2).all()
+    assert (drawn["relation"] == relation[:, None]).all()
+    assert drawn["keep"].all()
+    assert at_head.float().mean() == pytest.approx(0.5, abs=0.02)
+    counts = torch.bincount(replaced[2], minlength=10)  # all eight rows of others alike
+    assert (counts[[4, 5]] == 0).all()
+    assert (counts[counts > 0] / 4000 - 1 / 8).abs().max() < 0.02
+    with pytest.raises(InputError, match="two triples"):
+        inbatch_negatives(relation[:1], generator=generator())

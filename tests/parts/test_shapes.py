@@ -59,7 +59,12 @@ def generating() -> torch.nn.Module:
     return make("conditional_generator", latent=4, width=4, classes=3)
 
 
+PLACED = dataset(3, entity=torch.arange(12), label=torch.arange(12) % 3)
+RELEVANT = (torch.rand(6, 9, generator=generator()) > 0.5).float()
+
 CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
+    ("solve logistic_probe", [torch.randn(12, 4, generator=generator()), PLACED, PLACED], {}),
+    ("solve interpolation_weight", [torch.rand(6, 9, generator=generator()), RELEVANT, RELEVANT], {"folds": 2}),
     ("select of_classes", [IMAGES], {"classes": [3, 1], "renumber": True}),
     ("select of_classes", [IMAGES], {"classes": 3, "renumber": True}),
     ("select adding_top_k", [torch.rand(24), IMAGES, IMAGES.select(torch.arange(3))], {"k": 2}),
