@@ -17,6 +17,7 @@ from kdrun.data.encyclopedias import Encyclopedia as encyclopedia
 from kdrun.data.faces import CelebaIdentities as celeba_identities
 from kdrun.data.facts import FactBank as fact_bank
 from kdrun.data.fictitious_authors import Tofu as tofu
+from kdrun.data.gazetteers import Gazetteer as gazetteer
 from kdrun.data.glyph_images import Glyphs as glyphs
 from kdrun.data.handwritten_digits import Digits as digits
 from kdrun.data.image_folders import Folder as folder
@@ -76,6 +77,7 @@ __all__ = [
     "fact_bank",
     "folder",
     "gaussian_noise",
+    "gazetteer",
     "glyphs",
     "image_table",
     "imagenet",

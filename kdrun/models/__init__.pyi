@@ -54,20 +54,21 @@ from kdrun.models.map_adapters import conv_adapter as conv_adapter
 from kdrun.models.map_adapters import conv_projector as conv_projector
 from kdrun.models.map_adapters import translator as translator
 from kdrun.models.point_clouds import PointNet as pointnet
-from kdrun.models.prototypes import PrototypeClassifier as prototype_classifier
-from kdrun.models.prototypes import PrototypeHeads as prototype_heads
 from kdrun.models.sentences import SentenceEncoder as sentence_encoder
 from kdrun.models.sentences import TextTower as text_tower
 from kdrun.models.sets import SetPredictionTransformer as set_prediction_transformer
 from kdrun.models.small_transformers import CausalTransformer as causal_transformer
 from kdrun.models.small_transformers import EncoderTransformer as encoder_transformer
 from kdrun.models.small_transformers import VisionTransformer as vision_transformer
+from kdrun.models.soft_prompts import prefix_prompt as prefix_prompt
 from kdrun.models.spaces import StagedNetwork as staged_network
 from kdrun.models.supermasks import SupermaskNetwork as supermask_network
 from kdrun.models.taggers import AdapterTagger as adapter_tagger
 from kdrun.models.taggers import BottleneckAdapter as bottleneck_adapter
 from kdrun.models.taggers import RecurrentTagger as recurrent_tagger
 from kdrun.models.taggers import WindowTagger as window_tagger
+from kdrun.models.text_vectors import CnnTextEncoder as cnn_text_encoder
+from kdrun.models.text_vectors import WordBagEncoder as word_bag_encoder
 from kdrun.models.ties import untied as untied
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "cifar_resnet",
     "cifar_vgg",
     "cnn",
+    "cnn_text_encoder",
     "conditional_generator",
     "conv_adapter",
     "conv_projector",
@@ -112,8 +114,7 @@ __all__ = [
     "opaque",
     "paraphraser",
     "pointnet",
-    "prototype_classifier",
-    "prototype_heads",
+    "prefix_prompt",
     "random_features",
     "recurrent_tagger",
     "residual_denoiser",
@@ -141,4 +142,5 @@ __all__ = [
     "vision_transformer",
     "wide_resnet",
     "window_tagger",
+    "word_bag_encoder",
 ]
