@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from kdrun.errors import InputError
-from kdrun.models.soft_prompts import prefix_prompt
 from kdrun.models.small_transformers import EncoderTransformer
+from kdrun.models.soft_prompts import prefix_prompt
 from support.models import make
 
 BASE = {"model": "encoder_transformer", "vocabulary": 20, "num_classes": 3, "padding": 0}
