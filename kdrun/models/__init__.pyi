@@ -54,6 +54,8 @@ from kdrun.models.map_adapters import conv_adapter as conv_adapter
 from kdrun.models.map_adapters import conv_projector as conv_projector
 from kdrun.models.map_adapters import translator as translator
 from kdrun.models.point_clouds import PointNet as pointnet
+from kdrun.models.prototypes import PrototypeClassifier as prototype_classifier
+from kdrun.models.prototypes import PrototypeHeads as prototype_heads
 from kdrun.models.sentences import SentenceEncoder as sentence_encoder
 from kdrun.models.sentences import TextTower as text_tower
 from kdrun.models.sets import SetPredictionTransformer as set_prediction_transformer
@@ -115,6 +117,8 @@ __all__ = [
     "paraphraser",
     "pointnet",
     "prefix_prompt",
+    "prototype_classifier",
+    "prototype_heads",
     "random_features",
     "recurrent_tagger",
     "residual_denoiser",
