@@ -1,6 +1,8 @@
 # What the package shows, written by scripts/write_stubs.py.
 from kdrun.data.biographies import SyntheticBiographies as synthetic_biographies
 from kdrun.data.canaries import CanaryCorpus as canary_corpus
+from kdrun.data.captioned_images import CaptionedFolder as captioned_folder
+from kdrun.data.captioned_images import CaptionedGlyphs as captioned_glyphs
 from kdrun.data.cifar import Cifar10 as cifar10
 from kdrun.data.cifar import Cifar100 as cifar100
 from kdrun.data.conll import ConllDomains as conll_domains
@@ -63,6 +65,8 @@ __all__ = [
     "annotated_crowds",
     "bag_folder",
     "canary_corpus",
+    "captioned_folder",
+    "captioned_glyphs",
     "celeba_identities",
     "cifar10",
     "cifar100",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kdrun.config.places import refuse_links_out
+from kdrun.data.cifar_classes import FINE
 from kdrun.data.dataset import Column, DataInfo, MemoryDataset
 from kdrun.data.images import standardized
 from kdrun.errors import DataError
@@ -28,19 +29,26 @@ class _Cifar:
     train_files: tuple[str, ...]
     test_file: str
     label_bytes: int
+    names: tuple[str, ...]
     mean: list[float]
     std: list[float]
 
     def __init__(
-        self, *, root: PathToRead = "~/.cache/kdrun/data", valid: Unsigned = 0, limit: Count | None = None
+        self,
+        *,
+        root: PathToRead = "~/.cache/kdrun/data",
+        valid: Unsigned = 0,
+        limit: Count | None = None,
+        standardize: bool = True,
     ) -> None:
         self.root, self.valid, self.limit = Path(root).expanduser(), valid, limit
+        self.standardize = standardize
 
     def info(self) -> dict[str, DataInfo]:
         columns = {"image": Column((3, 32, 32)), "label": Column((), torch.int64)}
         train = min(50000 - self.valid, self.limit or 50000)
         sizes = {"train": train, "valid": self.valid, "test": 10000}
-        return {n: DataInfo(columns, self.classes, s) for n, s in sizes.items() if s}
+        return {n: DataInfo(columns, self.classes, s, self.names) for n, s in sizes.items() if s}
 
     def load(self) -> dict[str, MemoryDataset]:
         """Read and normalise; ``valid`` rows are taken off the end of the training set."""
@@ -59,7 +67,7 @@ class _Cifar:
         raw = torch.cat([self._records(name) for name in names])
         label = raw[:, self.label_bytes - 1].long()
         image = raw[:, self.label_bytes :].reshape(-1, 3, 32, 32).float().div_(255)
-        return standardized(image, self.mean, self.std), label
+        return standardized(image, self.mean, self.std) if self.standardize else image, label
 
     def _records(self, name: str) -> Tensor:
         content = self._bytes(name)
@@ -103,7 +111,7 @@ class Cifar10(_Cifar):
     """60000 colour images of 32×32 pixels in 10 classes (Krizhevsky, 2009), 50000 for training.
 
     Reads the binary version, packed or unpacked, under ``root``. Columns: ``image`` [3, 32, 32], normalised by mean and
-    deviation of the training images, ``label`` (int64). ``valid`` rows are taken off the end of the training set (0:
+    deviation of the training images (without ``standardize`` pixels in [0, 1]), ``label`` (int64). ``valid`` rows are taken off the end of the training set (0:
     there is no such split); ``limit`` keeps the first so many training rows. Raises ``DataError`` if files are missing
     or broken.
 
@@ -113,6 +121,7 @@ class Cifar10(_Cifar):
     """
 
     classes, folder, label_bytes = 10, "cifar-10-batches-bin", 1
+    names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
     train_files = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
     test_file = "test_batch.bin"
     mean, std = [0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]
@@ -123,7 +132,7 @@ class Cifar100(_Cifar):
     """60000 colour images of 32×32 pixels in 100 classes (Krizhevsky, 2009), 50000 for training; the fine labels.
 
     Reads the binary version, packed or unpacked, under ``root``. Columns: ``image`` [3, 32, 32], normalised by mean and
-    deviation of the training images, ``label`` (int64). ``valid`` rows are taken off the end of the training set (0:
+    deviation of the training images (without ``standardize`` pixels in [0, 1]), ``label`` (int64). ``valid`` rows are taken off the end of the training set (0:
     there is no such split); ``limit`` keeps the first so many training rows. Raises ``DataError`` if files are missing
     or broken.
 
@@ -132,5 +141,6 @@ class Cifar100(_Cifar):
     """
 
     classes, folder, label_bytes = 100, "cifar-100-binary", 2
+    names = FINE
     train_files, test_file = ("train.bin",), "test.bin"
     mean, std = [0.5071, 0.4867, 0.4408], [0.2675, 0.2565, 0.2761]

@@ -40,6 +40,7 @@ from kdrun.models.external import huggingface as transformers
 from kdrun.models.external import timm as timm
 from kdrun.models.external import torchvision as torchvision
 from kdrun.models.generative import ConditionalGenerator as conditional_generator
+from kdrun.models.generative import TextConditionedGenerator as text_conditioned_generator
 from kdrun.models.generative import TwoHeadDiscriminator as two_head_discriminator
 from kdrun.models.graph_embeddings import GraphEmbedding as graph_embedding
 from kdrun.models.heads import BottleneckClassifier as bottleneck_classifier
@@ -56,6 +57,7 @@ from kdrun.models.map_adapters import translator as translator
 from kdrun.models.point_clouds import PointNet as pointnet
 from kdrun.models.prototypes import PrototypeClassifier as prototype_classifier
 from kdrun.models.prototypes import PrototypeHeads as prototype_heads
+from kdrun.models.sentences import ImageTower as image_tower
 from kdrun.models.sentences import SentenceEncoder as sentence_encoder
 from kdrun.models.sentences import TextTower as text_tower
 from kdrun.models.sets import SetPredictionTransformer as set_prediction_transformer
@@ -98,6 +100,7 @@ __all__ = [
     "encoder_transformer",
     "gated_attention_mil",
     "graph_embedding",
+    "image_tower",
     "latent_perturber",
     "linear",
     "linear_classifier",
@@ -133,6 +136,7 @@ __all__ = [
     "staged_network",
     "standardized_linear",
     "supermask_network",
+    "text_conditioned_generator",
     "text_tower",
     "timm",
     "topk_expert_routing",

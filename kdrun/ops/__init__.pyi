@@ -1,6 +1,7 @@
 # What the package shows, written by scripts/write_stubs.py.
 from kdrun.ops.adversarial import gan_discriminator_loss as gan_discriminator_loss
 from kdrun.ops.adversarial import gan_generator_loss as gan_generator_loss
+from kdrun.ops.adversarial import linf_bound as linf_bound
 from kdrun.ops.arithmetic import add as add
 from kdrun.ops.arithmetic import divide as divide
 from kdrun.ops.arithmetic import interpolate as interpolate
@@ -79,6 +80,7 @@ from kdrun.ops.divergences import standard_normal_kl as standard_normal_kl
 from kdrun.ops.elementwise import affine as affine
 from kdrun.ops.elementwise import at_least as at_least
 from kdrun.ops.elementwise import capped as capped
+from kdrun.ops.elementwise import clamp as clamp
 from kdrun.ops.elementwise import equals as equals
 from kdrun.ops.elementwise import exp as exp
 from kdrun.ops.elementwise import floor_divide as floor_divide
@@ -132,6 +134,7 @@ from kdrun.ops.logits import top_k_filter as top_k_filter
 from kdrun.ops.logits import top_p_filter as top_p_filter
 from kdrun.ops.low_rank import weighted_low_rank_init as weighted_low_rank_init
 from kdrun.ops.maps import global_average_pool as global_average_pool
+from kdrun.ops.maps import modulated_maps as modulated_maps
 from kdrun.ops.maps import resize_maps as resize_maps
 from kdrun.ops.maps import tokens_from_map as tokens_from_map
 from kdrun.ops.masks import exclusive_mask as exclusive_mask
@@ -164,6 +167,7 @@ from kdrun.ops.random_draws import unit_rows as unit_rows
 from kdrun.ops.ranking import filtered_rank as filtered_rank
 from kdrun.ops.ranking import negative_sampling_loss as negative_sampling_loss
 from kdrun.ops.ranking import pairwise_ranking_loss as pairwise_ranking_loss
+from kdrun.ops.ranking import partner_rank as partner_rank
 from kdrun.ops.ranking import self_adversarial_weight as self_adversarial_weight
 from kdrun.ops.regression import empty_ridge as empty_ridge
 from kdrun.ops.regression import linear_map as linear_map

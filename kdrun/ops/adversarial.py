@@ -1,4 +1,4 @@
-"""Losses of games between networks."""
+"""Losses of games between networks, and perturbations within bounds."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdrun.registry import op
+from kdrun.types import Count, Positive
 
-__all__ = ["gan_discriminator_loss", "gan_generator_loss"]
+__all__ = ["gan_discriminator_loss", "gan_generator_loss", "linf_bound"]
 
 
 @op
@@ -47,3 +48,21 @@ def gan_generator_loss(fake: Tensor, *, mode: Literal["bce", "bce_with_logits", 
     if mode == "bce":
         return -fake.clamp_min(1e-7).log().mean()
     return -fake.mean() if mode == "hinge" else F.softplus(-fake).mean()
+
+
+@op
+def linf_bound(
+    value: Tensor, *, bound: Positive, mode: Literal["clamp", "tanh"] = "clamp", size: Count | None = None
+) -> Tensor:
+    """A perturbation whose elements are within ±``bound``, in the units of pixels (8/255 of pixels from 0 to 1): the shape of ``value``.
+
+    ``clamp`` cuts ``value`` off, without a gradient beyond the bound; ``tanh`` gives ``bound · tanh(value)``. With ``size`` the maps
+    [batch, channels, h, w] are then brought to that many pixels a side by their nearest elements: row i reads row ``⌊i·h/size⌋``.
+
+    >>> ops.linf_bound(torch.tensor([-1.0, 0.02, 1.0]), bound=0.1)
+    tensor([-0.1000,  0.0200,  0.1000])
+    >>> ops.linf_bound(torch.tensor([0.0, 100.0]), bound=0.1, mode="tanh")
+    tensor([0.0000, 0.1000])
+    """
+    bounded = value.clamp(-bound, bound) if mode == "clamp" else bound * value.tanh()
+    return bounded if size is None else F.interpolate(bounded, size=(size, size), mode="nearest")

@@ -7,7 +7,7 @@ from torch import Tensor
 from kdrun.registry import op
 from kdrun.types import Count
 
-__all__ = ["affine", "at_least", "capped", "equals", "exp", "floor_divide", "power", "subtract_clamped"]
+__all__ = ["affine", "at_least", "capped", "clamp", "equals", "exp", "floor_divide", "power", "subtract_clamped"]
 
 
 @op
@@ -48,6 +48,16 @@ def subtract_clamped(value: Tensor, *, by: float, lowest: float = 0.0) -> Tensor
     tensor([0., 1.])
     """
     return (value - by).clamp_min(lowest)
+
+
+@op
+def clamp(value: Tensor, *, lowest: float = 0.0, highest: float = 1.0) -> Tensor:
+    """Every element as ``min(max(value, lowest), highest)``; any shape. No gradient beyond the bounds.
+
+    >>> ops.clamp(torch.tensor([-0.5, 0.5, 2.0]))
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+    return value.clamp(lowest, highest)
 
 
 @op

@@ -1,4 +1,4 @@
-"""Pooling of feature maps."""
+"""Pooling and modulation of feature maps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from kdrun.registry import op
 from kdrun.types import Count
 
-__all__ = ["global_average_pool", "resize_maps", "tokens_from_map"]
+__all__ = ["global_average_pool", "modulated_maps", "resize_maps", "tokens_from_map"]
 
 
 @op
@@ -19,6 +19,23 @@ def global_average_pool(maps: Tensor) -> Tensor:
     tensor([[4., 1.]])
     """
     return maps.flatten(2).mean(2)
+
+
+@op
+def modulated_maps(maps: Tensor, gamma: Tensor, beta: Tensor, mask: Tensor | None = None) -> Tensor:
+    """``(1 + m γ) x + m β``: maps scaled and shifted channel by channel, where a mask lets it (Liao et al., 2022).
+
+    ``maps`` x [batch, channels, h, w], of no mean and unit variance where it is a conditional batch norm; ``gamma`` and ``beta``
+    [batch, channels]; ``mask`` m [batch, 1, h, w] in [0, 1], 1 everywhere without one (feature-wise modulation: Perez et al., 2018).
+
+    >>> maps, half = torch.ones(1, 1, 1, 2), torch.tensor([[[[0.0, 1.0]]]])
+    >>> ops.modulated_maps(maps, torch.tensor([[2.0]]), torch.tensor([[0.5]]), half)
+    tensor([[[[1.0000, 3.5000]]]])
+    """
+    scale, shift = gamma[:, :, None, None], beta[:, :, None, None]
+    if mask is not None:
+        scale, shift = mask * scale, mask * shift
+    return (1 + scale) * maps + shift
 
 
 @op

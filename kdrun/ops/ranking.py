@@ -11,7 +11,13 @@ from torch.nn import functional as F
 from kdrun.registry import op
 from kdrun.types import Positive
 
-__all__ = ["filtered_rank", "negative_sampling_loss", "pairwise_ranking_loss", "self_adversarial_weight"]
+__all__ = [
+    "filtered_rank",
+    "negative_sampling_loss",
+    "pairwise_ranking_loss",
+    "partner_rank",
+    "self_adversarial_weight",
+]
 
 
 def _kept_mean(values: Tensor, mask: Tensor | None, weights: Tensor | None = None) -> Tensor:
@@ -122,3 +128,19 @@ def filtered_rank(
     if ties == "min":
         return best
     return best + ((scores == own) & rival).sum(1) / 2
+
+
+@op
+def partner_rank(queries: Tensor, keys: Tensor, groups: Tensor | None = None) -> Tensor:
+    """Rank of each query's own key among all keys by cosine: [rows] (float32), from 1; equal cosines count half.
+
+    ``queries`` and ``keys`` [rows, dim], a pair a row. Of the keys whose ``groups`` [rows] (int64) is the query's, such as other copies
+    of its sentence, only its own is ranked.
+
+    >>> keys = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    >>> ops.partner_rank(2 * keys, keys), ops.partner_rank(keys.roll(1, 0), keys)
+    (tensor([1., 1., 1.]), tensor([2.5000, 3.0000, 2.0000]))
+    """
+    scores = F.normalize(queries, dim=1) @ F.normalize(keys, dim=1).T
+    same = None if groups is None else groups[:, None] == groups[None, :]
+    return filtered_rank(scores, torch.arange(len(scores), device=scores.device), same)

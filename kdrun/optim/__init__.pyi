@@ -7,6 +7,7 @@ from kdrun.optim.gradients import sign as sign
 from kdrun.optim.gradients import subspace_projection as subspace_projection
 from kdrun.optim.optimizers import adam as adam
 from kdrun.optim.optimizers import adamw as adamw
+from kdrun.optim.optimizers import projected_sign_descent as projected_sign_descent
 from kdrun.optim.optimizers import sgd as sgd
 from kdrun.optim.optimizers import torch_optimizer as torch_optimizer
 from kdrun.optim.schedules import Progress as Progress

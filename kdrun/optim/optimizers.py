@@ -1,4 +1,4 @@
-"""Optimizers of torch by name; parameter groups come from the engine."""
+"""Optimizers of torch by name, and one for perturbations; parameter groups come from the engine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kdrun.errors import InputError, nearest
 from kdrun.registry import optimizer
 from kdrun.types import Fraction, NonNegative, Positive
 
-__all__ = ["adam", "adamw", "sgd", "torch_optimizer"]
+__all__ = ["adam", "adamw", "projected_sign_descent", "sgd", "torch_optimizer"]
 
 
 @optimizer
@@ -87,6 +87,30 @@ def adamw(
 
 def _adaptive(kind: Any, parameters: Any, *, betas: list[Fraction], **options: Any) -> torch.optim.Optimizer:
     return kind(parameters, betas=(betas[0], betas[1]), fused=_fused(parameters), **options)
+
+
+@optimizer
+def projected_sign_descent(parameters: Any, *, lr: Positive, bound: Positive) -> torch.optim.Optimizer:
+    """Steps of one length along the gradient's signs, back within ±``bound`` after each (Madry et al., 2018, as a descent).
+
+    ``p ← clamp(p - lr·sign(g), -bound, bound)``, element by element; where the gradient is 0 nothing moves but what is out of bounds.
+
+    >>> weight = torch.tensor([0.0, 0.28], requires_grad=True)
+    >>> weight.grad = torch.tensor([5.0, -0.1])
+    >>> optim.projected_sign_descent([weight], lr=0.1, bound=0.3).step()
+    >>> weight.detach()
+    tensor([-0.1000,  0.3000])
+    """
+    return _ProjectedSignDescent(parameters, {"lr": lr, "bound": bound})
+
+
+class _ProjectedSignDescent(torch.optim.Optimizer):
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.sub_(group["lr"] * p.grad.sign()).clamp_(-group["bound"], group["bound"])
 
 
 @optimizer

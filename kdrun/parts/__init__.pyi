@@ -9,6 +9,7 @@ from kdrun.parts.clustering import cluster_neighbours as cluster_neighbours
 from kdrun.parts.clustering import cluster_number_by_silhouette as cluster_number_by_silhouette
 from kdrun.parts.clustering import kmeans as kmeans
 from kdrun.parts.clustering import one_vs_all_pseudo_label as one_vs_all_pseudo_label
+from kdrun.parts.columns import added_perturbation as added_perturbation
 from kdrun.parts.columns import column_values as column_values
 from kdrun.parts.columns import model_answer as model_answer
 from kdrun.parts.columns import permuted_columns as permuted_columns

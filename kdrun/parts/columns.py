@@ -8,12 +8,12 @@ from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
 from kdrun.errors import InputError, nearest
-from kdrun.registry import corrupt, label
+from kdrun.registry import corrupt, label, shape_of
 from kdrun.runtime.context import Context
 from kdrun.runtime.outputs import outputs_over
-from kdrun.types import Count
+from kdrun.types import Count, Fraction
 
-__all__ = ["column_values", "model_answer", "permuted_columns", "stacked_features"]
+__all__ = ["added_perturbation", "column_values", "model_answer", "permuted_columns", "stacked_features"]
 
 
 @label
@@ -95,3 +95,43 @@ def permuted_columns(data: Dataset, *, columns: list[str], generator: torch.Gene
     return data.with_columns(
         {n: torch.cat(parts)[order] for n, parts in zip(columns, zip(*found, strict=True), strict=True)}
     )
+
+
+@corrupt
+def added_perturbation(
+    data: Dataset,
+    values: Tensor,
+    *,
+    share: Fraction = 1.0,
+    of: str | None = None,
+    column: str = "image",
+    generator: torch.Generator,
+) -> Dataset:
+    """The data with ``clamp(x + v, 0, 1)`` for x in its ``column`` of images, pixels in [0, 1], in a random ``share`` of rows.
+
+    ``values`` v [rows, ...] has a perturbation a row, or, where ``of`` names a column of whole numbers such as ``label``, the one at
+    that place, which all rows of a class share. Which rows are left out depends on the generator alone, so that a larger
+    share adds to a smaller one. Raises ``InputError`` if there are not as many perturbations as that takes.
+
+    >>> columns = {"image": torch.full((2, 1), 0.5), "label": torch.tensor([1, 0])}
+    >>> pool = data.MemoryDataset(columns, data.DataInfo({}))
+    >>> values, drawn = torch.tensor([[0.25], [0.75]]), torch.Generator()
+    >>> parts.added_perturbation(pool, values, of="label", generator=drawn).column("image").flatten()
+    tensor([1.0000, 0.7500])
+    """
+    places = torch.arange(len(data)) if of is None else data.column(of)
+    needed = int(places.max()) + 1 if len(data) else 0
+    if len(values) < needed or (of is None and len(values) != len(data)):
+        raise InputError(f"{needed} perturbations are needed, one for each {of or 'row'}: got {len(values)}")
+    order = torch.randperm(len(data), generator=generator)
+    image = data.column(column)
+    chosen = (order < round(share * len(data))).view(-1, *[1] * (image.dim() - 1))
+    return data.with_columns({column: torch.where(chosen, (image + values[places]).clamp(0, 1), image)})
+
+
+@shape_of("corrupt", "added_perturbation")
+def added_perturbation_shape(
+    data: Dataset, values: Tensor, *, share: Fraction = 1.0, of: str | None = None, column: str = "image"
+) -> Dataset:
+    """The data with the column replaced by one of its own shape."""
+    return data.with_columns({column: data.column(column)})

@@ -93,3 +93,32 @@ def test_an_encoder_that_is_not_pretrained_has_weights_of_its_own() -> None:
     first, second = (SentenceEncoder(pretrained=False).inner.embeddings.word_embeddings.weight for _ in range(2))
     assert first.shape == second.shape
     assert not torch.equal(first, second)
+
+
+def test_the_image_half_of_a_model_of_images_and_texts(tmp_path) -> None:
+    transformers = pytest.importorskip("transformers")
+    from kdrun.models.sentences import CLIP_MEAN, CLIP_STD, ImageTower
+
+    small = {"hidden_size": 16, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.CLIPConfig(
+        text_config={**small, "vocab_size": 50, "max_position_embeddings": 12},
+        vision_config={**small, "image_size": 8, "patch_size": 4},
+        projection_dim=6,
+    )
+    whole = transformers.CLIPModel(config).eval()
+    whole.save_pretrained(tmp_path / "whole")
+    tower = ImageTower(name=str(tmp_path / "whole")).eval()
+    assert not any("text_model" in name for name, _ in tower.named_parameters())
+    image = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    mean, std = (torch.tensor(values)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
+    with torch.no_grad():
+        seen = whole.vision_model(pixel_values=(image - mean) / std).pooler_output
+        wanted = torch.nn.functional.normalize(whole.visual_projection(seen), dim=-1)
+        assert torch.allclose(tower(image), wanted, atol=1e-5)
+    shifted = image.clone().requires_grad_(True)
+    tower(shifted).square().sum().backward()
+    tower(shifted)[:, 0].sum().backward()
+    assert shifted.grad.abs().sum() > 0  # frozen or not, gradients reach the pixels
+    transformers.BertModel(transformers.BertConfig(vocab_size=20, **small)).save_pretrained(tmp_path / "bert")
+    with pytest.raises(InputError, match="no half for images"):
+        ImageTower(name=str(tmp_path / "bert"))

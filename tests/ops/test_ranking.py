@@ -7,7 +7,13 @@ import math
 import pytest
 import torch
 
-from kdrun.ops.ranking import filtered_rank, negative_sampling_loss, pairwise_ranking_loss, self_adversarial_weight
+from kdrun.ops.ranking import (
+    filtered_rank,
+    negative_sampling_loss,
+    pairwise_ranking_loss,
+    partner_rank,
+    self_adversarial_weight,
+)
 
 POSITIVE = torch.tensor([2.0, 0.5])
 
@@ -96,3 +102,21 @@ def test_gradients_of_the_losses_are_right() -> None:
         lambda p, n: negative_sampling_loss(p, n, KEPT, margin=1.0),
     ):
         assert torch.autograd.gradcheck(loss, (positive, negative))
+
+
+def test_the_rank_of_a_partner_is_one_more_than_the_keys_that_are_nearer() -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, keys = torch.randn(30, 4, generator=generator), torch.randn(30, 4, generator=generator)
+    cosines = torch.nn.functional.cosine_similarity(queries[:, None], keys[None], dim=2)
+    nearer = (cosines > cosines.diagonal()[:, None] + 1e-6).sum(1)
+    assert torch.equal(partner_rank(queries, keys), (nearer + 1).float())
+    assert torch.equal(partner_rank(3 * queries, keys / 2), partner_rank(queries, keys))
+    assert partner_rank(keys, keys).max() == 1
+    assert partner_rank(queries, torch.ones(30, 4)).unique().tolist() == [15.5]  # nothing is told apart
+
+
+def test_copies_of_a_key_do_not_count_against_it() -> None:
+    keys = torch.eye(3)[[0, 0, 1, 2]]
+    queries = torch.tensor([[1.0, 0.9, 0.0], [1.0, 0.9, 0.0], [0.0, 1.0, 0.0], [0.9, 0.0, 1.0]])
+    assert partner_rank(queries, keys, torch.tensor([0, 0, 1, 2])).tolist() == [1, 1, 1, 1]
+    assert partner_rank(queries, keys).tolist() == [1.5, 1.5, 1, 1]

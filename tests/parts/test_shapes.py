@@ -90,6 +90,8 @@ CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("label privacy_spans", [CORPUS], {"detector": "oracle", "column": "found"}),
     ("label privacy_spans", [WORDS, writer()], {"detector": "learned"}),
     ("label scattered_mentions", [TAGGED], {}),
+    ("corrupt added_perturbation", [IMAGES, torch.zeros(24, 3, 8, 8)], {"share": 0.5}),
+    ("corrupt added_perturbation", [IMAGES, torch.zeros(4, 3, 8, 8)], {"of": "label"}),
     ("label class_prompts", [NAMED], {"tokenizer": "characters", "max_tokens": 9}),
     ("label top_answers", [CLASSIFIER, IMAGES], {"k": 2, "temperature": 3.0, "column": "said"}),
     ("initialize supermask_transfer", [masked(), TASKED], {}),
