@@ -46,7 +46,10 @@ from kdrun.parts.probes import logistic_probe as logistic_probe
 from kdrun.parts.projections import pca as pca
 from kdrun.parts.projections import principal_components as principal_components
 from kdrun.parts.prompts import class_prompts as class_prompts
+from kdrun.parts.proxies import fisher as fisher
 from kdrun.parts.proxies import gradient_norm as gradient_norm
+from kdrun.parts.proxies import grasp as grasp
+from kdrun.parts.proxies import jacob_cov as jacob_cov
 from kdrun.parts.proxies import naswot as naswot
 from kdrun.parts.proxies import parameter_total as parameter_total
 from kdrun.parts.proxies import snip as snip

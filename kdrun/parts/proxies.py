@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from kdrun.data.dataset import Dataset
 from kdrun.registry import reduce
 from kdrun.runtime.context import Context
+from kdrun.types import Positive
 
-__all__ = ["gradient_norm", "naswot", "parameter_total", "snip", "synflow"]
+__all__ = ["fisher", "gradient_norm", "grasp", "jacob_cov", "naswot", "parameter_total", "snip", "synflow"]
 
 
 def _batch(data: Dataset, context: Context) -> tuple[Tensor, Tensor]:
@@ -97,3 +98,61 @@ def naswot(model: Module, data: Dataset, *, context: Context) -> Tensor:
     for handle in handles:
         handle.remove()
     return torch.linalg.slogdet(kernel).logabsdet
+
+
+@reduce(random=False)
+def grasp(model: Module, data: Dataset, *, context: Context) -> Tensor:
+    """``Σ -w · H g`` over all weights, H the Hessian of the cross-entropy and g its gradient: a scalar (Wang, Zhang & Grosse, 2020).
+
+    Over the parameters of two axes or more, H of these alone; ``data`` is one batch, ``image`` [rows, ...] and ``label`` [rows] (int64).
+    The model is in training mode.
+    """
+    image, label = _batch(data, context)
+    weights = [p for p in model.parameters() if p.dim() > 1]
+    slopes = torch.autograd.grad(F.cross_entropy(model.train()(image), label), weights, create_graph=True)
+    product = torch.stack([(slope.detach() * slope).sum() for slope in slopes]).sum()
+    bent = torch.autograd.grad(product, weights)  # H g, the first g held fast
+    return torch.stack([-(w * h).sum() for w, h in zip(weights, bent, strict=True)]).sum().detach()
+
+
+@reduce(random=False)
+def fisher(model: Module, data: Dataset, *, by_weight: bool = True, context: Context) -> Tensor:
+    """``Σ ½ · mean over rows of (Σ a · ∂CE/∂a)²`` over the channels of all convolutions and linear maps: a scalar (Turner et al., 2020).
+
+    The inner sum is over a channel's places; a is the output and CE the batch's mean cross-entropy. With ``by_weight`` a channel counts
+    once for each weight that makes it, as in the reference implementation (Abdelfattah et al., 2021). ``data`` is one batch,
+    ``image`` [rows, ...] and ``label`` [rows] (int64). The model is in training mode.
+    """
+    image, label = _batch(data, context)
+    outputs: list[tuple[Tensor, int]] = []
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(module, nn.Conv2d | nn.Linear)
+        outputs.append((output, module.weight[0].numel() if by_weight else 1))
+
+    handles = [m.register_forward_hook(hook) for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    loss = F.cross_entropy(model.train()(image), label)
+    for handle in handles:
+        handle.remove()
+    slopes = torch.autograd.grad(loss, [output for output, _ in outputs])
+    found = [
+        times * (output * slope).flatten(2).sum(2).square().mean(0).sum() / 2
+        if output.dim() > 2
+        else times * (output * slope).square().mean(0).sum() / 2
+        for (output, times), slope in zip(outputs, slopes, strict=True)
+    ]
+    return torch.stack(found).sum().detach()
+
+
+@reduce(random=False)
+def jacob_cov(model: Module, data: Dataset, *, eps: Positive = 1e-5, context: Context) -> Tensor:
+    """``-Σ log(v + eps) + 1/(v + eps)`` over the eigenvalues v of how rows' input gradients correlate: a scalar (Mellor et al., 2021, v1).
+
+    The gradients are of the sum of a row's logits; their correlation matrix is [rows, rows], the identity where each row is told apart from
+    all others in its own way, which is the best. In float64; of ``data``, one batch, ``image`` [rows, ...] is read. The model is in
+    training mode.
+    """
+    image = _batch(data, context)[0].requires_grad_(True)
+    (slopes,) = torch.autograd.grad(model.train()(image).sum(), image)
+    values = torch.linalg.eigvalsh(torch.corrcoef(slopes.flatten(1).double()))
+    return -((values + eps).log() + 1 / (values + eps)).sum()
