@@ -88,18 +88,21 @@ class ConditionalGenerator(nn.Module):
         return self.leave(self.norm(maps).relu()).sigmoid()
 
 
+def _silent(features: int, hidden: int, width: int) -> nn.Sequential:
+    """Two linear layers that say nothing at first."""
+    last = nn.Linear(hidden, width)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), last)
+
+
 class _MaskedNorm(nn.Module):
     """Batch norm whose scale and shift depend on a text, where a mask lets them; at first on nothing."""
 
     def __init__(self, width: int, features: int, hidden: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(width, affine=False)
-        self.gamma, self.beta = (
-            nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, width)) for _ in range(2)
-        )
-        for layer in (self.gamma[2], self.beta[2]):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        self.gamma, self.beta = (_silent(features, hidden, width) for _ in range(2))
 
     def forward(self, maps: Tensor, text: Tensor, mask: Tensor) -> Tensor:
         return modulated_maps(self.norm(maps), self.gamma(text), self.beta(text), mask)

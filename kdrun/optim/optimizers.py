@@ -106,7 +106,7 @@ def projected_sign_descent(parameters: Any, *, lr: Positive, bound: Positive) ->
 
 class _ProjectedSignDescent(torch.optim.Optimizer):
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
