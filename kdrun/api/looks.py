@@ -9,6 +9,7 @@ from kdrun.api.study import Study, StudyOutcome
 from kdrun.claims import Verdict, planned_looks
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Selection
+from kdrun.engine.sweep import By
 from kdrun.errors import InputError
 from kdrun.runtime.progress import Reporter
 
@@ -21,11 +22,11 @@ def until_decided(
     most: int,
     reporter: Reporter,
     run: Callable[[Study], StudyOutcome],
-    workers: int | None = None,
+    workers: By = None,
 ) -> tuple[Study, StudyOutcome]:
     """Run as many seeds as the main claims need (all claims, where none is), ``most`` at the most; looks come every ``seeds`` seeds.
 
-    ``run`` runs a study; what is tuned is tuned before, in ``workers`` processes. What the store holds is not run again, so that the same call goes on where it stopped and looks as often as before.
+    ``run`` runs a study; what is tuned is tuned before, by ``workers``. What the store holds is not run again, so that the same call goes on where it stopped and looks as often as before.
     Raises ``InputError`` for seeds that are a list, without claims, and at scale smoke, which decides nothing.
     """
     study = Study.of(composer, selection)

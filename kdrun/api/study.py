@@ -21,7 +21,7 @@ from kdrun.config.layers import COMMAND_LINE, Override
 from kdrun.engine.jobs import Job
 from kdrun.engine.records import ready_folder
 from kdrun.engine.session import Outcome, Session
-from kdrun.engine.sweep import sessions_of, sweep
+from kdrun.engine.sweep import By, sessions_of, sweep
 from kdrun.errors import InputError, KdrunError, RunError, nearest
 from kdrun.grammar.tuning import Tuning
 from kdrun.graph.columns import labels
@@ -33,7 +33,17 @@ from kdrun.runtime.progress import Fan, Reporter
 
 __all__ = ["Study", "StudyOutcome", "label_of"]
 
-WITHOUT_EFFECT = ("store", "runs", "plugins", "tracker", "launcher", "sweeper", "hardware", "checkpoint_seconds")
+WITHOUT_EFFECT = (
+    "store",
+    "runs",
+    "plugins",
+    "tracker",
+    "launcher",
+    "sweeper",
+    "hydra",
+    "hardware",
+    "checkpoint_seconds",
+)
 """Settings that say where and with what a study is run, not what it computes."""
 
 LONGEST = 60
@@ -105,8 +115,8 @@ class Study:
         asked = (composer, selection, arms)
         return cls(base, scale, chosen, seeds, jobs, sessions, claims, board, composer.left_out, asked, tuning=tuning)
 
-    def tuned(self, reporter: Reporter, workers: int | None) -> Study:
-        """The same, where it tunes something, with each arm's best value: all are tried first, in ``workers`` processes.
+    def tuned(self, reporter: Reporter, workers: By) -> Study:
+        """The same, where it tunes something, with each arm's best value: all are tried first, by ``workers``.
 
         Raises ``RunError`` for an arm in which no value runs.
         """
@@ -132,8 +142,8 @@ class Study:
             Path(runs) / self.base.recipe.replace("/", "-") / "-".join(filter(None, [f"reproduce-{self.scale}", name]))
         )
 
-    def run(self, reporter: Reporter, workers: int | None, runs: str | Path | None = None) -> StudyOutcome:
-        """Run what the store does not hold, in ``workers`` processes, with records in ``runs`` if it is given.
+    def run(self, reporter: Reporter, workers: By, runs: str | Path | None = None) -> StudyOutcome:
+        """Run what the store does not hold, by ``workers``, with records in ``runs`` if it is given.
 
         Raises ``RunError`` if every run failed.
         """

@@ -90,8 +90,9 @@ def _known_store(store: str) -> str:
     """The store that a record names: the user's own, or one in the working folder. Raises ``InputError`` for any other."""
     from kdrun.engine.store import default_root
 
-    found = target(store)
-    if found != target(default_root()) and not lies_open(found):
+    found, own = target(store), target(default_root())
+    is_own = found is not None and own is not None and found.is_relative_to(own)  # what was read from afar lies in it
+    if not is_own and not lies_open(found):
         raise InputError(
             f"this run's results lie in the store {store}, outside of the working folder: set KDRUN_STORE to it if you mean it"
         )

@@ -11,6 +11,7 @@ from typing import Any
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Experiment
 from kdrun.config.layers import COMMAND_LINE, Override
+from kdrun.engine.sweep import By
 from kdrun.errors import InputError, KdrunError, RunError
 from kdrun.grammar.measurements import in_table, look_up
 from kdrun.grammar.tuning import Tuning, parse_tuning
@@ -153,9 +154,7 @@ def _stated(tuning: Tuning) -> dict[str, Any]:
     return {"metric": tuning.objective.metric, "goal": tuning.objective.goal}
 
 
-def tune(
-    composer: Composer, tuning: Tuning, arms: Sequence[str], scale: str, reporter: Reporter, workers: int | None
-) -> Tuned:
+def tune(composer: Composer, tuning: Tuning, arms: Sequence[str], scale: str, reporter: Reporter, workers: By) -> Tuned:
     """Run all values in the arms that are tuned and that ``arms`` names, at the seeds of tuning, and choose; what the store holds is read.
 
     A value with which a run fails is not chosen; of equal ones the first is. Raises ``RunError`` where none is left.

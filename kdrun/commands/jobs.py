@@ -72,7 +72,8 @@ class Jobs:
 
         hydra = HydraConfig.get()
         overrides, trial = list(hydra.overrides.task), dict(hydra.sweeper)
-        several = "joblib" in str(hydra.launcher.get("_target_")) and str(trial["_target_"]).endswith(".BasicSweeper")
+        elsewhere = not str(hydra.launcher.get("_target_")).endswith(".BasicLauncher")
+        several = elsewhere and str(trial["_target_"]).endswith(".BasicSweeper")
         if self.record is not None and several:
             return self._any(self.record, overrides)
         return self._one(overrides, trial)
@@ -90,16 +91,18 @@ class Jobs:
                 except Occupied as error:
                     record.give_back(overrides)
                     occupied[tuple(overrides)] = error.stage
+                finally:
+                    record.let_go(overrides)
             if not occupied:  # all are taken, also one by a process that has died
                 return self._one(own)
             occupied = self._still(occupied, own)
 
     def _still(self, occupied: Mapping[tuple[str, ...], str], own: list[str]) -> dict[tuple[str, ...], str]:
         """After a moment, those jobs whose stages are still computed by others."""
-        from kdrun.config.hydra_app import experiment_of
-        from kdrun.engine.store import Store, default_root
+        from kdrun.config.hydra_loader import experiment_of
+        from kdrun.engine.remote_store import store_of
 
-        store = Store(experiment_of(self.recipe, own).config.get("store") or default_root())
+        store = store_of(experiment_of(self.recipe, own).config)
         while True:
             time.sleep(POLL_SECONDS)
             left = {job: key for job, key in occupied.items() if not store.contains(key) and not store.is_free(key)}
@@ -133,7 +136,7 @@ class Jobs:
         return told if value is None else Value(value, told)
 
     def _outcome(self, overrides: list[str], words: str, trial: Mapping[str, Any] | None, waits: bool) -> Outcome:
-        from kdrun.config.hydra_app import experiment_of
+        from kdrun.config.hydra_loader import experiment_of
 
         finished = self.record.finished(overrides) if self.record is not None and self.before is not None else None
         self._tell(overrides, words, "running")

@@ -12,6 +12,9 @@ from kdrun.api.retrying import to_retry
 from kdrun.api.study import Study, StudyOutcome
 from kdrun.commands.arguments import chosen, count, parse, recipe_parser
 from kdrun.commands.output import say
+from kdrun.config.paths import RecipeFile
+from kdrun.engine.launching import Cluster
+from kdrun.engine.sweep import By
 from kdrun.errors import InputError, KdrunError, RunError
 from kdrun.report.tables import arm_table, text_table
 from kdrun.runtime.reporters import make_reporter
@@ -54,22 +57,32 @@ def _run(options: argparse.Namespace) -> tuple[Study, StudyOutcome]:
     composer, selection = chosen(options)
     reporter = make_reporter(quiet=options.quiet)
     reporter.preparing(f"{composer.recipe.name}: checking and planning")
+    workers = _workers(options, composer.recipe)
 
     def run(study: Study) -> StudyOutcome:
         if study.looks[:1] in ((), (len(study.seeds),)):  # once
             _tell_left_out(study)
-        return study.run(reporter, options.jobs, _records_of(study))
+        return study.run(reporter, workers, _records_of(study))
 
     try:
         if options.until_decided:
-            return until_decided(composer, selection, options.max_seeds, reporter, run, options.jobs)
+            return until_decided(composer, selection, options.max_seeds, reporter, run, workers)
         study = Study.of(composer, selection, options.arms.split(",") if options.arms is not None else None)
-        study = study.tuned(reporter, options.jobs)
+        study = study.tuned(reporter, workers)
         if options.retry_failed:
             _tell_retried(study)
         return study, run(study)
     finally:
         reporter.close()
+
+
+def _workers(options: argparse.Namespace, recipe: RecipeFile) -> By:
+    cluster = Cluster.of(recipe, options.overrides)
+    if cluster is not None and options.jobs is not None:
+        raise InputError(
+            f"{' '.join(cluster.words)} says where runs are started: leave out --jobs (hydra.launcher.n_jobs=… counts joblib's)"
+        )
+    return options.jobs if cluster is None else cluster
 
 
 def _records_of(study: Study) -> str:

@@ -9,10 +9,11 @@ from kdrun.config.experiment import Experiment
 from kdrun.engine.recording import run_recorded
 from kdrun.engine.session import Outcome, Session
 from kdrun.engine.sources import Sources
+from kdrun.errors import KdrunError
 from kdrun.graph.types import part_of
 from kdrun.runtime.progress import Reporter
 
-__all__ = ["Job"]
+__all__ = ["Job", "sendable"]
 
 
 @dataclass(frozen=True)
@@ -53,3 +54,10 @@ class Job:
     def outcome(self, session: Session) -> Outcome:
         """What a session of this job gives, with records where they are to be kept."""
         return session.run() if self.records is None else run_recorded(session, self.records)[0]
+
+
+def sendable(error: KdrunError) -> KdrunError:
+    """The error as one of kdrun's own classes, which every process has, too, and nothing else of its frames."""
+    kind = next(c for c in type(error).__mro__ if c.__module__ == KdrunError.__module__)
+    found: KdrunError = kind(error.message, key=error.key, where=error.where)
+    return found

@@ -3,7 +3,8 @@
 multirun.json    recipe, words of the command line, process, and whether all is over
 jobs.jsonl       a line a job, as soon as it is known: its overrides, and those that it has of its own
 job-MARK.json    of a job that has begun: its state, why it failed, where its records lie; written by the process that runs it
-job-MARK.taken   of a job that a process has, where processes take jobs by themselves
+job-MARK.taken   of a job that a process has or had, where processes take jobs by themselves
+job-MARK.lock    held by the process that is at it
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ UNREADABLE = (OSError, ValueError, TypeError, LookupError, RecursionError)
 """What reading a damaged record raises."""
 
 BAD = ("failed", "interrupted")
+ENDED = ("finished", "failed", "pruned")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Multirun:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self._known: set[str] = set()
+        self._held: dict[str, Any] = {}
 
     @classmethod
     def begin(cls, runs: Path, recipe: str, given: Sequence[str]) -> Multirun:
@@ -70,8 +73,9 @@ class Multirun:
         words = [concealed(word) for word in given]
         content = {"recipe": recipe, "given": words, "started": _now(), "closed": False}
         write_record(self.folder / MULTIRUN, {**content, **_here()})
-        for left in self.folder.glob("job-*.taken"):
-            left.unlink(missing_ok=True)
+        for pattern in ("job-*.taken", "job-*.lock"):
+            for left in self.folder.glob(pattern):
+                left.unlink(missing_ok=True)
         self._known = {_mark(job["overrides"]) for job in self._jobs()}
         return self
 
@@ -92,17 +96,44 @@ class Multirun:
                 file.write(f"{concealed(line)}\n")
 
     def take(self, first: Sequence[str], besides: Collection[tuple[str, ...]] = ()) -> list[str] | None:
-        """A job that no process has taken, this one does now: ``first``, else the next in order; None if all others are ``besides``."""
+        """A job that no process is at or has been at, this one is now: ``first``, else the next in order; None if all others are ``besides``.
+
+        The system lets go of what a process held that has died: its job can be taken again.
+        """
         for overrides in [list(first), *(job["overrides"] for job in self._jobs())]:
-            if tuple(overrides) not in besides:
-                with contextlib.suppress(FileExistsError):
-                    (self.folder / f"job-{_mark(overrides)}.taken").touch(exist_ok=False)
+            if tuple(overrides) not in besides and self._hold(_mark(overrides)):
+                taken = self.folder / f"job-{_mark(overrides)}.taken"
+                if not taken.exists() or self.state(overrides).state not in ENDED:
+                    taken.touch()
                     return overrides
+                self.let_go(overrides)
         return None
 
     def give_back(self, overrides: Sequence[str]) -> None:
         """Leave a job to whoever takes it next."""
         (self.folder / f"job-{_mark(overrides)}.taken").unlink(missing_ok=True)
+        self.let_go(overrides)
+
+    def _hold(self, mark: str) -> bool:
+        """Whether this process holds the lock of a job from now on."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(str(self.folder / f"job-{mark}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        self._held[mark] = lock
+        return True
+
+    def let_go(self, overrides: Sequence[str]) -> None:
+        """This process is no longer at a job."""
+        if (lock := self._held.pop(_mark(overrides), None)) is not None:
+            lock.release()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process gets: it holds nothing yet."""
+        return {**vars(self), "_held": {}}
 
     def tell(self, overrides: Sequence[str], words: str, state: str, **more: Any) -> None:
         """How a job stands. That the disk refuses it hurts no run."""

@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from kdrun.engine.birth import worker_context
-from kdrun.engine.jobs import Job
+from kdrun.engine.jobs import Job, sendable
 from kdrun.engine.session import Outcome
 from kdrun.engine.sources import Sources
 from kdrun.engine.waiting import Waiting
@@ -77,18 +77,11 @@ def _work(job: Job, waits: bool) -> Outcome:
     except Occupied as error:
         raise Occupied(error.message, error.stage) from None
     except KdrunError as error:
-        raise _sendable(error) from None
+        raise sendable(error) from None
     except Exception as error:  # whose frames do not reach the main process
         if (plugins := in_plugin(error)) is not None:
             raise RunError(plugins[0], where=plugins[1]) from None
         raise
-
-
-def _sendable(error: KdrunError) -> KdrunError:
-    """The error as one of kdrun's own classes, which the main process has, too, and nothing else of its frames."""
-    kind = next(c for c in type(error).__mro__ if c.__module__ == KdrunError.__module__)
-    found: KdrunError = kind(error.message, key=error.key, where=error.where)
-    return found
 
 
 class Workers:

@@ -14,7 +14,7 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
 
 from kdrun.config.experiment import Experiment
-from kdrun.config.hydra_app import experiment_of
+from kdrun.config.hydra_loader import experiment_of
 from kdrun.config.search_space import Knob, parse_space
 from kdrun.engine.pruning import stage_of
 from kdrun.engine.session import Session

@@ -12,8 +12,8 @@ from kdrun.engine.budgets import Budget, budget_of
 from kdrun.engine.executor import Executor
 from kdrun.engine.garbage import tidy
 from kdrun.engine.reached import Reached, reached
+from kdrun.engine.remote_store import store_of
 from kdrun.engine.sources import Sources
-from kdrun.engine.store import Store, default_root
 from kdrun.errors import InputError, KdrunError, RunError
 from kdrun.grammar.measurements import Measurements
 from kdrun.grammar.nodes import Graph
@@ -67,7 +67,7 @@ class Session:
             self.graph: Graph = check(self.config) if graph is None else graph
             self.hardware: Mapping[str, Any] = self.config.get("hardware") or {}
             self.keys = Keys(self.graph, seed=_whole(self.config.get("seed", 0)), hardware=self.hardware)
-            self.store = Store(self.config.get("store") or default_root())
+            self.store = store_of(self.config)
         self.executor = Executor(
             self.graph,
             self.keys,

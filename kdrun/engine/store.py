@@ -74,9 +74,20 @@ class Entry:
 class Store:
     """A folder of results by key. Methods raise ``StoreError`` when the disk refuses."""
 
+    poll_seconds = 0.2
+    """Between two looks at what others do in it."""
+
+    @property
+    def address(self) -> str:
+        """What opens the same store in any folder, and on any machine that has it."""
+        return str(self.root.absolute())
+
+    def look_again(self) -> None:
+        """Forget what is remembered of results that were not there."""
+
     def __init__(self, root: str | Path) -> None:
         if "://" in str(root):
-            raise StoreError(f"the store is a folder on this machine or on a mounted disk; got {root}")
+            raise StoreError(f"a folder is expected; {root} is tidied and looked after by those who keep it")
         self.root = Path(root).expanduser()
         self.leases = Leases(self.root)
         self._verified: dict[str, tuple[int, ...]] = {}

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from kdrun.engine.jobs import Job
+from kdrun.engine.launching import Cluster
 from kdrun.engine.pool import Workers, spread
 from kdrun.engine.session import Outcome, Session
 from kdrun.engine.sources import Sources
@@ -20,7 +21,10 @@ from kdrun.grammar.nodes import Graph
 from kdrun.runtime.processes import launched
 from kdrun.runtime.progress import Reporter, duration
 
-__all__ = ["run_all", "sessions_of", "sweep", "workers_for"]
+__all__ = ["By", "run_all", "sessions_of", "sweep", "workers_for"]
+
+By = int | Cluster | None
+"""Who runs a sweep: so many processes here, as many as ``workers_for`` says, or a launcher."""
 
 Swept = tuple[dict[str, Outcome], dict[str, KdrunError]]
 """By a job's label, the outcomes of the runs that ended well, and the errors of those that failed."""
@@ -51,17 +55,16 @@ def sessions_of(jobs: Sequence[Job]) -> dict[str, Session]:
     return found
 
 
-def sweep(jobs: Sequence[Job], sessions: Mapping[str, Session], *, workers: int | None, reporter: Reporter) -> Swept:
+def sweep(jobs: Sequence[Job], sessions: Mapping[str, Session], *, workers: By, reporter: Reporter) -> Swept:
     """Run the jobs whose results the store does not hold, and read those of the others.
 
-    ``sessions``: those of ``sessions_of``; ``workers``: how many processes, by default as many as ``workers_for`` says.
+    ``sessions``: those of ``sessions_of``.
     """
     unfinished = [job for job in jobs if not sessions[job.label].executor.finished()]
     outcomes: dict[str, Outcome] = {}
     failures: dict[str, KdrunError] = {}
     if unfinished:
-        count = workers_for(unfinished, workers)
-        with Workers(count, unfinished[0]) if count > 1 else contextlib.nullcontext() as processes:
+        with _processes(unfinished, workers) as processes:
             _plan_each_arm(unfinished, sessions)
             unfinished = [replace(job, planned=True) for job in unfinished]
             outcomes, failures = _planned(unfinished, sessions, processes, reporter)
@@ -71,17 +74,26 @@ def sweep(jobs: Sequence[Job], sessions: Mapping[str, Session], *, workers: int 
     return outcomes, failures
 
 
+def _processes(jobs: Sequence[Job], workers: By) -> contextlib.AbstractContextManager[Workers | Cluster | None]:
+    """What runs the jobs beside this process, from now on; nothing where this one does."""
+    if isinstance(workers, Cluster):
+        return contextlib.nullcontext(workers)
+    count = workers_for(jobs, workers)
+    return Workers(count, jobs[0]) if count > 1 else contextlib.nullcontext()
+
+
 def _planned(
-    unfinished: Sequence[Job], sessions: Mapping[str, Session], workers: Workers | None, reporter: Reporter
+    unfinished: Sequence[Job], sessions: Mapping[str, Session], workers: Workers | Cluster | None, reporter: Reporter
 ) -> Swept:
     """Run the jobs that are to be run, and tell of it. ``sessions`` are those of all jobs."""
     keys = {label: session.stage_keys() for label, session in sessions.items()}
     stages = {key for found in keys.values() for key in found}
     store = next(iter(sessions.values())).store
     missing = [key for key in stages if not store.contains(key)]
-    processes = workers.count if workers is not None else 1
+    processes = workers.count if isinstance(workers, Workers) else 1 if workers is None else len(unfinished)
+    by = " ".join(workers.words) if isinstance(workers, Cluster) else f"{processes} processes"
     runs = f"{len(unfinished)} of {len(sessions)} runs to do"
-    reporter.message(f"{runs}, {len(missing)} of {len(stages)} stages, {processes} processes")
+    reporter.message(f"{runs}, {len(missing)} of {len(stages)} stages, {by}")
     reporter.sweep([job.label for job in unfinished], processes)
     _tell_expected(unfinished, sessions, reporter)
     count, started = itertools.count(1), time.monotonic()
@@ -94,6 +106,8 @@ def _planned(
         reporter.message(f"{job.label} finished ({ended}/{len(unfinished)}{more})")
 
     with store.leases.held(unfinished[0].experiment.recipe, stages):  # of runs that have not begun, too
+        if isinstance(workers, Cluster):
+            return _launched(unfinished, sessions, workers, reporter)
         due = {job.label: _due(sessions[job.label]) for job in unfinished}
         waiting = Waiting([job.label for job in unfinished], due, store.contains)
         return run_all(unfinished, waiting, workers=workers, reporter=reporter, on_done=done)
@@ -122,6 +136,24 @@ def _tell_expected(jobs: Sequence[Job], sessions: Mapping[str, Session], reporte
         reporter.of(job.label).expected(due)
 
 
+def _launched(jobs: Sequence[Job], sessions: Mapping[str, Session], cluster: Cluster, reporter: Reporter) -> Swept:
+    failures: dict[str, KdrunError] = {}
+    return cluster.run(jobs, sessions, reporter, _failing(failures, reporter)), failures
+
+
+def _failing(failures: dict[str, KdrunError], reporter: Reporter) -> Callable[[Job, KdrunError], None]:
+    """What is told of a run that failed: it does not stop the others, and stands among the failures. Bad input is raised."""
+
+    def failed(job: Job, error: KdrunError) -> None:
+        if error.exit_code != RunError.exit_code:
+            raise error
+        failures[job.label] = error
+        reporter.of(job.label).ended(printable(error, line=True))
+        reporter.message(f"{job.label} failed: {error}")
+
+    return failed
+
+
 def run_all(
     jobs: Sequence[Job],
     waiting: Waiting,
@@ -136,14 +168,7 @@ def run_all(
     What was computed is in the store: the same call again goes on from there.
     """
     failures: dict[str, KdrunError] = {}
-
-    def failed(job: Job, error: KdrunError) -> None:
-        if error.exit_code != RunError.exit_code:
-            raise error
-        failures[job.label] = error
-        reporter.of(job.label).ended(printable(error, line=True))
-        reporter.message(f"{job.label} failed: {error}")
-
+    failed = _failing(failures, reporter)
     if workers is None:
         outcomes, sources = {}, Sources()
         for job in jobs:

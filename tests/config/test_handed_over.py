@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kdrun.config.hydra_app import Loader
+from kdrun.config.hydra_loader import Loader
 from kdrun.config.paths import find_recipe
 
 SWEEP = ("run", "kd", "scale=smoke", "arm=scratch", "-m", "seed=0,1")

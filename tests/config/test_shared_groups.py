@@ -6,7 +6,7 @@ import pytest
 from hydra.core.object_type import ObjectType
 
 from kdrun.config.compose import Composer
-from kdrun.config.hydra_app import Loader
+from kdrun.config.hydra_loader import Loader
 from kdrun.config.paths import find_recipe, group_options, groups, one_piece
 from kdrun.errors import InputError
 

@@ -14,7 +14,7 @@ import yaml
 from kdrun.commands.table import COMMANDS
 from kdrun.config.compose import Composer
 from kdrun.config.experiment import Selection
-from kdrun.config.hydra_app import Loader
+from kdrun.config.hydra_loader import Loader
 from kdrun.config.paths import find_recipe, template_dir
 from kdrun.config.search_space import parse_space
 from kdrun.errors import InputError

@@ -12,8 +12,8 @@ import time
 import pytest
 
 from kdrun.config.compose import Composer
+from kdrun.engine.jobs import sendable
 from kdrun.engine.multiruns import Multirun
-from kdrun.engine.pool import _sendable
 from kdrun.engine.session import Session
 from kdrun.errors import Diverged, Occupied
 from support.recipes import QUICK, TINY_STUDENT, write_recipe
@@ -27,7 +27,7 @@ class OfAPlugin(Diverged):
 
 
 def test_an_error_comes_back_as_the_nearest_class_of_kdrun_with_its_place() -> None:
-    found = pickle.loads(pickle.dumps(_sendable(OfAPlugin(7))))
+    found = pickle.loads(pickle.dumps(sendable(OfAPlugin(7))))
     assert type(found) is Diverged
     assert str(found) == "mine.yaml:3: fit_student: the loss became NaN at step 7"
     assert (found.key, found.where, found.exit_code) == ("fit_student", "mine.yaml:3", 1)

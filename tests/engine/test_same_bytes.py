@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 from pathlib import Path
@@ -13,6 +12,7 @@ from PIL import Image
 
 from kdrun.engine.store import Store
 from support.recipes import QUICK
+from support.stored import stored
 
 WAYS = {
     "one worker": ("reproduce", "kd", "seeds=2", "--arms", "kd,scratch", "--jobs", "1"),
@@ -20,15 +20,6 @@ WAYS = {
     "a multirun": ("run", "kd", "-m", "arm=kd,scratch", "seed=0,1", "launcher=basic"),
     "a multirun by joblib": ("run", "kd", "-m", "arm=scratch,kd", "seed=1,0", "launcher=joblib"),
 }
-
-
-def stored(store: Path) -> dict[str, str]:
-    """Hashes of all weights and tables in a store, by key and file."""
-    found = {}
-    for path in sorted((store / "objects").rglob("*")):
-        if path.suffix in (".safetensors", ".parquet"):
-            found[path.relative_to(store).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
 
 
 @pytest.mark.slow
