@@ -36,6 +36,9 @@ EXTRAS = {
     "onnx": (("onnx", "onnxruntime", "onnxscript"), "kdrun export --format onnx, kdrun predict FILE.onnx"),
     "optuna": (("optuna",), "sweeper=optuna: a search for the best settings"),
     "cluster": (("hydra_plugins.hydra_joblib_launcher",), "launcher=joblib, launcher=slurm"),
+    "ray": (("hydra_plugins.hydra_ray_launcher",), "launcher=ray"),
+    "s3": (("s3fs",), "store=s3://bucket/folder"),
+    "gs": (("gcsfs",), "store=gs://bucket/folder"),
 }
 
 SHOWN = 10
