@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from kdrun.data.views import VIEW, as_drawn
+
 __all__ = ["Column", "DataInfo", "DataPart", "Dataset", "FileDataset", "MemoryDataset", "few_left_over"]
 
 Batch = dict[str, Tensor]
@@ -77,6 +79,10 @@ class Dataset:
         self.changed = other.changed | set(changed)
         return self
 
+    def random_transforms(self) -> tuple[BatchTransform, ...]:
+        """Those that training applies anew in each epoch: none of them where rows are views, which ``batches`` gives as they were drawn."""
+        return () if VIEW in self.info.columns else self.transforms
+
     def __len__(self) -> int:
         raise NotImplementedError
 
@@ -121,14 +127,18 @@ class Dataset:
     ) -> Iterator[Batch]:
         """Yield batches in ``order`` (a permutation or any index sequence, int64), from batch number ``start`` on.
 
-        Random transforms are not applied here: the training stage does, with its own generator. Processes that train
-        together, ``shards``, get the same batches, and divide the work of decoding them.
+        Random transforms are not applied here: the training stage does, with its own generator; views alone are transformed, by their
+        own seeds. Processes that train together, ``shards``, get the same batches, and divide the work of decoding them.
         """
         device = torch.device(device)
         chunks = _chunks(len(self) if order is None else order.cpu(), batch_size, drop_last, start)
         if shards is None or not self.decoded:
-            return self.draw(chunks, device, workers)
-        return shards.decode(lambda own: self.draw(own, device, workers), list(chunks))
+            found = self.draw(chunks, device, workers)
+        else:
+            found = shards.decode(lambda own: self.draw(own, device, workers), list(chunks))
+        if self.transforms and VIEW in self.info.columns:
+            return (as_drawn(batch, self.transforms) for batch in found)
+        return found
 
     def draw(self, chunks: Iterable[Tensor], device: torch.device, workers: int) -> Iterator[Batch]:
         """Yield a batch for each chunk of row numbers (int64)."""

@@ -111,6 +111,7 @@ from kdrun.ops.indexing import gather_pairs as gather_pairs
 from kdrun.ops.indexing import gather_source as gather_source
 from kdrun.ops.indexing import hard_label as hard_label
 from kdrun.ops.indexing import one_hot as one_hot
+from kdrun.ops.kept_answers import sparse_cross_entropy as sparse_cross_entropy
 from kdrun.ops.kept_answers import top_k_kl_divergence as top_k_kl_divergence
 from kdrun.ops.knowledge_graphs import bernoulli_negatives as bernoulli_negatives
 from kdrun.ops.knowledge_graphs import cluster_negatives as cluster_negatives

@@ -1,4 +1,4 @@
-"""Divergences from answers of which only the likeliest classes were kept.
+"""Losses from answers of which only some classes were kept.
 
 No function detaches its inputs: a step graph says where gradients stop.
 """
@@ -14,7 +14,7 @@ from kdrun.ops.reductions import reduce_rows
 from kdrun.registry import op
 from kdrun.types import Positive
 
-__all__ = ["top_k_kl_divergence"]
+__all__ = ["sparse_cross_entropy", "top_k_kl_divergence"]
 
 
 @op
@@ -58,3 +58,28 @@ def top_k_kl_divergence(
             rows = rows + torch.xlogy(lost, lost) - lost * others
     scale = temperature**2 if squared_temperature else 1.0
     return scale * reduce_rows(rows, reduction, weights)
+
+
+@op
+def sparse_cross_entropy(
+    student: Tensor,
+    classes: Tensor,
+    shares: Tensor,
+    weights: Tensor | None = None,
+    *,
+    temperature: Positive = 1.0,
+    squared_temperature: bool = False,
+    reduction: Literal["batch_mean", "mean", "weighted_mean", "sum", "none"] = "batch_mean",
+) -> Tensor:
+    """Cross-entropy ``-Σ_k shares log softmax(student / T)`` over the classes that ``label: sampled_answers`` keeps.
+
+    ``student`` logits [batch, classes], ``classes`` [batch, k] (int64; one may come several times), ``shares`` [batch, k]. Where the
+    shares are an unbiased sample of a teacher's distribution, so is the loss of the cross-entropy with it, and its gradient of that
+    of the Kullback-Leibler divergence. ``weights`` [batch], reductions and ``squared_temperature`` as in ``kl_divergence``.
+
+    >>> ops.sparse_cross_entropy(torch.zeros(1, 4), torch.tensor([[2, 2]]), torch.tensor([[0.5, 0.5]]))  # ln 4
+    tensor(1.3863)
+    """
+    log_q = (student / temperature).log_softmax(1).gather(1, classes)
+    rows = -(shares.to(student.dtype) * log_q).sum(1)
+    return (temperature**2 if squared_temperature else 1.0) * reduce_rows(rows, reduction, weights)

@@ -24,6 +24,7 @@ from kdrun.parts.generative_models import ddim as ddim
 from kdrun.parts.generative_models import one_call as one_call
 from kdrun.parts.generative_models import standard_normal as standard_normal
 from kdrun.parts.inversion import boundary_repulsion as boundary_repulsion
+from kdrun.parts.kept_answers import sampled_answers as sampled_answers
 from kdrun.parts.kept_answers import top_answers as top_answers
 from kdrun.parts.knowledge_graphs import triple_index as triple_index
 from kdrun.parts.learners import mixture_accuracy as mixture_accuracy

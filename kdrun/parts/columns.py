@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import Module
 
 from kdrun.data.dataset import Dataset
+from kdrun.data.views import drawn_views, undrawn_views
 from kdrun.errors import InputError, nearest
 from kdrun.registry import corrupt, label, shape_of
 from kdrun.runtime.context import Context
 from kdrun.runtime.outputs import outputs_over
-from kdrun.types import Count, Fraction
+from kdrun.types import Count, Fraction, Unsigned
 
 __all__ = ["added_perturbation", "column_values", "model_answer", "permuted_columns", "stacked_features"]
 
@@ -38,18 +41,30 @@ def model_answer(
     *,
     column: str = "label",
     soft: bool = False,
+    draws: Count | None = None,
+    view_seed: Unsigned = 0,
     batch_size: Count = 512,
     context: Context,
 ) -> Dataset:
     """Label each row by the model's most likely class [rows] (int64), or (``soft``) by its probabilities [rows, classes].
 
-    The model reads the column ``image`` (the first one, where there is none) in eval mode and gives logits [rows, classes];
+    With ``draws`` each row comes so many times, as views of its augmentation that ``view_seed`` draws and later stages see again, bit by
+    bit; each is labelled by itself. The model reads the column ``image`` (the first one, where there is none) in eval mode and gives logits [rows, classes];
     the data then has as many classes as these.
     """
-    columns = outputs_over(model, data, {}, input="image", batch_size=batch_size, context=context)
+    seen = data if draws is None else drawn_views(data, draws, seed=view_seed)
+    columns = outputs_over(model, seen, {}, input="image", batch_size=batch_size, context=context)
     probabilities = columns["logits"].softmax(-1)
     answer = probabilities if soft else probabilities.argmax(-1)
-    return data.with_columns({column: answer}, classes=probabilities.shape[1])
+    return seen.with_columns({column: answer}, classes=probabilities.shape[1])
+
+
+@shape_of("label", "model_answer")
+def model_answer_shape(
+    model: Module, data: Dataset, *, context: Context, draws: int | None = None, view_seed: int = 0, **options: Any
+) -> Dataset:
+    """As many rows, ``draws`` times if they are views."""
+    return undrawn_views(model_answer(model, data, context=context, **options), draws)
 
 
 @label(random=False)

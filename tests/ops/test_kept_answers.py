@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kdrun.ops.divergences import kl_divergence
-from kdrun.ops.kept_answers import top_k_kl_divergence
+from kdrun.ops.kept_answers import sparse_cross_entropy, top_k_kl_divergence
 
 TEMPERATURE = 2.0
 
@@ -32,6 +32,9 @@ def test_all_classes_kept_give_the_whole_divergence_and_its_gradient(rest) -> No
     whole = kl_divergence(student, teacher, temperature=TEMPERATURE, squared_temperature=True)
     torch.testing.assert_close(found, whole)
     torch.testing.assert_close(*(torch.autograd.grad(value, student)[0] for value in (found, whole)))
+
+
+GENERATOR = torch.Generator().manual_seed(0)
 
 
 def test_the_bucket_bounds_the_whole_divergence_from_below_the_closer_the_more_is_kept() -> None:
@@ -66,3 +69,13 @@ def test_a_certain_teacher_loses_nothing() -> None:
     value.backward()
     torch.testing.assert_close(value, torch.nn.functional.cross_entropy(student, torch.tensor([1])))
     assert torch.isfinite(student.grad).all()
+
+
+def test_a_sparse_cross_entropy_over_all_classes_is_the_whole_one() -> None:
+    student, teacher = torch.randn(6, 5, generator=GENERATOR), torch.randn(6, 5, generator=GENERATOR).softmax(1)
+    classes = torch.arange(5).expand(6, 5)
+    whole = -(teacher * (student / 2).log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(sparse_cross_entropy(student, classes, teacher, temperature=2.0), whole)
+    torch.testing.assert_close(
+        sparse_cross_entropy(student, classes, teacher, temperature=2.0, squared_temperature=True), 4 * whole
+    )

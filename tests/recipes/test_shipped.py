@@ -85,9 +85,9 @@ def test_every_arm_at_every_scale_composes_and_checks(recipe) -> None:
 ELSEWHERE = {
     "annealed_ratio", "constant_ratio", "free_ratio", "loss_ratio", "margin_ratio", "trilateral_ratio",  # learn from data.valid
     "learned_augmentation", "learned_augmentation_alternating", "learned_augmentation_latent", "learned_augmentation_mix",
-    "decoupled_norm_direction", "token_relations",
+    "decoupled_norm_direction", "token_relations", "stored_views",
 }  # fmt: skip
-"""Methods of distillation that stand in their papers' recipes and not in the leaderboard of torchdistill's toolbox."""
+"""Methods of distillation that stand in their papers' recipes and not in the leaderboard of torchdistill's toolbox, or give nothing where data are not augmented."""
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ class Feed:
             start=skip,
             shards=self.context.hardware.shards,
         )
-        if not self.data.transforms:
+        if not self.data.random_transforms():
             yield from batches
         else:
             yield from self._transformed(batches, epoch, skip)
@@ -66,6 +66,6 @@ class Feed:
     def augmented(self, batch: dict[str, Tensor], *labels: object) -> dict[str, Tensor]:
         """The batch after the data's random transforms, whose numbers depend on ``labels``."""
         generator = self.context.generator(labels[0], self.name, *labels[1:])
-        for transform in self.data.transforms:
+        for transform in self.data.random_transforms():
             batch = transform(batch, generator)
         return batch

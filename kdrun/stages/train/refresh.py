@@ -49,7 +49,7 @@ class Refresh:
         def augment(number: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
             return feed.augmented(batch, "refresh", progress.epoch, number)
 
-        augmented = self.other is None and bool(feed.data.transforms)
+        augmented = self.other is None and bool(feed.data.random_transforms())
         *found, index = self.values.over(
             feed.data if self.other is None else self.other,
             batch_size=feed.size,

@@ -262,7 +262,7 @@ def _lasting(loaders: Mapping[str, Dataset], sizes: Mapping[str, int], context: 
     return {
         name: Lasting(len(data), data.index_bound(), sizes[name], limit)
         for name, data in loaders.items()
-        if limit > 0 and not data.transforms and data.recurring()
+        if limit > 0 and not data.random_transforms() and data.recurring()
     }
 
 
