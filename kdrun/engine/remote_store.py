@@ -145,7 +145,7 @@ class RemoteStore(Store):
                 with atomic_folder(
                     final, self.root / "tmp", settled=self._settled, unsettled=self._unsettled
                 ) as folder:
-                    for name in names:
+                    for name in filter(None, names):  # some clients leave an empty one where a folder was made
                         self.fs.get_file(f"{self._folder(key)}/{name}", str(folder / os.path.basename(name)))
             except FileNotFoundError as error:  # discarded by another machine since
                 raise CorruptArtifact(f"{key[:10]} cannot be fetched ({error})") from None
