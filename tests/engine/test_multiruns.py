@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,13 @@ FIRST, SECOND = ["seed=0"], ["seed=1"]
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Multirun:
+def record(tmp_path: Path) -> Iterator[Multirun]:
     found = Multirun.begin(tmp_path, "kd", ["seed=0,1"])
     for job in (FIRST, SECOND):
         found.expect(job, job[0])
-    return found
+    yield found
+    for job in (FIRST, SECOND):
+        found.let_go(job)
 
 
 def test_a_job_is_with_one_process_until_it_is_given_back(record) -> None:
@@ -29,13 +32,17 @@ def test_a_job_is_with_one_process_until_it_is_given_back(record) -> None:
     assert other.take(FIRST) is None
     record.give_back(FIRST)
     assert other.take(FIRST) == FIRST
+    for job in (FIRST, SECOND):
+        other.let_go(job)
 
 
 def test_a_job_that_has_ended_is_not_taken_again(record) -> None:
     record.take(FIRST)
     record.tell(FIRST, "seed=0", "failed", error="the loss became NaN")
     record.let_go(FIRST)
-    assert pickle.loads(pickle.dumps(record)).take(FIRST) == SECOND
+    other = pickle.loads(pickle.dumps(record))
+    assert other.take(FIRST) == SECOND
+    other.let_go(SECOND)
 
 
 TAKE = "import sys; from kdrun.engine.multiruns import Multirun; from pathlib import Path; print(Multirun(Path(sys.argv[1])).take(['seed=0']))"
