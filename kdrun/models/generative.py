@@ -90,10 +90,10 @@ class ConditionalGenerator(nn.Module):
 
 def _silent(features: int, hidden: int, width: int) -> nn.Sequential:
     """Two linear layers that say nothing at first."""
-    last = nn.Linear(hidden, width)
+    first, last = nn.Linear(features, hidden), nn.Linear(hidden, width)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
-    return nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), last)
+    return nn.Sequential(first, nn.ReLU(), last)
 
 
 class _MaskedNorm(nn.Module):
