@@ -8,8 +8,9 @@ from typing import Any
 from kdrun.errors import InputError
 from kdrun.grammar.nodes import Ref, parse_inputs
 from kdrun.registry import catalog
+from kdrun.registry.signature import Part
 
-__all__ = ["NodeMetric", "named_scores"]
+__all__ = ["NodeMetric", "bound_inputs", "named_scores"]
 
 
 class NodeMetric:
@@ -17,10 +18,7 @@ class NodeMetric:
 
     def __init__(self, content: Mapping[str, Any], key: str) -> None:
         self.part = catalog().get("metric", content["metric"], key=f"{key}.metric")
-        if "from" not in content:
-            raise InputError("a metric of measure says what it reads: {metric: NAME, from: [node, ...]}", key=key)
-        bound = self.part.bind(parse_inputs(content["from"], key=f"{key}.from"), key=key)
-        self.inputs = {name: ref for name, ref in bound.items() if isinstance(ref, Ref)}
+        self.inputs = bound_inputs(self.part, content, key)
         self.options = {k: v for k, v in content.items() if k not in ("metric", "from", "name")}
         self.name: str | None = content.get("name")
 
@@ -32,6 +30,18 @@ class NodeMetric:
         """The metric's columns, of the values that it reads."""
         value = self.part.load()(**{name: values[ref] for name, ref in self.inputs.items()}, **self.options)
         return named_scores(value, self.part.name, self.name)
+
+
+def bound_inputs(part: Part, content: Mapping[str, Any], key: str) -> dict[str, Ref]:
+    """What each input of a metric's part reads. Raises ``InputError`` where nothing is said of it, or several things."""
+    if "from" not in content:
+        raise InputError("say what this metric reads: {metric: NAME, from: [node, ...]}", key=key)
+    found: dict[str, Ref] = {}
+    for name, ref in part.bind(parse_inputs(content["from"], key=f"{key}.from"), key=key).items():
+        if not isinstance(ref, Ref):
+            raise InputError(f"'{name}' is one value, got a list: join it in a node (op: stack)", key=f"{key}.from")
+        found[name] = ref
+    return found
 
 
 def named_scores(value: Any, part: str, name: str | None) -> dict[str, float]:

@@ -58,6 +58,10 @@ def test_measure_agrees_with_evaluate(session, tmp_path) -> None:
         (("{metric: mean_value, from: [loss]", "{metric: mean_value, from: [loss, right]"), "takes 1 input"),
         (("patch: [map_1]", "patch: [map_1, map_2]"), "patch lists the modules"),
         (("op: is_correct", "op: is_corect"), "is_correct"),
+        (
+            ("from: [p.logits, batch.label]", "from: [p.logits, [batch.label, batch.label]]"),
+            "is one value, got a list",
+        ),
     ],
 )
 def test_wrong_measures_are_found_before_anything_runs(session, tmp_path, change, message) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdrun.errors import InputError, nearest
-from kdrun.grammar.nodes import Graph, Node, parse_inputs
+from kdrun.grammar.nodes import Graph, Node
 from kdrun.registry import catalog, check_of
 from kdrun.stages.columns import require_distinct
+from kdrun.stages.scoring import bound_inputs
 from kdrun.step.check import Reader, check_step, reader
 
 __all__ = ["check_compute", "check_measure", "read_by_metrics"]
@@ -34,9 +35,7 @@ def check_measure(node: Node, graph: Graph) -> None:
     for i, content in enumerate(node.params.get("metrics") or []):
         key = f"{node.key}.metrics.{i}"
         part = catalog().get("metric", content["metric"], key=f"{key}.metric")
-        if "from" not in content:
-            raise InputError("say what this metric reads: {metric: NAME, from: [node, ...]}", key=key)
-        part.bind(parse_inputs(content["from"], key=f"{key}.from"), key=key)
+        bound_inputs(part, content, key)
 
 
 @check_of("compute")
