@@ -126,7 +126,7 @@ def judge_at_looks(
     claim is that of the look that decided it, over the first of ``seeds``; that on the others of the last look.
     """
     decided: dict[str, Verdict] = {}
-    least: dict[tuple[str, bool], float] = {}
+    least: dict[tuple[str, bool], tuple[float, int, Weighed]] = {}
     verdicts: list[Verdict] = []
     for at, count in enumerate(looks):
         if count > len(seeds):
@@ -134,14 +134,24 @@ def judge_at_looks(
         there = {arm: {s: runs[s] for s in seeds[:count] if s in runs} for arm, runs in results.items()}
         weighed = weigh_all(claims, there)
         for one in weighed:
-            side = one.name, one.found.favourable
-            least[side] = min(least.get(side, 1.0), sequential_p(one.p, at, looks))
-        verdicts = compared(weighed, {one.name: least[one.name, one.found.favourable] for one in weighed})
-        note = f"at look {at + 1} of {len(looks)}"
-        told = [replace(v, note="; ".join(filter(None, [v.note, note]))) for v in verdicts]
-        decided = {v.name: v for v in told if v.decided} | decided
-        verdicts = [decided.get(v.name, v) for v in told]
+            p, side = sequential_p(one.p, at, looks), (one.name, one.found.favourable)
+            if side not in least or p < least[side][0]:
+                least[side] = min(p, 1.0), at, one
+        strongest = [least[one.name, one.found.favourable] for one in weighed]
+        chances = {one.name: p for p, _, one in strongest}
+        verdicts = [_at_look(v, at, looks) for v in compared(weighed, chances)]
+        # one that others' verdicts decide by Holm stands with the seeds that spoke most clearly
+        earlier = zip(verdicts, compared([one for *_, one in strongest], chances), strongest, strict=True)
+        shown = [
+            _at_look(b, look, looks) if v.decided and b.outcome == v.outcome else v for v, b, (_, look, _) in earlier
+        ]
+        decided = {v.name: v for v in shown if v.decided} | decided
+        verdicts = [decided.get(v.name, v) for v in shown]
     return conditioned(verdicts)
+
+
+def _at_look(verdict: Verdict, at: int, looks: Sequence[int]) -> Verdict:
+    return replace(verdict, note="; ".join(filter(None, [verdict.note, f"at look {at + 1} of {len(looks)}"])))
 
 
 def weigh_all(claims: Mapping[str, Any], results: Results) -> list[Weighed]:

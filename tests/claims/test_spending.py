@@ -56,6 +56,20 @@ def test_what_a_look_decides_stays_decided() -> None:
     assert (late.outcome, late.distance.n) == ("undecided", 8)
 
 
+def test_what_others_decide_later_stands_with_the_seeds_that_spoke_most_clearly() -> None:
+    """``b`` is nearly decided at the first look; once others are, Holm asks less of it, though its later seeds say little."""
+    others, looks = [f"c{i}" for i in range(20)], (4, 24)
+    found = results(
+        b=[-0.093, -0.112, -0.116, -0.07, *[0.2, -0.3] * 10],
+        **{name: [1.0, -1.0, 1.0, -1.0, *[2.9, 3.1] * 10] for name in others},
+    )
+    early = {v.name: v for v in judge_at_looks(claims("b", *others), found, range(4), looks)}
+    whole = {v.name: v for v in judge_at_looks(claims("b", *others), found, range(24), looks)}
+    assert (early["b"].outcome, whole["c0"].outcome) == ("undecided", "reproduced")
+    assert (whole["b"].outcome, whole["b"].distance.n, whole["b"].note) == ("contradicted", 4, "at look 1 of 2")
+    assert whole["b"].distance.high < 0
+
+
 def test_evidence_that_one_look_would_accept_is_too_little_for_the_first_of_several() -> None:
     found = results(a=[0.12, 0.30, 0.20, 0.07])
     assert judge_at_looks(claims("a"), found, range(4), (4,))[0].outcome == "reproduced"
