@@ -206,6 +206,30 @@ def test_inputs_are_optimized_and_a_black_box_counts(session, tmp_path) -> None:
         session(write_recipe(tmp_path, INVERTED.replace("said.label", "said.logits")), "data.limit=256").plan()
 
 
+FROZEN = """
+graph:
+  first: {stage: train, from: {model: student, data: data.train, optimizer: optimizer}, step: supervised, epochs: 1}
+  fit:
+    stage: train
+    from: {student: student, teacher: first, data: data.train, optimizer: optimizer}
+    step:
+      nodes:
+        s: {call: student, from: [batch.image]}
+        t: {call: teacher, from: [batch.image]}
+        kd: {op: kl_divergence, from: [s.logits, t.logits]}
+      minimize: {kd: 1.0}
+      train: [student]
+      optimizer: optimizer
+    epochs: 1
+  test: {stage: evaluate, from: [fit.teacher, data.test], metrics: [accuracy]}
+"""
+
+
+def test_a_model_that_a_stage_does_not_train_is_none_of_its_fields(session, tmp_path) -> None:
+    with pytest.raises(InputError, match="'fit' has no field 'teacher'; it has: student"):
+        session(write_recipe(tmp_path, FROZEN))
+
+
 SAMPLED = """
 data: {per_domain: 20, source_domains: 3}
 graph:

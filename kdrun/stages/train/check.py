@@ -19,14 +19,14 @@ __all__ = ["check", "check_length", "fields", "parts_of_refresh"]
 
 @fields_of("train")
 def fields(node: Node) -> Fields:
-    """Each model by its role, averages, and tables; the node alone means the first model handed in that an update trains."""
+    """Each model that is trained by its role, averages, and tables; the node alone means the first of them that was handed in."""
     inputs = node.inputs if isinstance(node.inputs, dict) else {}
-    roles = [*inputs, *dict(node.params.get("models") or {})]
-    named = {**dict.fromkeys(roles, "model"), "log": "table", "cost": "table", "average": "model"}
+    step = step_of(node)
+    named = {**dict.fromkeys(step.trained(), "model"), "log": "table", "cost": "table", "average": "model"}
     named |= _named_by_validation(node.params.get("validate"))
     if node.params.get("refresh"):
         named["chosen"] = "tensor"
-    return Fields("model", named, main=main_role(inputs, step_of(node)))
+    return Fields("model", named, main=main_role(inputs, step))
 
 
 def _named_by_validation(content: Any) -> dict[str, str]:
