@@ -58,7 +58,7 @@ def multiply(first: Tensor, second: Tensor) -> Tensor:
     """
     if first.dim() < second.dim():
         first, second = second, first
-    return first * second.reshape(*second.shape, *(1,) * (first.dim() - second.dim()))
+    return first * second.reshape((*second.shape, *(1,) * (first.dim() - second.dim())))
 
 
 @op

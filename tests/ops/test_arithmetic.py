@@ -33,6 +33,7 @@ def test_one_weight_a_row_is_spread_over_the_other_axes() -> None:
     weights, value = torch.tensor([1.0, 10.0]), torch.ones(2, 3)
     assert ops.multiply(weights, value).tolist() == [[1.0] * 3, [10.0] * 3]
     torch.testing.assert_close(ops.multiply(value, weights), ops.multiply(weights, value))
+    assert ops.multiply(torch.tensor(2.0), torch.tensor(3.0)).item() == 6.0
 
 
 def test_losses_are_mixed_a_sample_and_other_shapes_refused() -> None:
