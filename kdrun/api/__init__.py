@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kdrun.api.study import Study, StudyOutcome
     from kdrun.config.compose import Composer
     from kdrun.config.experiment import Experiment, Selection
+    from kdrun.engine.sweep import By
     from kdrun.runtime.progress import Reporter
 
 __all__ = ["Composition", "compose", "evaluate", "predict", "reproduce", "run"]
@@ -107,12 +108,13 @@ def reproduce(
     """Run all arms of a recipe, or of what ``compose`` gave, over its seeds and judge its claims, as ``kdrun reproduce`` would.
 
     ``seeds`` is a number of seeds or a list of them. With some ``arms`` alone no claim is judged. ``runs`` is a folder for the
-    records and the HTML page; without it none are written. ``jobs`` is the number of processes. A run that fails does not stop the
+    records and the HTML page; without it none are written. ``jobs`` is the number of processes, unless a launcher is chosen (``launcher=slurm``). A run that fails does not stop the
     others: it stands in ``failures``. With ``max_seeds`` all arms run until the main claims are decided: ``seeds``, a number, is what
     each look at them adds. Raises ``InputError``, and ``RunError`` if all runs fail or a process dies.
     """
     from kdrun.api.reproduction import Reproduction
     from kdrun.config.compose import Composer
+    from kdrun.engine.launching import Cluster
     from kdrun.errors import InputError
 
     if max_seeds is not None and arms is not None:
@@ -122,8 +124,9 @@ def reproduce(
         selection = merged(recipe.selection, selection)
     name = recipe.recipe if isinstance(recipe, Composition) else str(recipe)
     composer = Composer.named(name, selection.overrides)
+    workers = Cluster.of(composer.recipe, [override.key for override in selection.overrides]) or jobs
     with _surroundings(plugins or (), progress) as reporter:
-        study, outcome = _studied(composer, selection, arms, jobs, max_seeds, reporter)
+        study, outcome = _studied(composer, selection, arms, workers, max_seeds, reporter)
         for text, without in study.left_out.items():
             reporter.message(f"{text} means nothing in arm {', '.join(without)}")
         found = Reproduction.of(study, outcome)
@@ -204,7 +207,7 @@ def _studied(
     composer: Composer,
     selection: Selection,
     arms: Sequence[str] | None,
-    jobs: int,
+    workers: By,
     max_seeds: int | None,
     reporter: Reporter,
 ) -> tuple[Study, StudyOutcome]:
@@ -213,11 +216,11 @@ def _studied(
     from kdrun.api.study import Study
 
     def run_all(study: Study) -> StudyOutcome:
-        return study.run(reporter, jobs, _records_of(study.base))
+        return study.run(reporter, workers, _records_of(study.base))
 
     if max_seeds is not None:
-        return until_decided(composer, selection, max_seeds, reporter, run_all, jobs)
-    study = Study.of(composer, selection, arms).tuned(reporter, jobs)
+        return until_decided(composer, selection, max_seeds, reporter, run_all, workers)
+    study = Study.of(composer, selection, arms).tuned(reporter, workers)
     return study, run_all(study)
 
 

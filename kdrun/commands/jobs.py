@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from kdrun.engine.session import Outcome
 
 __all__ = ["Jobs", "run_experiment"]
-
-POLL_SECONDS = 0.2
-"""Between two looks at what others compute, where there is nothing else to do."""
 
 
 class Jobs:
@@ -95,19 +91,14 @@ class Jobs:
                     record.let_go(overrides)
             if not occupied:  # all are taken, also one by a process that has died
                 return self._one(own)
-            occupied = self._still(occupied, own)
+            occupied = self._still_occupied(occupied, own)
 
-    def _still(self, occupied: Mapping[tuple[str, ...], str], own: list[str]) -> dict[tuple[str, ...], str]:
-        """After a moment, those jobs whose stages are still computed by others."""
+    def _still_occupied(self, occupied: Mapping[tuple[str, ...], str], own: list[str]) -> dict[tuple[str, ...], str]:
         from kdrun.config.hydra_loader import experiment_of
+        from kdrun.engine.launching import still_occupied
         from kdrun.engine.remote_store import store_of
 
-        store = store_of(experiment_of(self.recipe, own).config)
-        while True:
-            time.sleep(POLL_SECONDS)
-            left = {job: key for job, key in occupied.items() if not store.contains(key) and not store.is_free(key)}
-            if len(left) < len(occupied):
-                return left
+        return still_occupied(store_of(experiment_of(self.recipe, own).config), occupied)
 
     def _one(self, overrides: list[str], trial: Mapping[str, Any] | None = None, *, waits: bool = True) -> Told | Value:
         told, value = Told(self.own(overrides)), None

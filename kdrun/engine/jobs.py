@@ -9,8 +9,9 @@ from kdrun.config.experiment import Experiment
 from kdrun.engine.recording import run_recorded
 from kdrun.engine.session import Outcome, Session
 from kdrun.engine.sources import Sources
-from kdrun.errors import KdrunError
+from kdrun.errors import KdrunError, RunError
 from kdrun.graph.types import part_of
+from kdrun.registry.blame import in_plugin
 from kdrun.runtime.progress import Reporter
 
 __all__ = ["Job", "sendable"]
@@ -56,8 +57,14 @@ class Job:
         return session.run() if self.records is None else run_recorded(session, self.records)[0]
 
 
-def sendable(error: KdrunError) -> KdrunError:
-    """The error as one of kdrun's own classes, which every process has, too, and nothing else of its frames."""
+def sendable(error: Exception) -> KdrunError | None:
+    """The error of a run as one of kdrun's own classes, which every process has, too, and nothing else of its frames.
+
+    None for one that is neither kdrun's nor a plug-in's.
+    """
+    if not isinstance(error, KdrunError):
+        plugins = in_plugin(error)
+        return None if plugins is None else RunError(plugins[0], where=plugins[1])
     kind = next(c for c in type(error).__mro__ if c.__module__ == KdrunError.__module__)
     found: KdrunError = kind(error.message, key=error.key, where=error.where)
     return found

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kdrun.config.paths import RecipeFile
 from kdrun.engine.jobs import Job, sendable
@@ -24,15 +24,16 @@ from kdrun.engine.session import Outcome, Session
 from kdrun.engine.sources import Sources
 from kdrun.engine.store import Store
 from kdrun.errors import KdrunError, Occupied, RunError, printable
-from kdrun.registry.blame import in_plugin
 from kdrun.runtime.progress import QuietReporter, Reporter
 
-__all__ = ["Cluster", "Launched", "Returned"]
+__all__ = ["Cluster", "Launched", "Returned", "still_occupied"]
 
 ROUNDS = 3
 """How often what was not run to its end is launched: machines die."""
 
 _sources = Sources()
+
+Run = TypeVar("Run")
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Launched:
                                 return found
                 if not occupied:
                     return None
-                occupied = _still(store, occupied)
+                occupied = still_occupied(store, occupied)
 
     def finished(self, store: Store, label: str) -> bool:
         """Whether a run has left what it is to leave."""
@@ -87,13 +88,11 @@ class Launched:
                 return Returned(job.label, job.run(QuietReporter(), _sources, waits=False))
             except Occupied:
                 raise
-            except KdrunError as error:
-                return Returned(job.label, error=sendable(error))
             except Exception as error:
-                if (plugins := in_plugin(error)) is not None:
-                    return Returned(job.label, error=RunError(plugins[0], where=plugins[1]))
-                traceback.print_exc()  # for the log that the launcher keeps
-                return Returned(job.label, error=RunError(f"{type(error).__name__}: {error}"))
+                if (told := sendable(error)) is None:
+                    traceback.print_exc()  # for the log that the launcher keeps
+                    told = RunError(f"{type(error).__name__}: {error}")
+                return Returned(job.label, error=told)
 
     @contextlib.contextmanager
     def _in_place(self) -> Iterator[None]:
@@ -122,7 +121,7 @@ def _own_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith("KDRUN_")}
 
 
-def _still(store: Store, occupied: Mapping[str, str]) -> dict[str, str]:
+def still_occupied(store: Store, occupied: Mapping[Run, str]) -> dict[Run, str]:
     """After a moment, those runs whose stages others still compute."""
     while True:
         time.sleep(store.poll_seconds)

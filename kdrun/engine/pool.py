@@ -21,7 +21,6 @@ from kdrun.engine.session import Outcome
 from kdrun.engine.sources import Sources
 from kdrun.engine.waiting import Waiting
 from kdrun.errors import KdrunError, Occupied, RunError
-from kdrun.registry.blame import in_plugin
 from kdrun.runtime.progress import Reporter
 
 __all__ = ["Workers", "spread"]
@@ -76,12 +75,10 @@ def _work(job: Job, waits: bool) -> Outcome:
         return job.run(_Remote(_events, job.label), _sources, waits=waits)
     except Occupied as error:
         raise Occupied(error.message, error.stage) from None
-    except KdrunError as error:
-        raise sendable(error) from None
     except Exception as error:  # whose frames do not reach the main process
-        if (plugins := in_plugin(error)) is not None:
-            raise RunError(plugins[0], where=plugins[1]) from None
-        raise
+        if (told := sendable(error)) is None:
+            raise
+        raise told from None
 
 
 class Workers:

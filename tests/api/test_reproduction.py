@@ -104,3 +104,9 @@ def test_a_process_that_ends_without_a_word_is_told(tmp_path) -> None:
             "kd", change, scale="smoke", seeds=[31], arms=["scratch", "label_smoothing"], store=tmp_path / "store",
             plugins=[tmp_path / "deadly.py"], jobs=2,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("overrides", [["launcher=nope"], {"launcher": "nope"}])
+def test_a_launcher_is_asked_for_as_on_the_command_line(overrides) -> None:
+    with pytest.raises(InputError, match="launcher has no option 'nope'"):
+        kdrun.reproduce("kd", overrides, scale="smoke")
