@@ -6,10 +6,10 @@ import contextlib
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from multiprocessing.context import BaseContext
 
-__all__ = ["worker_context"]
+__all__ = ["in_environment", "worker_context"]
 
 PRELOADED = "kdrun.engine.preloaded"
 
@@ -31,12 +31,17 @@ def worker_context() -> BaseContext:
     return context
 
 
-@contextlib.contextmanager
-def _import_path_in_environment() -> Iterator[None]:
+def _import_path_in_environment() -> contextlib.AbstractContextManager[None]:
     """A Python started in the block looks for modules where this one does."""
-    told = {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path), "PYTHONSAFEPATH": "1"}
-    before = {name: os.environ.get(name) for name in told}
-    os.environ.update(told)
+    found = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    return in_environment({"PYTHONPATH": found, "PYTHONSAFEPATH": "1"})
+
+
+@contextlib.contextmanager
+def in_environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables of the environment have these values in the block, and those of before after it."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kdrun.config.paths import RecipeFile
+from kdrun.engine.birth import in_environment
 from kdrun.engine.jobs import Job, sendable
 from kdrun.engine.remote_store import store_of
 from kdrun.engine.session import Outcome, Session
@@ -97,19 +98,14 @@ class Launched:
     @contextlib.contextmanager
     def _in_place(self) -> Iterator[None]:
         """In the folder where the sweep was started, if it is there, and with its settings of the environment."""
-        before, told = os.getcwd(), {name: os.environ.get(name) for name in self.environment}
-        os.environ.update(self.environment)
-        if Path(self.folder).is_dir():
-            os.chdir(self.folder)
-        try:
-            yield
-        finally:
-            os.chdir(before)
-            for name, value in told.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+        before = os.getcwd()
+        with in_environment(self.environment):
+            if Path(self.folder).is_dir():
+                os.chdir(self.folder)
+            try:
+                yield
+            finally:
+                os.chdir(before)
 
 
 def mark_of(targets: Sequence[str], label: str) -> str:
