@@ -33,6 +33,7 @@ from kdrun.data.questions import QuestionFolder as question_folder
 from kdrun.data.samplers import one_group_a_batch as one_group_a_batch
 from kdrun.data.scenes import PointTargetScenes as point_target_scenes
 from kdrun.data.shape_images import ShapeTasks as shape_tasks
+from kdrun.data.skills import SkillTexts as skill_texts
 from kdrun.data.sources import ClassSources as class_sources
 from kdrun.data.survival import BagFolder as bag_folder
 from kdrun.data.survival import ClinicalTables as clinical_tables
@@ -101,6 +102,7 @@ __all__ = [
     "random_window",
     "rotated_digits",
     "shape_tasks",
+    "skill_texts",
     "solids",
     "split_cifar100",
     "split_glyphs",

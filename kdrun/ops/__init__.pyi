@@ -120,6 +120,7 @@ from kdrun.ops.knowledge_graphs import known_answers as known_answers
 from kdrun.ops.knowledge_graphs import known_triples as known_triples
 from kdrun.ops.knowledge_graphs import triple_score as triple_score
 from kdrun.ops.knowledge_graphs import uniform_negatives as uniform_negatives
+from kdrun.ops.language import accepted_answer as accepted_answer
 from kdrun.ops.language import answer_accuracy as answer_accuracy
 from kdrun.ops.language import masked_tokens as masked_tokens
 from kdrun.ops.language import sequence_log_likelihood as sequence_log_likelihood
@@ -155,6 +156,10 @@ from kdrun.ops.normalization import normalize as normalize
 from kdrun.ops.normalization import row_norm as row_norm
 from kdrun.ops.normalization import softmax as softmax
 from kdrun.ops.normalization import standardize as standardize
+from kdrun.ops.preferences import listwise_ranking_loss as listwise_ranking_loss
+from kdrun.ops.preferences import policy_gradient_loss as policy_gradient_loss
+from kdrun.ops.preferences import preference_loss as preference_loss
+from kdrun.ops.preferences import rank_hinge_loss as rank_hinge_loss
 from kdrun.ops.random_draws import beta as beta
 from kdrun.ops.random_draws import laplace_soft_targets as laplace_soft_targets
 from kdrun.ops.random_draws import permutation as permutation

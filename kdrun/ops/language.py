@@ -10,7 +10,7 @@ from torch import Tensor
 from kdrun.registry import op
 from kdrun.types import Count, Fraction, Unsigned
 
-__all__ = ["answer_accuracy", "masked_tokens", "sequence_log_likelihood", "truth_ratio"]
+__all__ = ["accepted_answer", "answer_accuracy", "masked_tokens", "sequence_log_likelihood", "truth_ratio"]
 
 
 @op
@@ -52,6 +52,26 @@ def answer_accuracy(logits: Tensor, targets: Tensor, *, whole: bool = True, igno
     if whole:
         return (right == counted.sum(-1)).float()
     return right / counted.sum(-1).clamp_min(1)
+
+
+@op
+def accepted_answer(generated: Tensor, accepted: Tensor, *, padding: int = -100) -> Tensor:
+    """Whether a written answer is one of those that are right: [batch], 1.0 or 0.0.
+
+    ``generated`` [batch, length] and ``accepted`` [batch, ways, up to length] (int64), the latter padded on the right by ``padding``.
+    The first tokens written must be all those of one way, its stop included if it has one; a way that is only padding is none.
+    Raises ``ValueError`` if ways are longer than what was written.
+
+    >>> ways = torch.tensor([[[5, 1, -100], [6, 7, 1]]])
+    >>> [ops.accepted_answer(torch.tensor([said]), ways).item() for said in ([6, 7, 1], [5, 1, 0], [6, 1, 0])]
+    [1.0, 1.0, 0.0]
+    """
+    length = accepted.shape[2]
+    if generated.shape[1] < length:
+        raise ValueError(f"ways have up to {length} tokens, but only {generated.shape[1]} were written")
+    told = accepted != padding
+    same = (generated[:, None, :length] == accepted) | ~told
+    return (same.all(2) & told.any(2)).any(1).float()
 
 
 @op

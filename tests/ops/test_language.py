@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from kdrun.ops.classification import cross_entropy
-from kdrun.ops.language import answer_accuracy, masked_tokens, sequence_log_likelihood, truth_ratio
+from kdrun.ops.language import accepted_answer, answer_accuracy, masked_tokens, sequence_log_likelihood, truth_ratio
 
 
 def test_likelihoods_of_sequences_are_those_of_their_tokens() -> None:
@@ -50,3 +50,13 @@ def test_masked_tokens_are_asked_for_in_the_shares_of_the_source() -> None:
     none = masked_tokens(tokens, vocabulary=50, share=0.0, generator=torch.Generator())
     assert torch.equal(none["tokens"], tokens)
     assert bool((none["target"] == -100).all())
+
+
+def test_an_answer_is_accepted_if_it_is_whole_one_of_the_ways() -> None:
+    ways = torch.tensor([[[5, 1, -100], [6, 7, 1]]])
+    for said, right in (([5, 1, 9], 1.0), ([6, 7, 1], 1.0), ([5, 7, 1], 0.0), ([6, 1, 0], 0.0)):
+        assert accepted_answer(torch.tensor([said]), ways).item() == right
+    nothing = torch.full((1, 2, 3), -100)
+    assert accepted_answer(torch.tensor([[5, 1, 9]]), nothing).item() == 0.0
+    with pytest.raises(ValueError, match="only 2 were written"):
+        accepted_answer(torch.tensor([[5, 1]]), ways)
