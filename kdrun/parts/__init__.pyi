@@ -115,3 +115,4 @@ from kdrun.parts.weights import new_head as new_head
 from kdrun.parts.weights import opaque as opaque
 from kdrun.parts.weights import random_weights as random_weights
 from kdrun.parts.weights import task_arithmetic as task_arithmetic
+from kdrun.parts.written_answers import answer_lines as answer_lines

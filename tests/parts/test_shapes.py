@@ -99,6 +99,7 @@ CASES: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("initialize supermask_transfer", [masked(), TASKED], {}),
     ("reduce supermask_ownership", [masked(), TASKED], {}),
     ("reduce supermask_overlap", [masked(), TASKED], {}),
+    ("label answer_lines", [ANSWERED], {"column": "answer", "written": None}),
     ("generate decoding", [writer(), WORDS], {"max_tokens": 3}),
     ("generate fused_decoding", [writer(), writer(), [writer(), writer()], WORDS], {"max_tokens": 3}),
     ("generate fused_decoding", [writer(), writer(), [writer()], WORDS], {"max_tokens": 2, "weights": [0.5]}),
