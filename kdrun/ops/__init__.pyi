@@ -134,6 +134,7 @@ from kdrun.ops.logits import restrict_to_range as restrict_to_range
 from kdrun.ops.logits import suppressed_logits as suppressed_logits
 from kdrun.ops.logits import top_k_filter as top_k_filter
 from kdrun.ops.logits import top_p_filter as top_p_filter
+from kdrun.ops.low_rank import truncated_svd as truncated_svd
 from kdrun.ops.low_rank import weighted_low_rank_init as weighted_low_rank_init
 from kdrun.ops.maps import global_average_pool as global_average_pool
 from kdrun.ops.maps import modulated_maps as modulated_maps
@@ -160,6 +161,8 @@ from kdrun.ops.preferences import listwise_ranking_loss as listwise_ranking_loss
 from kdrun.ops.preferences import policy_gradient_loss as policy_gradient_loss
 from kdrun.ops.preferences import preference_loss as preference_loss
 from kdrun.ops.preferences import rank_hinge_loss as rank_hinge_loss
+from kdrun.ops.quantization import second_order_quantize as second_order_quantize
+from kdrun.ops.quantization import uniform_quantize as uniform_quantize
 from kdrun.ops.random_draws import beta as beta
 from kdrun.ops.random_draws import laplace_soft_targets as laplace_soft_targets
 from kdrun.ops.random_draws import permutation as permutation

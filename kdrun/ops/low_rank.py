@@ -8,7 +8,28 @@ from torch import Tensor
 from kdrun.registry import op
 from kdrun.types import Count, Positive
 
-__all__ = ["weighted_low_rank_init"]
+__all__ = ["truncated_svd", "weighted_low_rank_init"]
+
+
+@op
+def truncated_svd(weight: Tensor, *, rank: Count) -> dict[str, Tensor]:
+    """The best approximation of a matrix by one of low rank, in any unitarily invariant norm (Eckart and Young, 1936; Mirsky, 1960).
+
+    ``weight`` [rows, columns] gives ``left`` U [rows, rank], ``values`` S [rank], falling, and ``right`` V [columns, rank], whose columns
+    are orthonormal: ``U diag(S) Vᵀ``. Decomposed in single precision at least, returned in the dtype of ``weight``. Raises ``ValueError``
+    if the weight is not a matrix or the rank is larger than its smaller side.
+
+    >>> parts = ops.truncated_svd(torch.diag(torch.tensor([2.0, 3.0])), rank=1)
+    >>> parts["left"] * parts["values"] @ parts["right"].T  # the larger part alone
+    tensor([[0., 0.],
+            [0., 3.]])
+    """
+    if weight.dim() != 2 or rank > min(weight.shape):
+        raise ValueError(f"no part of rank {rank} in {list(weight.shape)}")
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    left, values, right = torch.linalg.svd(weight.to(dtype), full_matrices=False)
+    parts = {"left": left[:, :rank], "values": values[:rank], "right": right[:rank].T}
+    return {name: part.to(weight.dtype) for name, part in parts.items()}
 
 
 @op

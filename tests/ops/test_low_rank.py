@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kdrun.ops.low_rank import weighted_low_rank_init
+from kdrun.ops.low_rank import truncated_svd, weighted_low_rank_init
+from support.tensors import generator
 
 
 def weighted_error(weight: torch.Tensor, rows: torch.Tensor, update: torch.Tensor) -> float:
@@ -46,3 +47,17 @@ def test_weighted_factors_survive_rows_without_importance() -> None:
         weighted_low_rank_init(weight, importance, rank=6)
     with pytest.raises(ValueError, match="one matrix shape"):
         weighted_low_rank_init(weight, importance.T, rank=2)
+
+
+def test_the_best_part_of_low_rank_loses_the_values_left_out() -> None:
+    weight = torch.randn(6, 9, dtype=torch.float64, generator=generator())
+    values = torch.linalg.svdvals(weight)
+    for rank in range(1, 7):
+        parts = truncated_svd(weight, rank=rank)
+        rest = weight - parts["left"] * parts["values"] @ parts["right"].T
+        assert torch.allclose(parts["values"], values[:rank])
+        assert torch.allclose(rest.square().sum(), values[rank:].square().sum(), atol=1e-9)
+        for basis in (parts["left"], parts["right"]):
+            assert torch.allclose(basis.T @ basis, torch.eye(rank, dtype=torch.float64), atol=1e-9)
+    with pytest.raises(ValueError, match="no part of rank 7"):
+        truncated_svd(weight, rank=7)
