@@ -17,7 +17,7 @@ __all__ = ["listwise_ranking_loss", "policy_gradient_loss", "preference_loss", "
 def preference_loss(
     better: Tensor, worse: Tensor, better_reference: Tensor, worse_reference: Tensor, *, beta: Positive = 0.1
 ) -> Tensor:
-    """``-mean log σ(β [(l_w - r_w) - (l_l - r_l)])``: direct preference optimisation (Rafailov et al., 2023, eq. 7), a scalar.
+    """``-mean log σ(β [(l_w - r_w) - (l_l - r_l)])``: direct preference optimisation (Rafailov et al., 2023), a scalar.
 
     l are log-likelihoods of the ``better`` and the ``worse`` answer [batch] in nats, summed over tokens, and r those of a frozen
     reference. Only their differences count. ln 2 where the model prefers what the reference prefers. Raises ``ValueError`` if shapes
@@ -34,7 +34,7 @@ def preference_loss(
 
 @op
 def rank_hinge_loss(scores: Tensor, quality: Tensor) -> Tensor:
-    """``Σ max(0, p_i - p_j)`` over pairs of a row's answers where i is worse than j, as a mean over rows (Yuan et al., 2023, RRHF, eq. 2).
+    """``Σ max(0, p_i - p_j)`` over pairs of a row's answers where i is worse than j, as a mean over rows (Yuan et al., 2023, RRHF).
 
     ``scores`` p [batch, answers], such as a token's mean log-likelihood, and ``quality`` of the same shape, the higher the better; equal
     answers have no order. 0 where the scores are ordered as the qualities are. Raises ``ValueError`` if shapes differ.
@@ -56,7 +56,7 @@ def listwise_ranking_loss(scores: Tensor, quality: Tensor | None = None) -> Tens
     """Negative log-likelihood of a ranking when one after the other is chosen by softmax (Plackett-Luce), a mean over rows: a scalar.
 
     ``-Σ_k log(exp p_k / Σ_{i≥k} exp p_i)`` with ``scores`` p [batch, answers], best first (Xia et al., 2008, ListMLE; Song et al., 2024,
-    PRO, eq. 7), or in the order of ``quality`` of the same shape, the highest first. Raises ``ValueError`` if shapes differ.
+    PRO), or in the order of ``quality`` of the same shape, the highest first. Raises ``ValueError`` if shapes differ.
 
     >>> ops.listwise_ranking_loss(torch.zeros(1, 3))  # ln 3!
     tensor(1.7918)
